@@ -1,0 +1,33 @@
+{
+    "name": "CRM Mailchimp",
+    "summary": "Keep one Mailchimp audience equal to what the CRM says,"
+    " and bring campaign results back to the contact",
+    "version": "19.0.1.0.0",
+    "author": "crm_mailchimp contributors",
+    "website": "https://github.com/crm-mailchimp/crm_mailchimp",
+    "license": "LGPL-3",
+    "category": "Sales/CRM",
+    "depends": ["crm"],
+    "external_dependencies": {"python": ["mailchimp-marketing>=3.0.80,<3.1"]},
+    "data": [
+        "security/crm_mailchimp_security.xml",
+        "security/ir.model.access.csv",
+        "data/ir_cron.xml",
+        "wizard/choose_audience_views.xml",
+        "views/crm_mailchimp_account_views.xml",
+        "views/crm_mailchimp_campaign_views.xml",
+        "views/crm_mailchimp_contact_status_views.xml",
+        "views/crm_mailchimp_member_views.xml",
+        "views/crm_mailchimp_run_views.xml",
+        "views/crm_mailchimp_segment_views.xml",
+        "views/ir_filters_views.xml",
+        "views/res_partner_views.xml",
+        "views/crm_mailchimp_menus.xml",
+    ],
+    "demo": ["demo/crm_mailchimp_demo.xml"],
+    "assets": {
+        "web.assets_backend": ["crm_mailchimp/static/src/**/*"],
+        "web.assets_tests": ["crm_mailchimp/static/tests/tours/**/*"],
+    },
+    "uninstall_hook": "uninstall_hook",
+}

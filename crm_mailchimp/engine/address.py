@@ -1,0 +1,43 @@
+"""Addresses: what counts as one, and how Mailchimp names the member behind it."""
+
+import hashlib
+import re
+
+# One pattern for Python and for PostgreSQL (``~``), hence no look-around and no
+# Python-only classes. Odoo's normaliser is no validator: it lets zero-width blanks,
+# domains without a dot and non-ASCII local parts through. Mailchimp refuses those,
+# and for a non-ASCII local part not even the member hash is defined.
+ADDRESS_PATTERN = (
+    r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+([.][a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@([^][@[:cntrl:][:space:].,;:<>()\\\"]+[.])+[^][@[:cntrl:][:space:].,;:<>()\\\"]{2,}$"
+)
+_PYTHON_PATTERN = re.compile(
+    ADDRESS_PATTERN.replace("[:cntrl:]", r"\x00-\x1f\x7f")
+    .replace("[:space:]", r"\s")
+    .replace("[^][", r"[^\]\[")
+)
+
+
+def is_address(address):
+    """Tell whether a lower-cased address is one that Mailchimp can take.
+
+    :param str address: an address as in ``res.partner.email_normalized``
+    :rtype: bool
+    """
+    return bool(address) and len(address) <= 254 and bool(_match(address))
+
+
+def _match(address):
+    return _PYTHON_PATTERN.match(address)
+
+
+def member_hash(address):
+    """Return the subscriber hash: MD5 of the whole address in lower case.
+
+    Mailchimp answers "Member Exists" to a hash that does not fit the address in the
+    body, so this is the only place that computes one (Mailchimp API reference).
+
+    :param str address: the address, in any case, maybe with blanks around it
+    :return: 32 hexadecimal digits
+    """
+    return hashlib.md5(address.strip().lower().encode()).hexdigest()  # noqa: S324

@@ -1,0 +1,60 @@
+"""What a member as read from Mailchimp means for the ledger."""
+
+from datetime import datetime, timezone
+
+from .payload import same_values, seen_values
+
+
+def utc(stamp):
+    """Return a time of the API as a naive UTC datetime; ``None`` when it is unset.
+
+    :param str stamp: ISO 8601 with an offset, or ``""`` as Mailchimp writes "never"
+    """
+    if not stamp:
+        return None
+    moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    if moment.tzinfo:
+        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return moment
+
+
+def observe(known, member, tags, owned):
+    """Compare a member as Mailchimp shows it with the ledger.
+
+    :param known: dict with the ledger's ``status, status_before, archived_by,
+        operation, last_changed, values_sent, values_seen, edited, partner_id,
+        no_date``, or ``None`` for an address the ledger does not have
+    :param dict member: the member of the API
+    :param tags: the mapped merge tags
+    :param owned: ids of our groups
+    :return: a dict of ledger columns that changed; empty when there is no news
+    """
+    status, changed = member["status"], utc(member.get("last_changed"))
+    known = known or {"partner_id": None}
+    news = {}
+    before = known.get("status")
+    if status != before:
+        news["status"] = status
+        if status == "archived":
+            # Our own archive call may have been carried out without an answer.
+            by_odoo = known.get("operation") == "archive"
+            news["archived_by"] = "odoo" if by_odoo else "mailchimp"
+            if before:
+                news["status_before"] = before
+        elif status == "unsubscribed":
+            news["no_date"] = changed
+    if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
+        news["reason_text"] = member["unsubscribe_reason"]
+    seen = seen_values(member, tags, owned)
+    sent = known.get("values_sent")
+    held = known.get("values_seen") or sent
+    if held is None or not same_values(seen, held, owned):
+        if sent is not None and same_values(seen, sent, owned):
+            news.update(values_seen=None, edited=False)
+        else:
+            news.update(values_seen=seen, edited=sent is not None)
+    if news and changed:
+        news["last_changed"] = changed
+    if news and member.get("web_id") and not known.get("web_id"):
+        news["web_id"] = member["web_id"]
+    return news

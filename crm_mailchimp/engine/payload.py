@@ -1,0 +1,251 @@
+"""From contact values to what Mailchimp stores, and the difference between two states.
+
+The values of one member travel through the add-on in one canonical shape::
+
+    {"m": {"FNAME": "Ann"}, "i": ["4fbc1a9e0d"], "l": "fr"}
+
+merge fields that have a value, the ids of our groups the member is in (sorted), and
+the language. Equal shapes mean that there is nothing to send.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+TEXT_BYTES = 255  # Mailchimp cuts or refuses longer merge field texts
+ADDRESS_PARTS = ("addr1", "addr2", "city", "state", "zip", "country")
+ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
+# Mailchimp names most languages by two letters, a few with their country.
+REGIONAL_LANGUAGES = {"fr_CA", "es_ES", "pt_PT"}
+
+
+def _text(value, spec):
+    text = " ".join(str(value).split())
+    return text.encode()[:TEXT_BYTES].decode(errors="ignore") or None
+
+
+def _number(value, spec):
+    if isinstance(value, str):
+        value = float(value)
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def _date(value, spec):
+    if isinstance(value, datetime):
+        value = value.date()
+    if not isinstance(value, date):
+        value = date.fromisoformat(str(value)[:10])
+    return value.isoformat()
+
+
+def _birthday(value, spec):
+    # A birthday has no year in Mailchimp; a full date is refused.
+    year_month_day = _date(value, spec)
+    return f"{year_month_day[5:7]}/{year_month_day[8:10]}"
+
+
+def _choice(value, spec):
+    text = str(value).strip()
+    return text if text in spec.choices else None
+
+
+def _zip(value, spec):
+    text = str(value).strip()
+    return text if len(text) == 5 and text.isdigit() else None
+
+
+def _phone(value, spec):
+    if spec.phone_format != "US":
+        return _text(value, spec)
+    digits = "".join(char for char in str(value) if char.isdigit())[-10:]
+    if len(digits) < 10:
+        return None
+    return f"{digits[:3]}-{digits[3:6]}-{digits[6:]}"
+
+
+def _address(value, spec):
+    # An incomplete address is refused with the whole member: all or nothing.
+    parts = {part: _text(value.get(part) or "", spec) for part in ADDRESS_PARTS}
+    if not all(parts[part] for part in ADDRESS_REQUIRED):
+        return None
+    return {part: text for part, text in parts.items() if text}
+
+
+_FORMATTERS = {
+    "text": _text,
+    "number": _number,
+    "address": _address,
+    "phone": _phone,
+    "date": _date,
+    "birthday": _birthday,
+    "url": _text,
+    "imageurl": _text,
+    "radio": _choice,
+    "dropdown": _choice,
+    "zip": _zip,
+}
+
+
+@dataclass(frozen=True)
+class MergeField:
+    """One merge field of the audience, as Mailchimp describes it.
+
+    :param tag: the merge tag, such as ``FNAME``
+    :param kind: Mailchimp's type of the field, such as ``text`` or ``dropdown``
+    :param choices: the values a dropdown or radio field accepts, to the letter
+    :param phone_format: ``US`` or ``none``
+    """
+
+    tag: str
+    kind: str = "text"
+    choices: tuple = ()
+    phone_format: str = "none"
+    formatter: object = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "formatter", _FORMATTERS.get(self.kind, _text))
+
+    def format(self, value):
+        """Return ``value`` as Mailchimp takes and returns it, or ``None``.
+
+        :param value: what Odoo holds: text, number, date, a dict for an address
+        :return: a string, number or address dict; ``None`` when there is no value or
+            none this kind of field can take (it is then left out, never half sent)
+        """
+        if value is None or value is False or value == "":
+            return None
+        try:
+            return self.formatter(value, self)
+        except (ValueError, TypeError):
+            return None
+
+
+def split_name(name, is_company):
+    """Return ``(first name, last name)`` of a contact that has one name field.
+
+    :param str name: the contact's name
+    :param bool is_company: a company's whole name is its first name
+    """
+    name = " ".join((name or "").split())
+    if is_company or " " not in name:
+        return name, ""
+    first, last = name.split(" ", 1)
+    return first, last
+
+
+def language(code):
+    """Return Mailchimp's code of an Odoo language: ``nl_BE`` is ``nl``."""
+    if not code:
+        return None
+    return code if code in REGIONAL_LANGUAGES else code.split("_")[0].split("@")[0]
+
+
+def values(merge_fields, raw, interests, lang):
+    """Return the canonical values of a member.
+
+    :param merge_fields: :class:`MergeField` of each raw value, in order
+    :param raw: the values Odoo holds, in the same order
+    :param interests: ids of our groups the contact belongs to
+    :param lang: Odoo language code of the contact, or ``None``
+    """
+    merge = {}
+    for merge_field, value in zip(merge_fields, raw, strict=True):
+        formatted = merge_field.format(value)
+        if formatted is not None:
+            merge[merge_field.tag] = formatted
+    result = {"m": merge, "i": sorted(interests)}
+    if lang:
+        result["l"] = language(lang)
+    return result
+
+
+def seen_values(member, tags, owned):
+    """Return the canonical values of a member as Mailchimp shows it.
+
+    :param dict member: a member of the API, with or without its values
+    :param tags: the mapped merge tags; others are none of our business
+    :param owned: ids of our groups; likewise
+    :return: canonical values
+    """
+    merge = member.get("merge_fields") or {}
+    interests = member.get("interests") or {}
+    result = {
+        "m": {tag: merge[tag] for tag in tags if merge.get(tag) not in (None, "")},
+        "i": sorted(ref for ref in owned if interests.get(ref)),
+    }
+    if member.get("language"):
+        result["l"] = member["language"]
+    return result
+
+
+def same_values(one, other, owned):
+    """Tell whether two canonical states say the same of a member.
+
+    Mailchimp gives every member a language, so one that nobody chose is no difference.
+
+    :param owned: ids of our groups; others are left out of the comparison
+    """
+    if one["m"] != other["m"]:
+        tags = one["m"].keys() | other["m"].keys()
+        if difference({"m": one["m"]}, {"m": other["m"]}, tags, ()):
+            return False
+    if one["i"] != other["i"] and (set(one["i"]) ^ set(other["i"])) & set(owned):
+        return False
+    return "l" not in one or "l" not in other or one["l"] == other["l"]
+
+
+def difference(desired, held, tags, owned):
+    """Return the body parts that turn what Mailchimp holds into what is desired.
+
+    Only keys that differ are in it: a merge field or group that is not sent stays as
+    it is. A value that is gone is cleared with ``""``, except an address, which
+    Mailchimp cannot clear.
+
+    :param dict desired: canonical values wanted
+    :param dict held: canonical values Mailchimp holds, as far as known
+    :param tags: the mapped merge tags; others are left alone
+    :param owned: ids of our groups; others are left alone
+    :return: a dict with ``merge_fields``, ``interests``, ``language`` where they differ
+    """
+    body = {}
+    wanted, present = desired.get("m") or {}, held.get("m") or {}
+    merge = {}
+    for tag in tags:
+        new, old = wanted.get(tag), present.get(tag)
+        if new == old or (new is None and isinstance(old, dict)):
+            continue
+        if isinstance(new, dict) and isinstance(old, dict):
+            # Mailchimp adds parts nobody sent, such as its default country.
+            if all(old.get(part) == text for part, text in new.items()):
+                continue
+        merge[tag] = "" if new is None else new
+    if merge:
+        body["merge_fields"] = merge
+    inside, outside = set(desired.get("i") or ()), set(held.get("i") or ())
+    interests = {ref: ref in inside for ref in (inside ^ outside) & set(owned)}
+    if interests:
+        body["interests"] = interests
+    if desired.get("l") and desired["l"] != held.get("l"):
+        body["language"] = desired["l"]
+    return body
+
+
+def creation(address, desired, status, opt_in_date=None):
+    """Return the member item of a batch subscribe call.
+
+    :param str status: ``subscribed`` or ``pending`` (double opt-in)
+    :param opt_in_date: UTC time of the opt-in, as proof of consent
+    """
+    item = {"email_address": address, "status": status}
+    if desired["m"]:
+        item["merge_fields"] = desired["m"]
+    if desired["i"]:
+        item["interests"] = dict.fromkeys(desired["i"], True)
+    if desired.get("l"):
+        item["language"] = desired["l"]
+    if opt_in_date:
+        stamp = opt_in_date.strftime("%Y-%m-%dT%H:%M:%S+00:00")
+        item["timestamp_signup"] = stamp
+        if status == "subscribed":
+            item["timestamp_opt"] = stamp
+    return item

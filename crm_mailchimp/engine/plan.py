@@ -1,0 +1,126 @@
+"""What to do about one member: the rules of consent, in one place.
+
+Nothing here can subscribe somebody who said no. Only an address that Mailchimp does
+not know is created; a known member is updated without its status; and the one
+operation that writes a status to a known address, ``restore``, is only proposed for
+members that were subscribed when they were archived and is checked again, against
+Mailchimp itself, before it is carried out (see :func:`may_restore`).
+"""
+
+from dataclasses import dataclass
+
+from .payload import difference
+
+# The statuses in which a member receives campaigns or is being asked to.
+REACHABLE = ("subscribed", "pending")
+# The statuses that are a "no" of the person or of its mail server. A member in one of
+# them gets no write of any kind: archiving it would hide the "no".
+NO = ("unsubscribed", "cleaned")
+# Refusals that stay until the address itself changes.
+FINAL = ("forgotten", "fake", "invalid_address")
+# What shows in a member's activity feed that it should not be subscribed again.
+NO_EVENTS = ("unsub", "bounce", "abuse")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger knows of an address.
+
+    :param status: Mailchimp's status, ``None`` when it is not known there
+    :param ours: we created the member, or an eligible contact claimed it
+    :param status_before: the status it had when it was archived
+    :param reason: why the last attempt was refused
+    :param said_no: the person unsubscribed or complained at some time
+    :param sent: canonical values last sent, or ``None``
+    :param seen: canonical values Mailchimp holds where they differ from ``sent``
+    :param edited: somebody changed ``seen`` in Mailchimp since it was last sent
+    :param refused: canonical values Mailchimp refused last
+    :param retry: the refusal was a passing one and its time is over
+    """
+
+    status: str | None = None
+    ours: bool = True
+    status_before: str | None = None
+    reason: str | None = None
+    said_no: bool = False
+    sent: dict | None = None
+    seen: dict | None = None
+    edited: bool = False
+    refused: dict | None = None
+    retry: bool = False
+
+
+def held(known):
+    """Return the canonical values to compare the desired ones with.
+
+    What Mailchimp made of our own last write (a trimmed text, say) is no difference;
+    what somebody changed there is.
+    """
+    if known.sent is None or (known.edited and known.seen):
+        return known.seen or {"m": {}, "i": []}
+    return known.sent
+
+
+def decide(known, wanted, desired, tags, owned):
+    """Return ``(operation, body)`` for one address.
+
+    :param Known known: what the ledger holds
+    :param bool wanted: the address belongs to an eligible contact
+    :param desired: canonical values wanted, or ``None``
+    :param tags: the mapped merge tags
+    :param owned: ids of our groups
+    :return: ``create``, ``update``, ``adopt`` (nothing to send, but the member is ours
+        from now on), ``restore``, ``archive`` or ``None``; and the body of an update
+    """
+    if not wanted:
+        if known.ours and known.status in REACHABLE:
+            return "archive", None
+        return None, None
+    if known.reason in FINAL:
+        return None, None
+    if known.reason and not known.retry and known.refused == desired:
+        # Refused as it is: only another value or a passed time is worth a call.
+        return None, None
+    if known.status is None:
+        return "create", None
+    if known.status in NO:
+        return None, None
+    if known.status not in REACHABLE:
+        once = known.status_before == "subscribed" and not known.said_no
+        return ("restore" if once and not known.reason else None), None
+    body = difference(desired, held(known), tags, owned)
+    if body:
+        return "update", body
+    if known.sent is None or not known.ours:
+        return "adopt", None
+    return None, None
+
+
+def may_restore(member, events, since):
+    """Tell whether an archived member may be subscribed again.
+
+    :param dict member: the member as just read from Mailchimp
+    :param events: its activity feed, with ``activity_type`` and ``created_at_timestamp``
+    :param str since: ISO time (UTC) when it was last seen subscribed
+    :return: the first event that forbids it, ``True`` if it may, ``False`` if its
+        status forbids it
+    """
+    if member.get("status") not in ("archived", "transactional"):
+        return False
+    for event in events:
+        if event.get("activity_type") in NO_EVENTS and (
+            not since or (event.get("created_at_timestamp") or "9") >= since
+        ):
+            return event
+    return True
+
+
+def brake(archives, members, percent):
+    """Tell whether a run must wait for a person before it archives.
+
+    :param int archives: members that would leave by scope, deletion or address;
+        opt-outs never wait
+    :param int members: members the audience has
+    :param int percent: the share of the audience that may leave at once
+    """
+    return archives > 50 and archives * 100 > percent * members

@@ -1,0 +1,584 @@
+import logging
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
+
+from ..engine import errors
+from ..engine.gateway import Gateway
+
+_logger = logging.getLogger(__name__)
+
+
+class CrmMailchimpAccount(models.Model):
+    """The connection of one company to Mailchimp, with its single linked audience.
+
+    An account goes from *draft* (no working key) to *connected* (the key works) to
+    *linked* (an audience is chosen). *Error* stops every call until a person repaired
+    what the message says. Linking another audience archives the account with its
+    ledger and its campaigns and goes on with a copy, so nothing that was known about
+    the old audience is ever mistaken for the new one.
+    """
+
+    _name = "crm.mailchimp.account"
+    _description = "Mailchimp Account"
+    _check_company_auto = True
+
+    name = fields.Char(required=True, default="Mailchimp")
+    company_id = fields.Many2one(
+        "res.company", required=True, default=lambda self: self.env.company
+    )
+    active = fields.Boolean(default=True)
+    state = fields.Selection(
+        [
+            ("draft", "Not connected"),
+            ("connected", "Connected"),
+            ("linked", "Linked"),
+            ("error", "Needs attention"),
+        ],
+        default="draft",
+        required=True,
+        readonly=True,
+        copy=False,
+    )
+    error_message = fields.Text(readonly=True, copy=False)
+    health_message = fields.Text(compute="_compute_health_message")
+    auth_method = fields.Selection(
+        [("api_key", "API key")], default="api_key", required=True
+    )
+    # Superuser only, not even administrators can read or export it.
+    api_key_secret = fields.Char(groups=fields.NO_ACCESS, copy=False, prefetch=False)
+    api_key = fields.Char(
+        string="API key",
+        compute="_compute_api_key",
+        inverse="_inverse_api_key",
+        copy=False,
+        help="Mailchimp: Account & billing > Extras > API keys. The key can be set"
+        " and replaced here, but nobody can read it again.",
+    )
+    api_key_hint = fields.Char(string="Key in use", readonly=True, copy=False)
+    data_center = fields.Char(readonly=True, copy=False)
+    # Which database may use the key: a copy of the database must not.
+    database_ref = fields.Char(readonly=True, copy=False)
+    remote_name = fields.Char(string="Mailchimp account", readonly=True)
+    audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
+    audience_name = fields.Char(string="Audience", readonly=True, copy=False)
+    audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
+    push_enabled = fields.Boolean(
+        string="Push contacts",
+        copy=False,
+        help="Off until somebody starts the first push. While it is off, changes made"
+        " in Mailchimp and opt-outs made in Odoo still travel.",
+    )
+    partner_kind = fields.Selection(
+        [
+            ("all", "People and companies"),
+            ("person", "People only"),
+            ("company", "Companies only"),
+        ],
+        default="all",
+        required=True,
+        string="Contacts",
+    )
+    partner_domain = fields.Char(
+        string="Only contacts matching", default="[]", required=True
+    )
+    double_opt_in = fields.Boolean(
+        help="New members are asked by a mail from Mailchimp to confirm before they"
+        " receive campaigns.",
+    )
+    blacklist_on_unsubscribe = fields.Boolean(
+        string="Blacklist who unsubscribes",
+        help="Somebody who unsubscribes in Mailchimp gets no mass mailing from Odoo"
+        " either.",
+    )
+    log_to_chatter = fields.Boolean(
+        default=True,
+        help="Say on the contact when Mailchimp took its opt-in back, and why.",
+    )
+    lang = fields.Selection(
+        "_get_languages",
+        string="Language of values",
+        default=lambda self: self.env.lang,
+        help="Countries, choices and other translated values are sent in this"
+        " language.",
+    )
+    archive_brake_percent = fields.Integer(
+        string="Ask before archiving more than (%)",
+        default=10,
+        help="A run that would archive more than this share of the audience (and more"
+        " than 50 members) for another reason than an opt-out waits for a manager.",
+    )
+    sync_user_id = fields.Many2one(
+        "res.users",
+        string="Synchronise as",
+        default=lambda self: self.env.user,
+        help="Scheduled work that belongs to nobody is done with this user's rights.",
+    )
+    merge_field_ids = fields.One2many(
+        "crm.mailchimp.merge.field", "account_id", string="Field mapping", copy=True
+    )
+    segment_ids = fields.One2many("crm.mailchimp.segment", "account_id")
+    run_ids = fields.One2many("crm.mailchimp.run", "account_id")
+    # Ids of our interest categories and what is being created right now: see
+    # run_segments, which writes them around every call that creates something.
+    remote_refs = fields.Json(copy=False)
+    open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
+    last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
+    last_sync_date = fields.Datetime(
+        compute="_compute_runs", string="Last synchronised"
+    )
+    member_count = fields.Integer(compute="_compute_member_count", string="Members")
+    subscribed_count = fields.Integer(
+        compute="_compute_member_count", string="Subscribed"
+    )
+
+    _company_uniq = models.UniqueIndex(
+        "(company_id) WHERE active",
+        "This company already has a Mailchimp account. Archive it, or use it.",
+    )
+
+    @api.model
+    def _get_languages(self):
+        return self.env["res.lang"].get_installed()
+
+    # === COMPUTES === #
+
+    def _compute_api_key(self):
+        self.api_key = False
+
+    def _inverse_api_key(self):
+        for account in self:
+            if not account.api_key:
+                continue
+            key = account.api_key.strip()
+            # A key without a data centre is told at once, without any call.
+            gateway = account._new_gateway(key)
+            gateway.close()
+            account.sudo().write(
+                {
+                    "api_key_secret": key,
+                    "api_key_hint": f"…{key.split('-')[0][-4:]}-{gateway.data_center}",
+                    "data_center": gateway.data_center,
+                }
+            )
+
+    @api.depends("run_ids.state", "run_ids.ended_at")
+    def _compute_runs(self):
+        Run = self.env["crm.mailchimp.run"]
+        for account in self:
+            runs = [("account_id", "=", account.id), ("kind", "in", ("push", "full"))]
+            account.open_run_id = Run.search(
+                [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)],
+                limit=1,
+            )
+            account.last_run_id = Run.search(runs, limit=1)
+            account.last_sync_date = Run.search(
+                [*runs, ("state", "=", "done")], limit=1
+            ).ended_at
+
+    def _compute_member_count(self):
+        Member = self.env["crm.mailchimp.member"]
+        counts = {}
+        for account, status, count in Member._read_group(
+            [("account_id", "in", self.ids), ("status", "!=", False)],
+            ["account_id", "status"],
+            ["__count"],
+        ):
+            counts[account.id, status] = count
+        for account in self:
+            account.member_count = sum(
+                count
+                for (account_id, status), count in counts.items()
+                if account_id == account.id and status != "archived"
+            )
+            account.subscribed_count = counts.get((account.id, "subscribed"), 0)
+
+    @api.depends("state", "error_message", "run_ids.state", "run_ids.error_message")
+    def _compute_health_message(self):
+        for account in self:
+            run = account.open_run_id or account.last_run_id
+            account.health_message = account.error_message or (
+                run.error_message if run.state in ("waiting", "brake", "failed") else ""
+            )
+
+    # === GATEWAY === #
+
+    def _new_gateway(self, key):
+        """Return a gateway for ``key``.
+
+        :raise UserError: when the key has no data centre, or the base URL is unusable
+        """
+        api_url = (
+            self.env["ir.config_parameter"].sudo().get_param("crm_mailchimp.api_url")
+        )
+        try:
+            return Gateway(key, api_url=api_url or None)
+        except errors.MailchimpError as error:
+            raise UserError(self._error_sentence(error)) from error
+
+    def _gateway(self):
+        """Return the gateway of this account, the only way to Mailchimp.
+
+        :raise UserError: when there is no key, or this database must not use it
+        """
+        self.ensure_one()
+        self._check_database()
+        key = self.sudo().api_key_secret
+        if not key:
+            raise UserError(
+                self.env._(
+                    "Enter the API key of your Mailchimp account and press Connect."
+                )
+            )
+        return self._new_gateway(key)
+
+    def _database_ref(self):
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return f"{get_param('database.uuid')}/{self.env.cr.dbname}"
+
+    def _check_database(self):
+        """Refuse to work in a copy of the database the account was connected in.
+
+        A restored copy holds the key and thinks it owns the audience. Odoo gives a
+        copy a new ``database.uuid``; a plain PostgreSQL copy keeps it but has another
+        name.
+        """
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        if get_param("database.is_neutralized"):
+            raise UserError(
+                self.env._(
+                    "This is a neutralized copy of a database: it does not talk to"
+                    " Mailchimp."
+                )
+            )
+        if self.database_ref and self.database_ref != self._database_ref():
+            raise UserError(
+                self.env._(
+                    "This database looks like a copy of the one that was connected to"
+                    " Mailchimp, so nothing is sent. If this is the database to use"
+                    " from now on, enter the API key again and press Connect."
+                )
+            )
+
+    def _error_sentence(self, error):
+        """Word an error of the engine for users: what is wrong and what to do."""
+        _ = self.env._
+        if isinstance(error, UserError):
+            return str(error.args[0])
+        if isinstance(error, errors.InvalidKey):
+            return _(
+                "This is no complete Mailchimp API key. It ends with a dash and the"
+                " data centre, for example -us21. Copy the whole key from Mailchimp:"
+                " Account & billing > Extras > API keys."
+            )
+        if isinstance(error, errors.AuthLost):
+            return _(
+                "Mailchimp does not accept the API key any more. Create a new key in"
+                " Mailchimp (Account & billing > Extras > API keys), enter it here and"
+                " press Connect."
+            )
+        if isinstance(error, errors.Forbidden):
+            return _(
+                "The Mailchimp user of this API key may not do this, or the Mailchimp"
+                " plan does not include it. Check the user's role and the plan in"
+                " Mailchimp, then press Synchronise now."
+            )
+        if isinstance(error, errors.NotFound):
+            return _(
+                "Mailchimp does not find what is asked for. If the audience was"
+                " deleted in Mailchimp, choose another one."
+            )
+        if isinstance(error, errors.Retryable):
+            return _(
+                "Mailchimp cannot be reached or is overloaded at the moment. Nothing"
+                " is lost; it is tried again by itself."
+            )
+        if isinstance(error, errors.Protocol):
+            return _(
+                "Mailchimp gave an answer that makes no sense. Nothing is lost; it is"
+                " tried again by itself. If it lasts, check status.mailchimp.com."
+            )
+        return _(
+            "Mailchimp refused the request: %(detail)s",
+            detail=getattr(error, "detail", None) or getattr(error, "title", None) or _("no reason given"),
+        )
+
+    def _set_error(self, error):
+        """Stop the account and tell its managers once."""
+        for account in self:
+            sentence = account._error_sentence(error)
+            if account.state != "error":
+                account._notify_managers(sentence)
+            account.write({"state": "error", "error_message": sentence})
+
+    def _notify_managers(self, sentence):
+        managers = self.env.ref("crm_mailchimp.group_mailchimp_manager").all_user_ids
+        todo = self.env.ref("mail.mail_activity_data_todo")
+        for user in managers.filtered(
+            lambda user: user.active and self.company_id in user.company_ids
+        ):
+            self.env["mail.activity"].sudo().create(
+                {
+                    "activity_type_id": todo.id,
+                    "summary": self.env._("Mailchimp needs attention"),
+                    "note": sentence,
+                    "user_id": user.id,
+                    "res_model_id": self.env["ir.model"]._get_id(self._name),
+                    "res_id": self.id,
+                }
+            )
+
+    # === BUTTONS === #
+
+    def _check_manager(self):
+        if not self.env.su and not self.env.user.has_group(
+            "crm_mailchimp.group_mailchimp_manager"
+        ):
+            raise AccessError(
+                self.env._("Only a Mailchimp manager may change the connection.")
+            )
+
+    def action_connect(self):
+        """Test the key and remember whose account it opens.
+
+        :raise UserError: one sentence that says what to do
+        """
+        self.ensure_one()
+        self._check_manager()
+        # Entering the key and pressing Connect is how a person says that this very
+        # database is the one to use.
+        key = self.sudo().api_key_secret
+        if not key or self.env["ir.config_parameter"].sudo().get_param(
+            "database.is_neutralized"
+        ):
+            self._gateway()
+        gateway = self._new_gateway(key)
+        try:
+            root = gateway.root()
+        except errors.MailchimpError as error:
+            _logger.info("Mailchimp connection test failed: %s", error)
+            raise UserError(self._error_sentence(error)) from error
+        finally:
+            gateway.close()
+        if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
+            raise UserError(
+                self.env._(
+                    "The Mailchimp user of this key has the role %(role)s, which may"
+                    " not manage contacts. Use a key of an owner, admin or manager.",
+                    role=root["role"],
+                )
+            )
+        self.sudo().write(
+            {
+                "state": "linked" if self.audience_ref else "connected",
+                "error_message": False,
+                "remote_name": root.get("account_name"),
+                "database_ref": self._database_ref(),
+            }
+        )
+        self.sudo()._clear_activities()
+        if self.audience_ref:
+            self._request_run("push")
+            return self._toast(
+                self.env._("Connected again. What was missed is caught up now.")
+            )
+        return self._toast(
+            self.env._(
+                "Connected to %(name)s. Choose the audience next.",
+                name=root.get("account_name") or "Mailchimp",
+            )
+        )
+
+    def action_reauthorize(self):
+        """Connect with the key just entered and catch up."""
+        return self.action_connect()
+
+    def _clear_activities(self):
+        self.env["mail.activity"].search(
+            [("res_model", "=", self._name), ("res_id", "in", self.ids)]
+        ).unlink()
+
+    def action_choose_audience(self):
+        """Open the choice of the audience to link."""
+        self.ensure_one()
+        self._check_manager()
+        if self.state == "draft":
+            self.action_connect()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Choose the audience"),
+            "res_model": "crm.mailchimp.choose.audience",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_account_id": self.id},
+        }
+
+    def _link_audience(self, audience):
+        """Link an audience; another one than before starts a new ledger.
+
+        :param dict audience: an audience as Mailchimp's API returns it
+        :return: the account that has the audience now
+        """
+        self.ensure_one()
+        account = self
+        if self.audience_ref and self.audience_ref != audience["id"]:
+            key, database_ref = self.sudo().api_key_secret, self.database_ref
+            hint, center = self.api_key_hint, self.data_center
+            self.sudo()._stop()
+            self.sudo().write({"active": False, "api_key_secret": False})
+            account = self.copy({"name": self.name})
+            account.sudo().write(
+                {
+                    "api_key_secret": key,
+                    "api_key_hint": hint,
+                    "data_center": center,
+                    "database_ref": database_ref,
+                }
+            )
+        account.sudo().write(
+            {
+                "state": "linked",
+                "error_message": False,
+                "audience_ref": audience["id"],
+                "audience_name": audience["name"],
+                "audience_url": (
+                    f"https://{account.data_center}.admin.mailchimp.com/lists/members/"
+                    f"?id={audience['web_id']}"
+                    if audience.get("web_id")
+                    else False
+                ),
+            }
+        )
+        account.merge_field_ids or account._create_default_mapping()
+        account._request_run("push")
+        return account
+
+    def _create_default_mapping(self):
+        self.env["crm.mailchimp.merge.field"].sudo().create(
+            [
+                dict(line, account_id=self.id)
+                for line in self.env["crm.mailchimp.merge.field"]._default_lines()
+            ]
+        )
+
+    def action_sync_now(self):
+        """Ask for a run; the scheduled action does the work.
+
+        Pressing it on an account that never pushed is how somebody starts the first
+        push (the button says so and asks).
+        """
+        self.ensure_one()
+        self._check_ready()
+        if not self.push_enabled:
+            self._check_manager()
+            self.sudo().push_enabled = True
+        run, created = self._request_run("push")
+        if created:
+            return self._toast(self.env._("The synchronisation starts in a moment."))
+        return self._toast(
+            self.env._("A synchronisation is already under way: %s", run.progress_label)
+        )
+
+    def action_resync(self):
+        """Ask for a run that first reads the whole audience again."""
+        self.ensure_one()
+        self._check_ready()
+        self._request_run("full")
+        return self._toast(
+            self.env._("The whole audience is read and compared in a moment.")
+        )
+
+    def action_import_stats(self):
+        """Ask for an import of campaigns and their results."""
+        self.ensure_one()
+        self._check_ready()
+        self._request_run("stats")
+        return self._toast(
+            self.env._("Campaigns and their results are read in a moment.")
+        )
+
+    def action_disconnect(self):
+        """Forget the key and stop. Contacts, members and campaigns stay."""
+        self.ensure_one()
+        self._check_manager()
+        self.sudo()._stop()
+        self.sudo().write(
+            {
+                "state": "draft",
+                "api_key_secret": False,
+                "api_key_hint": False,
+                "push_enabled": False,
+                "error_message": False,
+            }
+        )
+        return self._toast(
+            self.env._(
+                "Disconnected. No contact, member or campaign was deleted, neither here"
+                " nor in Mailchimp."
+            )
+        )
+
+    def action_open_members(self):
+        return self._open("crm_mailchimp.action_crm_mailchimp_member")
+
+    def action_open_runs(self):
+        return self._open("crm_mailchimp.action_crm_mailchimp_run")
+
+    def _open(self, xmlid):
+        action = self.env["ir.actions.act_window"]._for_xml_id(xmlid)
+        action["domain"] = [("account_id", "in", self.ids)]
+        return action
+
+    def _check_ready(self):
+        if not self.env.su and not self.env.user.has_group(
+            "crm_mailchimp.group_mailchimp_user"
+        ):
+            raise AccessError(
+                self.env._("You need the right to synchronise with Mailchimp.")
+            )
+        if self.state != "linked":
+            raise UserError(
+                self.error_message
+                or self.env._("Connect the account and choose an audience first.")
+            )
+        self._check_database()
+
+    def _stop(self):
+        self.run_ids.filtered("is_open")._end("cancelled")
+
+    def _toast(self, message):
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": message,
+                "type": "success",
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
+    # === RUNS === #
+
+    def _request_run(self, kind):
+        """Queue a run and wake the scheduled action; a second request joins the first.
+
+        :param str kind: ``push``, ``full`` or ``stats``
+        :return: ``(run, created)``
+        """
+        self.ensure_one()
+        cron = "ir_cron_stats" if kind == "stats" else "ir_cron_push"
+        run, created = (
+            self.env["crm.mailchimp.run"].sudo()._get_or_create(self.sudo(), kind)
+        )
+        self.env.ref(f"crm_mailchimp.{cron}").sudo()._trigger()
+        return run, created
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_linked(self):
+        if self.filtered("audience_ref"):
+            raise UserError(
+                self.env._(
+                    "Disconnect and archive the account instead of deleting it: it"
+                    " holds the consent and campaign history of its audience."
+                )
+            )

@@ -1,0 +1,179 @@
+import json
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+STATUSES = [
+    ("subscribed", "Subscribed"),
+    ("unsubscribed", "Unsubscribed"),
+    ("cleaned", "Cleaned"),
+    ("pending", "Pending"),
+    ("transactional", "Not subscribed"),
+    ("archived", "Archived"),
+]
+# Why Mailchimp did not take an address. Final ones are in engine.plan.FINAL.
+REFUSALS = [
+    ("forgotten", "Permanently deleted in Mailchimp"),
+    ("fake", "Looks fake to Mailchimp"),
+    ("invalid_address", "Not an address to Mailchimp"),
+    ("compliance", "Unsubscribed or bounced before"),
+    ("too_many_signups", "Signed up to a lot of lists"),
+    ("merge_fields", "A value does not suit its merge field"),
+    ("archived", "Archived in Mailchimp"),
+    ("other", "Refused by Mailchimp"),
+]
+OPERATIONS = [
+    ("create", "Add"),
+    ("update", "Change"),
+    ("read", "Look"),
+    ("restore", "Subscribe again"),
+    ("archive", "Archive"),
+]
+CAUSES = [
+    ("opt_out", "Opt-out"),
+    ("deleted", "Contact deleted"),
+    ("contact_archived", "Contact archived"),
+    ("address", "Address changed or removed"),
+    ("scope", "Out of scope"),
+]
+
+
+class CrmMailchimpMember(models.Model):
+    """The ledger: what is known of each address of the audience, and what is to be done.
+
+    ``status`` is what Mailchimp said last (empty: not known there), ``wanted`` what
+    Odoo wants, ``operation`` what the next calls will do about the difference. It is
+    filled by set-based SQL in millions of rows, so it has no stored computes, no
+    chatter, and no uniqueness over ``partner_id`` (a merge of contacts would crash).
+    """
+
+    _name = "crm.mailchimp.member"
+    _description = "Mailchimp Member"
+    _order = "email_normalized"
+    _rec_name = "email_normalized"
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade"
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    email_normalized = fields.Char(string="Address", required=True)
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", ondelete="set null", index="btree_not_null"
+    )
+    status = fields.Selection(STATUSES)
+    status_before = fields.Selection(STATUSES, string="Status before archiving")
+    archived_by = fields.Selection([("odoo", "Odoo"), ("mailchimp", "Mailchimp")])
+    origin = fields.Selection(
+        [
+            ("odoo", "Added by Odoo"),
+            ("claimed", "Was there, contact in Odoo"),
+            ("foreign", "Only in Mailchimp"),
+        ],
+        required=True,
+        default="foreign",
+    )
+    wanted = fields.Boolean(string="Wanted by Odoo")
+    operation = fields.Selection(OPERATIONS, string="To do")
+    cause = fields.Selection(CAUSES)
+    batch_ref = fields.Char(string="In batch")
+    reason = fields.Selection(REFUSALS, string="Refused because")
+    reason_text = fields.Char(string="Reason in words")
+    next_try = fields.Datetime()
+    no_date = fields.Datetime(string="Said no on")
+    subscribed_at = fields.Datetime(string="Seen subscribed on")
+    last_changed = fields.Datetime(string="Changed in Mailchimp on")
+    web_id = fields.Integer(string="Mailchimp ID")
+    values_sent = fields.Json()
+    values_seen = fields.Json()
+    values_refused = fields.Json()
+    edited = fields.Boolean(string="Edited in Mailchimp")
+    seen_in_run = fields.Integer()
+
+    _address_uniq = models.Constraint(
+        "UNIQUE(account_id, email_normalized)",
+        "This address is already a member of the audience.",
+    )
+    _operation_idx = models.Index(
+        "(account_id, operation, email_normalized) WHERE operation IS NOT NULL"
+    )
+    _no_idx = models.Index("(account_id, no_date) WHERE no_date IS NOT NULL")
+    _status_idx = models.Index("(account_id, status)")
+
+    COLUMNS = {
+        "status": "varchar",
+        "status_before": "varchar",
+        "archived_by": "varchar",
+        "origin": "varchar",
+        "operation": "varchar",
+        "cause": "varchar",
+        "batch_ref": "varchar",
+        "reason": "varchar",
+        "reason_text": "varchar",
+        "next_try": "timestamp",
+        "no_date": "timestamp",
+        "subscribed_at": "timestamp",
+        "last_changed": "timestamp",
+        "web_id": "int4",
+        "values_sent": "jsonb",
+        "values_seen": "jsonb",
+        "edited": "bool",
+        "wanted": "bool",
+        "values_refused": "jsonb",
+        "seen_in_run": "int4",
+    }
+
+    @api.model
+    def _update_rows(self, columns, rows):
+        """Write several rows in one statement.
+
+        :param columns: names of columns, keys of ``COLUMNS``
+        :param rows: ``(id, value, ...)`` with a value for each column
+        """
+        if not rows:
+            return
+        json_at = [
+            index
+            for index, column in enumerate(columns, 1)
+            if self.COLUMNS[column] == "jsonb"
+        ]
+        if json_at:
+            rows = [
+                tuple(
+                    json.dumps(value) if index in json_at and value is not None else value
+                    for index, value in enumerate(row)
+                )
+                for row in rows
+            ]
+        query = SQL(
+            "UPDATE crm_mailchimp_member AS m SET %s FROM (VALUES %%s) AS v(id, %s)"
+            " WHERE m.id = v.id",
+            SQL(", ").join(
+                SQL(
+                    "%s = v.%s::%s",
+                    SQL.identifier(column),
+                    SQL.identifier(column),
+                    SQL(self.COLUMNS[column]),
+                )
+                for column in columns
+            ),
+            SQL(", ").join(map(SQL.identifier, columns)),
+        )
+        self.env.cr.execute_values(query.code, rows, page_size=1000)
+        self.env[self._name].invalidate_model(flush=False)
+
+    def write(self, vals):
+        if not self.env.su:
+            raise UserError(
+                self.env._("Members are changed by the synchronisation only.")
+            )
+        return super().write(vals)
+
+    def action_open_in_mailchimp(self):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_url",
+            "url": f"https://{self.account_id.data_center}.admin.mailchimp.com"
+            f"/lists/members/view?id={self.web_id}",
+            "target": "new",
+        }

@@ -1,0 +1,117 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from ..engine.payload import MergeField, split_name
+
+SOURCES = [
+    ("first_name", "First name"),
+    ("last_name", "Last name"),
+    ("address", "Postal address"),
+    ("field", "Field of the contact"),
+]
+
+
+class CrmMailchimpMergeField(models.Model):
+    """One line of the field mapping: a merge tag of the audience <- an Odoo value."""
+
+    _name = "crm.mailchimp.merge.field"
+    _description = "Mailchimp Merge Field"
+    _order = "sequence, id"
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade", index=True
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    sequence = fields.Integer(default=10)
+    tag = fields.Char(
+        required=True,
+        help="The merge tag in Mailchimp: up to 10 of A-Z, 0-9 and _.",
+    )
+    name = fields.Char(required=True, translate=False)
+    source = fields.Selection(SOURCES, required=True, default="field")
+    field_path = fields.Char(
+        help="A field of the contact, or a path such as country_id.name.",
+    )
+    create_missing = fields.Boolean(
+        default=True,
+        help="Create the merge field in Mailchimp when the audience does not have it."
+        " When off, the line is used only if it does.",
+    )
+    # What Mailchimp says of the field, read at every run that pushes.
+    remote_ref = fields.Integer(readonly=True, copy=False)
+    kind = fields.Char(string="Type", readonly=True, copy=False)
+    required = fields.Boolean(readonly=True, copy=False)
+    options = fields.Json(readonly=True, copy=False)
+
+    _tag_uniq = models.Constraint(
+        "UNIQUE(account_id, tag)", "This merge tag is already mapped."
+    )
+
+    @api.model
+    def _default_lines(self):
+        """Return the mapping a new audience starts with."""
+        partner_fields = self.env["res.partner"]._fields
+        lines = [
+            {"tag": "FNAME", "name": "First Name", "source": "first_name"},
+            {"tag": "LNAME", "name": "Last Name", "source": "last_name"},
+            {"tag": "CITY", "name": "City", "field_path": "city"},
+            {"tag": "COUNTRY", "name": "Country", "field_path": "country_id.name"},
+            {"tag": "GENDER", "name": "Gender", "field_path": "gender"},
+            {
+                "tag": "ADDRESS",
+                "name": "Address",
+                "source": "address",
+                "create_missing": False,
+            },
+            {
+                "tag": "PHONE",
+                "name": "Phone Number",
+                "field_path": "phone",
+                "create_missing": False,
+            },
+        ]
+        return [
+            dict({"source": "field"}, sequence=index, **line)
+            for index, line in enumerate(lines)
+            if line.get("field_path", "name").split(".")[0] in partner_fields
+        ]
+
+    @api.constrains("tag")
+    def _check_tag(self):
+        for line in self:
+            valid = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+            if len(line.tag) > 10 or set(line.tag) - valid or line.tag == "EMAIL":
+                raise ValidationError(
+                    self.env._(
+                        "%(tag)s is no merge tag for a value: use up to 10 of A-Z, 0-9"
+                        " and _, and not EMAIL.",
+                        tag=line.tag,
+                    )
+                )
+
+    @api.constrains("source", "field_path")
+    def _check_field_path(self):
+        for line in self.filtered(lambda line: line.source == "field"):
+            model = self.env["res.partner"]
+            for name in (line.field_path or "").split("."):
+                field = model is not None and model._fields.get(name)
+                if not field or field.type in ("one2many", "many2many", "binary"):
+                    raise ValidationError(
+                        self.env._(
+                            "%(tag)s: %(path)s is no field of a contact that has one"
+                            " value.",
+                            tag=line.tag,
+                            path=line.field_path or "",
+                        )
+                    )
+                model = self.env.get(field.comodel_name) if field.relational else None
+
+    def _engine_field(self):
+        """Return the line as the engine knows it."""
+        options = self.options or {}
+        return MergeField(
+            tag=self.tag,
+            kind=self.kind or "text",
+            choices=tuple(options.get("choices") or ()),
+            phone_format=options.get("phone_format") or "none",
+        )

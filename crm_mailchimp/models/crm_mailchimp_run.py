@@ -1,0 +1,428 @@
+import logging
+import time
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
+from odoo.tools import SQL
+
+from ..engine import errors
+
+_logger = logging.getLogger(__name__)
+
+# Work of one call of the scheduled action. The slowest request in flight comes on
+# top, and both together must stay under Odoo's limit of 120 seconds a job.
+SLICE_SECONDS = 20
+# After an unanswered or refused request: minutes until the next try.
+BACK_OFF = (1, 2, 5, 15, 30, 60)
+NIGHT_HOUR = 1  # UTC; the hour in which the nightly run becomes due
+KEEP_DAYS = 90
+
+
+class CrmMailchimpRun(models.Model):
+    """One run: what it is doing, how far it got, and what came of it.
+
+    queued -> running -> done | failed | cancelled; *waiting* for Mailchimp to be
+    reachable again (``resume_at``), *brake* for a manager. At most one run of an
+    account is open. ``phase`` and ``cursor`` are the resume point: a run that was
+    killed goes on from there, after it has looked again at what Mailchimp holds.
+
+    The phases are in the files ``run_*.py``, one a file.
+    """
+
+    _name = "crm.mailchimp.run"
+    _description = "Mailchimp Run"
+    _order = "id desc"
+
+    OPEN_STATES = ("queued", "running", "waiting", "brake")
+    PHASES = ("segments", "diff", "brake", "send", "verify")
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade", readonly=True
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    kind = fields.Selection(
+        [
+            ("push", "Synchronisation"),
+            ("full", "Full comparison"),
+            ("stats", "Campaign results"),
+        ],
+        required=True,
+        readonly=True,
+    )
+    state = fields.Selection(
+        [
+            ("queued", "Queued"),
+            ("running", "Running"),
+            ("waiting", "Waiting for Mailchimp"),
+            ("brake", "Waiting for a manager"),
+            ("done", "Done"),
+            ("failed", "Failed"),
+            ("cancelled", "Cancelled"),
+        ],
+        default="queued",
+        required=True,
+        readonly=True,
+    )
+    is_open = fields.Boolean(compute="_compute_is_open")
+    phase = fields.Selection(
+        [
+            ("pull", "Read changes from Mailchimp"),
+            ("segments", "Evaluate segments"),
+            ("diff", "Compare"),
+            ("brake", "Check before archiving"),
+            ("send", "Send"),
+            ("verify", "Verify"),
+        ],
+        readonly=True,
+    )
+    cursor = fields.Json(readonly=True)
+    counters = fields.Json(readonly=True)
+    progress = fields.Float(compute="_compute_progress")
+    progress_label = fields.Char(compute="_compute_progress")
+    summary = fields.Char(compute="_compute_summary")
+    error_message = fields.Text(readonly=True)
+    error_detail = fields.Text(
+        readonly=True, groups="base.group_system", string="Detail for administrators"
+    )
+    attempts = fields.Integer(readonly=True)
+    resume_at = fields.Datetime(readonly=True)
+    started_at = fields.Datetime(readonly=True)
+    ended_at = fields.Datetime(readonly=True)
+    # Members changed in Mailchimp until this time are in the ledger.
+    pulled_until = fields.Datetime(readonly=True)
+    requested_by_id = fields.Many2one(
+        "res.users", ondelete="set null", readonly=True, string="Asked for by"
+    )
+
+    _open_uniq = models.UniqueIndex(
+        "(account_id, (kind = 'stats'))"
+        " WHERE state IN ('queued', 'running', 'waiting', 'brake')",
+        "A run of this account is already under way.",
+    )
+    _account_idx = models.Index("(account_id, id DESC)")
+
+    # === COMPUTES === #
+
+    @api.depends("state")
+    def _compute_is_open(self):
+        for run in self:
+            run.is_open = run.state in self.OPEN_STATES
+
+    @api.depends("phase", "counters", "state")
+    def _compute_progress(self):
+        phases = dict(self._fields["phase"]._description_selection(self.env))
+        states = dict(self._fields["state"]._description_selection(self.env))
+        for run in self:
+            counters = run.counters or {}
+            total, done = counters.get("to_send", 0), counters.get("sent", 0)
+            run.progress = 100.0 if run.state == "done" else 0.0
+            run.progress_label = states[run.state]
+            if run.state == "running" and run.phase:
+                run.progress_label = phases[run.phase]
+                if run.phase == "send" and total:
+                    run.progress = min(100.0 * done / total, 99.0)
+                    run.progress_label = f"{phases[run.phase]}: {done} / {total}"
+
+    def _counter_labels(self):
+        _ = self.env._
+        return {
+            "created": _("%s added"),
+            "updated": _("%s changed"),
+            "archived": _("%s archived"),
+            "restored": _("%s subscribed again"),
+            "unsubscribed": _("%s unsubscribed in Mailchimp"),
+            "refused": _("%s refused"),
+            "groups_created": _("%s groups created"),
+            "campaigns": _("%s campaigns"),
+        }
+
+    @api.depends("counters")
+    def _compute_summary(self):
+        for run in self:
+            counters = run.counters or {}
+            run.summary = ", ".join(
+                label % counters[name]
+                for name, label in self._counter_labels().items()
+                if counters.get(name)
+            ) or self.env._("Nothing to do")
+
+    # === LIFE OF A RUN === #
+
+    @api.model
+    def _get_or_create(self, account, kind):
+        """Return the open run of the account, or a new one.
+
+        A full comparison that is asked for while a push is queued takes its place.
+
+        :return: ``(run, created)``
+        """
+        family = [("kind", "=", "stats")] if kind == "stats" else [("kind", "!=", "stats")]
+        domain = [
+            ("account_id", "=", account.id),
+            ("state", "in", self.OPEN_STATES),
+            *family,
+        ]
+        run = self.search(domain, limit=1)
+        if run:
+            if kind == "full" and run.state == "queued":
+                run.kind = kind
+            if run.state == "waiting":
+                # Somebody repaired it and does not want to wait.
+                run.resume_at = fields.Datetime.now()
+            return run, False
+        # Two people may press at once: the second insert finds the first's row.
+        rows = self.env.execute_query(
+            SQL(
+                """INSERT INTO crm_mailchimp_run
+                        (account_id, kind, state, requested_by_id,
+                         create_uid, create_date, write_uid, write_date)
+                   VALUES (%s, %s, 'queued', %s, %s, NOW() AT TIME ZONE 'UTC',
+                           %s, NOW() AT TIME ZONE 'UTC')
+                   ON CONFLICT DO NOTHING RETURNING id""",
+                account.id,
+                kind,
+                self.env.user.id,
+                self.env.uid,
+                self.env.uid,
+            )
+        )
+        self.invalidate_model(flush=False)
+        account.invalidate_recordset(["run_ids", "open_run_id", "last_run_id"])
+        if rows:
+            return self.browse(rows[0][0]), True
+        return self.search(domain, limit=1), False
+
+    def _end(self, state, error=None):
+        """Close runs; ``error`` is an error of the engine or a sentence."""
+        for run in self:
+            vals = {"state": state, "ended_at": fields.Datetime.now(), "resume_at": False}
+            if error is not None:
+                vals.update(run._error_vals(error))
+            elif state == "done":
+                vals.update(error_message=False, error_detail=False)
+            run.write(vals)
+            run._notify()
+
+    def _error_vals(self, error):
+        if isinstance(error, str):
+            return {"error_message": error}
+        return {
+            "error_message": self.account_id._error_sentence(error),
+            "error_detail": str(error),
+        }
+
+    def _count(self, **numbers):
+        """Add to the counters of the run."""
+        counters = dict(self.counters or {})
+        for name, number in numbers.items():
+            if number:
+                counters[name] = counters.get(name, 0) + number
+        self.counters = counters
+
+    def _set_cursor(self, **values):
+        """Change keys of the cursor; ``None`` removes one."""
+        cursor = dict(self.cursor or {}, **values)
+        self.cursor = {key: value for key, value in cursor.items() if value is not None}
+
+    def _notify(self):
+        """Tell everybody who may synchronise how far the run is (after the commit)."""
+        for run in self:
+            self.env.ref("crm_mailchimp.group_mailchimp_user")._bus_send(
+                "crm_mailchimp/progress",
+                {
+                    "run_id": run.id,
+                    "account_id": run.account_id.id,
+                    "company_id": run.account_id.company_id.id,
+                    "kind": run.kind,
+                    "state": run.state,
+                    "label": run.progress_label,
+                    "progress": run.progress,
+                    "summary": run.summary if not run.is_open else "",
+                    "error": run.error_message or "",
+                },
+            )
+
+    def action_cancel(self):
+        """Stop a run. What was sent stays sent; the next run does the rest."""
+        self._check_sync_right()
+        self.sudo().filtered("is_open")._end("cancelled")
+
+    def action_confirm_archiving(self):
+        """Let a run that waits at the brake archive what it found."""
+        self.ensure_one()
+        self.account_id._check_manager()
+        if self.state == "brake":
+            run = self.sudo()
+            run._set_cursor(brake_confirmed=True)
+            run.write({"state": "queued", "phase": "brake"})
+            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
+
+    def action_open_archiving(self):
+        """List the members that would be archived."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_member"
+        )
+        action["domain"] = [
+            ("account_id", "=", self.account_id.id),
+            ("operation", "=", "archive"),
+        ]
+        return action
+
+    def _check_sync_right(self):
+        if not self.env.su and not self.env.user.has_group(
+            "crm_mailchimp.group_mailchimp_user"
+        ):
+            raise AccessError(
+                self.env._("You need the right to synchronise with Mailchimp.")
+            )
+
+    # === SCHEDULED ACTIONS === #
+
+    @api.model
+    def _cron_push(self):
+        """Enter the runs that are due, one slice each.
+
+        Only this scheduled action enters them: the lock Odoo holds on its row is what
+        keeps two workers apart (locks on accounts would not survive the commits).
+        """
+        self._enter(self.env["crm.mailchimp.account"]._due_for_push())
+
+    @api.model
+    def _cron_stats(self):
+        self._enter(self.env["crm.mailchimp.account"]._due_for_stats())
+
+    @api.model
+    def _enter(self, runs):
+        commit = self.env["ir.cron"]._commit_progress
+        cron = self.env["ir.cron"].browse(self.env.context.get("cron_id"))
+        commit(remaining=len(runs))
+        unfinished = 0
+        for run in runs:
+            finished = run._run_slice(time.monotonic() + SLICE_SECONDS)
+            unfinished += not finished
+            commit(1)
+        if unfinished and cron:
+            # A job that is only partly done is put back without being woken up.
+            cron._trigger()
+        commit(remaining=unfinished)
+
+    def _run_slice(self, deadline):
+        """Work on the run until it is done, waits, or the time is over.
+
+        :param float deadline: monotonic time after which no new request is started
+        :return: ``False`` when work remains that can go on at once
+        """
+        self.ensure_one()
+        account = self.account_id
+        self = self.with_company(account.company_id).with_context(
+            lang=account.sync_user_id.lang, tz=account.sync_user_id.tz
+        )
+        try:
+            gateway = self.account_id._gateway()
+        except UserError as error:
+            self._end("failed", error)
+            if account.state == "linked" and not account._is_copy():
+                account._set_error(error)
+            return True
+        self.write(
+            {
+                "state": "running",
+                "resume_at": False,
+                "started_at": self.started_at or fields.Datetime.now(),
+            }
+        )
+        self.env["ir.cron"]._commit_progress()
+        try:
+            finished = self._work(gateway, deadline)
+            if self.attempts:
+                self.attempts = 0
+            return finished
+        except errors.MailchimpError as error:
+            self.env.cr.rollback()
+            return self._fail(error)
+        except UserError as error:
+            self.env.cr.rollback()
+            self._end("failed", error)
+            account._set_error(error)
+            return True
+        finally:
+            gateway.close()
+
+    def _work(self, gateway, deadline):
+        if self.kind == "stats":
+            return self._phase_stats(gateway, deadline)
+        self._pull_and_opt_out(gateway, deadline)
+        if not self.account_id.push_enabled:
+            self._end("done")
+            return True
+        while True:
+            phase = self.phase or "segments"
+            if self.phase != phase:
+                self.phase = phase
+            following = getattr(self, f"_phase_{phase}")(gateway, deadline)
+            if following == "done":
+                self._end("done")
+                return True
+            if following == "wait":
+                return True
+            if following:
+                self.phase = following
+            self._notify()
+            self.env["ir.cron"]._commit_progress()
+            if time.monotonic() >= deadline:
+                return False
+
+    def _fail(self, error):
+        """Note an error of the engine: come back later, or stop and tell."""
+        _logger.info("Mailchimp run %s: %s", self.id, error)
+        account = self.account_id
+        if isinstance(error, (errors.Retryable, errors.Protocol)):
+            minutes = BACK_OFF[min(self.attempts, len(BACK_OFF) - 1)]
+            after = getattr(error, "after", None) or 0
+            at = fields.Datetime.now() + timedelta(
+                seconds=max(minutes * 60, min(after, 3600))
+            )
+            self.write(
+                dict(
+                    self._error_vals(error),
+                    state="waiting",
+                    attempts=self.attempts + 1,
+                    resume_at=at,
+                )
+            )
+            # What was sent without an answer must be looked at before it is repeated.
+            self._set_cursor(look_again=True)
+            cron = "ir_cron_stats" if self.kind == "stats" else "ir_cron_push"
+            self.env.ref(f"crm_mailchimp.{cron}")._trigger(at=at)
+            self._notify()
+        else:
+            self._end("failed", error)
+            account._set_error(error)
+        return True
+
+    @api.autovacuum
+    def _gc_runs(self):
+        """Forget old runs, but never the last one that holds an account's pull mark."""
+        limit = fields.Datetime.now() - timedelta(days=KEEP_DAYS)
+        keep = [
+            run_id
+            for (run_id,) in self.env.execute_query(
+                SQL(
+                    "SELECT MAX(id) FROM crm_mailchimp_run"
+                    " WHERE pulled_until IS NOT NULL AND state = 'done'"
+                    " GROUP BY account_id"
+                )
+            )
+        ]
+        runs = self.search(
+            [
+                ("create_date", "<", limit),
+                ("state", "not in", self.OPEN_STATES),
+                ("id", "not in", keep),
+            ],
+            limit=1000,
+        )
+        runs.unlink()
+        return len(runs), len(runs) == 1000

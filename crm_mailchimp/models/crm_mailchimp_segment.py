@@ -1,0 +1,208 @@
+import logging
+
+import psycopg2
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL, mute_logger
+
+_logger = logging.getLogger(__name__)
+
+
+class CrmMailchimpSegment(models.Model):
+    """One flagged saved filter on one account, and the groups that are its own.
+
+    It outlives the filter: what was created in Mailchimp has to be withdrawn there.
+    """
+
+    _name = "crm.mailchimp.segment"
+    _description = "Mailchimp Segment"
+    _order = "name, id"
+
+    name = fields.Char(required=True, readonly=True)
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade", index=True
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    filter_id = fields.Many2one("ir.filters", ondelete="set null", readonly=True)
+    owner_id = fields.Many2one(
+        "res.users", string="Evaluated as", ondelete="set null", readonly=True
+    )
+    model_name = fields.Char(string="Model", readonly=True)
+    state = fields.Selection(
+        [
+            ("active", "Synchronised"),
+            ("broken", "Cannot be evaluated"),
+            ("full", "No room in Mailchimp"),
+            ("withdrawn", "Withdrawn"),
+        ],
+        default="active",
+        required=True,
+        readonly=True,
+    )
+    error_message = fields.Text(readonly=True)
+    # Interest ids of the group for people and of the one for companies.
+    person_ref = fields.Char(readonly=True)
+    company_ref = fields.Char(readonly=True)
+    remote_name = fields.Char(string="Name in Mailchimp", readonly=True)
+    partner_ids = fields.Many2many(
+        "res.partner",
+        "crm_mailchimp_segment_partner",
+        "segment_id",
+        "partner_id",
+        string="Matching contacts",
+        readonly=True,
+    )
+    matching_count = fields.Integer(string="Matching contacts", readonly=True)
+    member_count = fields.Integer(
+        string="In Mailchimp", compute="_compute_member_count"
+    )
+    missing_count = fields.Integer(
+        string="Not in Mailchimp", compute="_compute_member_count"
+    )
+
+    _filter_uniq = models.UniqueIndex(
+        "(account_id, filter_id) WHERE filter_id IS NOT NULL",
+        "This filter already is a segment.",
+    )
+
+    def _compute_member_count(self):
+        """Count the matching contacts that stand in the audience as subscribed."""
+        counts = {}
+        if self.ids:
+            self.env["crm.mailchimp.member"].flush_model()
+            counts = dict(
+                self.env.execute_query(
+                    SQL(
+                        """SELECT r.segment_id, COUNT(*)
+                             FROM crm_mailchimp_segment_partner r
+                             JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+                             JOIN crm_mailchimp_member m
+                               ON m.account_id = s.account_id
+                              AND m.partner_id = r.partner_id
+                            WHERE m.status = 'subscribed' AND m.wanted
+                              AND m.values_sent->'i' ?| ARRAY[s.person_ref, s.company_ref]
+                              AND s.id = ANY(%s)
+                         GROUP BY r.segment_id""",
+                        self.ids,
+                    )
+                )
+            )
+        for segment in self:
+            segment.member_count = counts.get(segment.id, 0)
+            segment.missing_count = segment.matching_count - segment.member_count
+
+    @api.model
+    def _sync_with_filters(self, account):
+        """Give each flagged filter its segment and withdraw the others."""
+        filters = self.env["ir.filters"].sudo().search([("mailchimp_sync", "=", True)])
+        filters = filters.filtered(
+            lambda record: account.company_id in record.mailchimp_owner_id.company_ids
+            or not record.mailchimp_owner_id.active
+        )
+        known = {segment.filter_id: segment for segment in account.segment_ids}
+        names = filters.mapped("name")
+        for record in filters:
+            owner = record.mailchimp_owner_id
+            # Two filters of one name are told apart by their owners.
+            name = record.name
+            if names.count(name) > 1:
+                name = f"{name} ({owner.name})"
+            vals = {
+                "name": name,
+                "owner_id": owner.id,
+                "model_name": record.model_id,
+            }
+            segment = known.get(record)
+            if not segment:
+                self.create(
+                    dict(vals, account_id=account.id, filter_id=record.id)
+                )
+                continue
+            if segment.state == "withdrawn":
+                vals["state"] = "active"
+            segment._write_changes(vals)
+        gone = account.segment_ids.filtered(
+            lambda segment: segment.filter_id not in filters
+        )
+        for segment in gone:
+            segment._write_changes({"state": "withdrawn", "error_message": False})
+            if segment.partner_ids or segment.matching_count:
+                segment.write({"partner_ids": [(5,)], "matching_count": 0})
+
+    def _write_changes(self, vals):
+        """Write only what differs: a run with nothing to do writes nothing."""
+        self.ensure_one()
+        changed = {
+            name: value
+            for name, value in vals.items()
+            if self._fields[name].convert_to_write(self[name], self) != value
+        }
+        if changed:
+            self.write(changed)
+
+    def _evaluate(self):
+        """Bring the matching contacts up to date, by difference, inside the database.
+
+        A filter that cannot be evaluated keeps its last good members and says why.
+        """
+        for segment in self.filtered(lambda segment: segment.state != "withdrawn"):
+            try:
+                with mute_logger("odoo.sql_db"), self.env.cr.savepoint():
+                    contacts = segment.filter_id._mailchimp_contacts(
+                        segment.account_id.company_id
+                    )
+                    segment._store_contacts(contacts)
+            except (UserError, psycopg2.Error) as error:
+                message = (
+                    str(error.args[0])
+                    if isinstance(error, UserError)
+                    else self.env._("The database refused the condition of the filter.")
+                )
+                _logger.info("Segment %s kept its last members: %s", segment.name, error)
+                segment._write_changes({"state": "broken", "error_message": message})
+                continue
+            if segment.state == "broken":
+                segment.write({"state": "active", "error_message": False})
+
+    def _store_contacts(self, contacts):
+        added, removed, total = self.env.execute_query(
+            SQL(
+                """
+                WITH found AS MATERIALIZED (
+                    SELECT DISTINCT id FROM %(contacts)s AS query(id)
+                ), added AS (
+                    INSERT INTO crm_mailchimp_segment_partner (segment_id, partner_id)
+                    SELECT %(segment)s, found.id FROM found
+                     WHERE NOT EXISTS (
+                        SELECT FROM crm_mailchimp_segment_partner r
+                         WHERE r.segment_id = %(segment)s AND r.partner_id = found.id
+                     )
+                    RETURNING 1
+                ), removed AS (
+                    DELETE FROM crm_mailchimp_segment_partner r
+                     WHERE r.segment_id = %(segment)s
+                       AND NOT EXISTS (SELECT FROM found WHERE found.id = r.partner_id)
+                    RETURNING 1
+                )
+                SELECT (SELECT COUNT(*) FROM added), (SELECT COUNT(*) FROM removed),
+                       (SELECT COUNT(*) FROM found)
+                """,
+                contacts=contacts,
+                segment=self.id,
+            )
+        )[0]
+        if added or removed:
+            self.invalidate_recordset(["partner_ids"])
+        self._write_changes({"matching_count": total})
+
+    def action_open_contacts(self):
+        """Show the contacts that match now."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.name,
+            "res_model": "res.partner",
+            "view_mode": "list,kanban,form",
+            "domain": [("mailchimp_segment_ids", "in", self.ids)],
+        }

@@ -1,0 +1,240 @@
+from odoo import models
+from odoo.exceptions import UserError
+from odoo.fields import Domain
+from odoo.tools import SQL
+from odoo.tools.safe_eval import safe_eval
+
+from ..engine.address import ADDRESS_PATTERN
+
+
+class CrmMailchimpAccount(models.Model):
+    """Who belongs to the audience, and why somebody does not: the one SQL of it.
+
+    The diff takes the winners from it, the status list shows every line of it, and the
+    call that subscribes checks it once more for the addresses it is about to send.
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    def _contacts_sql(self, emails=None, partner_ids=(), opted_in_only=False):
+        """Return a query with one row a contact: why it is (not) in this audience.
+
+        :param emails: restrict it to contacts with these normalised addresses
+        :param partner_ids: and to these contacts, which may have no address
+        :param bool opted_in_only: leave out contacts without opt-in, the many
+        :return: ``SQL`` with the columns ``partner_id, email, reason, winner_id``;
+            ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
+            that stands for the address
+        """
+        self.ensure_one()
+        where = [SQL("TRUE")]
+        if opted_in_only:
+            where.append(SQL("p.mailchimp_opt_in"))
+        if emails is not None:
+            where.append(
+                SQL(
+                    "(p.email_normalized = ANY(%s) OR p.id = ANY(%s))",
+                    list(emails),
+                    list(partner_ids),
+                )
+            )
+        return SQL(
+            """
+            WITH contact AS (
+                SELECT p.id AS partner_id,
+                       p.email_normalized AS email,
+                       COALESCE(p.is_company, FALSE) AS is_company,
+                       p.mailchimp_opt_in_date AS opt_in_date,
+                       CASE %(reasons)s END AS reason
+                  FROM res_partner p
+             LEFT JOIN mail_blacklist b ON b.email = p.email_normalized AND b.active
+             LEFT JOIN crm_mailchimp_member m
+                    ON m.account_id = %(account)s
+                   AND m.email_normalized = p.email_normalized
+             LEFT JOIN (
+                    SELECT email_normalized, MAX(date) AS date
+                      FROM crm_mailchimp_consent
+                     WHERE kind = 'out' AND email_normalized IS NOT NULL
+                  GROUP BY email_normalized
+                  ) o ON o.email_normalized = p.email_normalized
+                 WHERE %(where)s
+            )
+            SELECT partner_id, email, reason,
+                   CASE WHEN reason IS NULL THEN
+                       FIRST_VALUE(partner_id) OVER (
+                           PARTITION BY email, reason IS NULL
+                           ORDER BY is_company DESC, opt_in_date NULLS LAST, partner_id
+                       )
+                   END AS winner_id
+              FROM contact
+            """,
+            reasons=SQL(" ").join(
+                SQL("WHEN %s THEN %s", condition, reason)
+                for reason, condition in self._exclusions()
+            ),
+            account=self.id,
+            where=SQL(" AND ").join(where),
+        )
+
+    def _exclusions(self):
+        """Return ``(reason, SQL condition)`` in the order in which they are told."""
+        partners = self.env["res.partner"].sudo().with_context(active_test=False)
+        # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
+        # stand in the text the user typed as a whole word.
+        typed = SQL("LOWER(p.email)")
+        place = SQL("STRPOS(%s, p.email_normalized)", typed)
+        around = ' \t\n\r<>,;:"()[]' + "'"
+        whole_word = SQL(
+            "(%(place)s > 0"
+            " AND STRPOS(%(around)s, SUBSTR(%(typed)s, %(place)s - 1, 1)) > 0"
+            " AND STRPOS(%(around)s, SUBSTR(%(typed)s,"
+            " %(place)s + LENGTH(p.email_normalized), 1)) > 0)",
+            place=place,
+            typed=typed,
+            around=around,
+        )
+        exclusions = [
+            ("no_opt_in", SQL("p.mailchimp_opt_in IS NOT TRUE")),
+            ("contact_archived", SQL("NOT p.active")),
+            ("no_address", SQL("COALESCE(TRIM(p.email), '') = ''")),
+            (
+                "invalid_address",
+                SQL(
+                    "p.email_normalized IS NULL OR p.email_normalized !~ %s"
+                    " OR LENGTH(p.email_normalized) > 254"
+                    " OR NOT (%s = p.email_normalized OR %s)",
+                    ADDRESS_PATTERN,
+                    typed,
+                    whole_word,
+                ),
+            ),
+            ("blacklisted", SQL("b.id IS NOT NULL")),
+            ("other_company", SQL("p.company_id <> %s", self.company_id.id)),
+            (
+                "unsubscribed",
+                SQL(
+                    "m.no_date IS NOT NULL AND m.no_date >="
+                    " COALESCE(p.mailchimp_opt_in_date, '-infinity')"
+                ),
+            ),
+            (
+                "opted_out",
+                SQL("o.date > COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
+            ),
+        ]
+        if self.partner_kind != "all":
+            company = self.partner_kind == "company"
+            exclusions.append(
+                ("wrong_kind", SQL("COALESCE(p.is_company, FALSE) <> %s", company))
+            )
+        scope = self._scope_domain()
+        if not scope.is_true():
+            query = partners._search(scope)
+            exclusions.append(("out_of_scope", SQL("p.id NOT IN %s", query.subselect())))
+        return exclusions
+
+    def _scope_domain(self):
+        """Return the domain of contacts in scope.
+
+        :raise UserError: when it cannot be evaluated
+        """
+        try:
+            domain = Domain(
+                safe_eval(
+                    self.partner_domain or "[]",
+                    self.env["ir.filters"]._mailchimp_eval_context(self.sync_user_id),
+                )
+            )
+            domain.validate(self.env["res.partner"].sudo())
+        except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
+            raise UserError(
+                self.env._(
+                    "The condition “Only contacts matching” cannot be used:"
+                    " %(error)s. Correct it on the Mailchimp account.",
+                    error=error,
+                )
+            ) from error
+        return domain
+
+    def _of_company(self):
+        """Return the linked account of the current company, if there is one."""
+        return self.search(
+            [("company_id", "=", self.env.company.id), ("audience_ref", "!=", False)],
+            limit=1,
+        )
+
+    def _contact_lines(self, partners):
+        """Return ``{partner id: (status, reason)}`` for some contacts.
+
+        Only contacts with the same addresses are looked at, so a contact form stays
+        quick with a million members.
+        """
+        self._flush_contacts()
+        emails = {email for email in partners.mapped("email_normalized") if email}
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT partner_id, status, reason FROM (%s) line"
+                " WHERE partner_id = ANY(%s)",
+                self._contact_lines_sql(emails, partners.ids),
+                partners.ids,
+            )
+        )
+        return {partner_id: (status, reason) for partner_id, status, reason in rows}
+
+    def _contact_lines_sql(self, emails=None, partner_ids=()):
+        """Return a query with what the status list shows of each contact.
+
+        :return: ``SQL`` with ``partner_id, email, winner_id, status, reason, member_id``
+        """
+        return SQL(
+            """
+            SELECT c.partner_id, c.email, c.winner_id, m.id AS member_id,
+                   CASE WHEN c.reason IS NULL AND c.winner_id = c.partner_id
+                             AND m.status = 'subscribed' THEN 'in'
+                        WHEN c.reason IS NULL AND c.winner_id = c.partner_id
+                             AND COALESCE(m.status, '') IN ('', 'archived')
+                             AND m.reason IS NULL
+                             AND NOT (m.status = 'archived'
+                                      AND COALESCE(m.status_before, '') <> 'subscribed')
+                        THEN 'waiting'
+                        ELSE 'out' END AS status,
+                   CASE WHEN c.reason IS NOT NULL THEN c.reason
+                        WHEN c.winner_id <> c.partner_id THEN 'shared_address'
+                        WHEN m.status = 'subscribed' THEN NULL
+                        WHEN m.status IN ('unsubscribed', 'cleaned', 'pending',
+                                          'transactional') THEN m.status
+                        WHEN m.reason IS NOT NULL THEN m.reason
+                        WHEN m.status = 'archived'
+                             AND COALESCE(m.status_before, '') <> 'subscribed'
+                        THEN 'archived'
+                   END AS reason
+              FROM (%(contacts)s) c
+         LEFT JOIN crm_mailchimp_member m
+                ON m.account_id = %(account)s AND m.email_normalized = c.email
+            """,
+            contacts=self._contacts_sql(emails, partner_ids),
+            account=self.id,
+        )
+
+    def _flush_contacts(self):
+        """Write pending changes that the eligibility query reads."""
+        self.env["res.partner"].flush_model()
+        self.env["mail.blacklist"].flush_model()
+        self.env["crm.mailchimp.consent"].flush_model()
+        self.env["crm.mailchimp.member"].flush_model()
+
+    def _skipped_by_reason(self):
+        """Count the contacts with an opt-in that are not in Mailchimp, by reason.
+
+        :return: ``{reason: count}``
+        """
+        self._flush_contacts()
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT reason, COUNT(*) FROM (%s) line WHERE reason IS NOT NULL"
+                " AND reason <> 'no_opt_in' GROUP BY reason",
+                self._contact_lines_sql(),
+            )
+        )
+        return dict(rows)
+

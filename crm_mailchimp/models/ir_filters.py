@@ -1,0 +1,199 @@
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.fields import Domain
+from odoo.tools import SQL
+from odoo.tools.safe_eval import datetime as safe_datetime
+from odoo.tools.safe_eval import dateutil, safe_eval
+from odoo.tools.safe_eval import time as safe_time
+
+# Changing one of these changes who is sent to Mailchimp.
+GUARDED = {"domain", "model_id", "active", "mailchimp_sync", "mailchimp_owner_id"}
+
+
+class IrFilters(models.Model):
+    _inherit = "ir.filters"
+
+    mailchimp_sync = fields.Boolean(
+        string="Sync to Mailchimp",
+        copy=False,
+        help="Contacts that match this filter are a group in Mailchimp. The filter is"
+        " evaluated with your rights, again at every synchronisation.",
+    )
+    mailchimp_owner_id = fields.Many2one(
+        "res.users",
+        string="Evaluated as",
+        copy=False,
+        readonly=True,
+        ondelete="set null",
+        help="Who flagged the filter: it is evaluated with the rights of this user.",
+    )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        for vals in vals_list:
+            if vals.get("mailchimp_sync"):
+                vals["mailchimp_owner_id"] = self.env.uid
+        filters = super().create(vals_list)
+        filters.filtered("mailchimp_sync")._check_mailchimp_right()
+        return filters
+
+    def write(self, vals):
+        """Guard what decides who is sent to Mailchimp.
+
+        In Odoo any employee may rewrite the domain of a shared filter. For a flagged
+        one that would widen what leaves the company.
+        """
+        changes = {
+            name
+            for name in GUARDED & set(vals)
+            if any(
+                self._fields[name].convert_to_write(record[name], record) != vals[name]
+                for record in self
+            )
+        }
+        if changes:
+            self.filtered("mailchimp_sync")._check_mailchimp_right()
+        if "mailchimp_sync" in changes:
+            vals = dict(
+                vals, mailchimp_owner_id=vals["mailchimp_sync"] and self.env.uid
+            )
+        elif "mailchimp_owner_id" in changes and not self.env.su:
+            raise AccessError(
+                self.env._("Un-flag the filter and flag it again to take it over.")
+            )
+        result = super().write(vals)
+        if changes:
+            self.filtered("mailchimp_sync")._check_mailchimp_right()
+        return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_check_mailchimp_right(self):
+        self.filtered("mailchimp_sync")._check_mailchimp_right()
+
+    def _check_mailchimp_right(self):
+        if not self or self.env.su:
+            return
+        user = self.env.user
+        if not user.has_group("crm_mailchimp.group_mailchimp_user"):
+            raise AccessError(
+                self.env._(
+                    "This filter decides who is sent to Mailchimp. Ask somebody with"
+                    " the right to synchronise with Mailchimp to change it."
+                )
+            )
+        if user.has_group("crm_mailchimp.group_mailchimp_manager"):
+            return
+        for record in self:
+            if record.user_ids != user:
+                raise AccessError(
+                    self.env._(
+                        "The filter %(name)s is shared with others and decides who is"
+                        " sent to Mailchimp. Only a Mailchimp manager may change it.",
+                        name=record.name,
+                    )
+                )
+
+    @api.constrains("mailchimp_sync", "domain", "model_id")
+    def _check_mailchimp_usable(self):
+        for record in self.filtered("mailchimp_sync"):
+            try:
+                record._mailchimp_contacts(self.env.company)
+            except UserError as error:
+                raise ValidationError(str(error.args[0])) from error
+
+    @api.model
+    def _mailchimp_eval_context(self, user):
+        """Return the names a saved expression may use, as the web client has them."""
+        now = fields.Datetime.context_timestamp(
+            self.with_user(user or self.env.user).with_context(
+                tz=(user or self.env.user).tz
+            ),
+            fields.Datetime.now(),
+        )
+        return {
+            "uid": (user or self.env.user).id,
+            "context_today": lambda: now,
+            "datetime": safe_datetime,
+            "relativedelta": dateutil.relativedelta.relativedelta,
+            "time": safe_time,
+            "today": now.strftime("%Y-%m-%d"),
+            "current_date": now.strftime("%Y-%m-%d"),
+            "true": True,
+            "false": False,
+        }
+
+    def _mailchimp_contacts(self, company):
+        """Return the contacts the filter finds now, as a subquery of their ids.
+
+        :param company: the company to evaluate it in
+        :return: ``SQL``, never a list of ids
+        :raise UserError: one sentence when the filter cannot be evaluated
+        """
+        self.ensure_one()
+        owner = self.mailchimp_owner_id or self.env.user
+        if not owner.active:
+            raise UserError(
+                self.env._(
+                    "%(user)s, with whose rights the filter %(name)s works, is"
+                    " archived. Somebody else must flag it again.",
+                    user=owner.name,
+                    name=self.name,
+                )
+            )
+        model = self.env.get(self.model_id)
+        partner_field = model is not None and self._mailchimp_partner_field(model)
+        if not partner_field:
+            raise UserError(
+                self.env._(
+                    "The filter %(name)s is on records that have no contact, so it"
+                    " cannot be a group in Mailchimp.",
+                    name=self.name,
+                )
+            )
+        if company not in owner.company_ids:
+            raise UserError(
+                self.env._(
+                    "%(user)s, with whose rights the filter %(name)s works, has no"
+                    " access to %(company)s.",
+                    user=owner.name,
+                    name=self.name,
+                    company=company.name,
+                )
+            )
+        model = model.with_user(owner).with_context(
+            allowed_company_ids=company.ids, tz=owner.tz, lang=owner.lang
+        )
+        try:
+            domain = Domain(
+                safe_eval(self.domain or "[]", self._mailchimp_eval_context(owner))
+            )
+            query = model._search(domain)
+        except AccessError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
+            raise UserError(
+                self.env._(
+                    "The filter %(name)s cannot be evaluated outside its own screen:"
+                    " %(error)s. Correct its condition, or take the flag off.",
+                    name=self.name,
+                    error=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                )
+            ) from error
+        if partner_field == "id":
+            return query.subselect()
+        column = SQL.identifier(query.table, partner_field)
+        query.add_where(SQL("%s IS NOT NULL", column))
+        return query.subselect(column)
+
+    @api.model
+    def _mailchimp_partner_field(self, model):
+        """Return the stored field of ``model`` that holds its contact, or ``None``."""
+        if model._name == "res.partner":
+            return "id"
+        if not hasattr(model, "_mail_get_partner_fields") or model._abstract:
+            return None
+        for name in model._mail_get_partner_fields(introspect_fields=True):
+            field = model._fields[name]
+            if field.type == "many2one" and field.store:
+                return name
+        return None

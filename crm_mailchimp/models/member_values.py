@@ -1,0 +1,193 @@
+"""Reading what the contacts of members hold, by chunk, in one SQL query a chunk."""
+
+from operator import itemgetter
+
+from odoo.tools import SQL, Query, html2plaintext
+
+from ..engine.payload import split_name, values
+
+HEAD = (
+    "id",
+    "email_normalized",
+    "partner_id",
+    "status",
+    "status_before",
+    "origin",
+    "wanted",
+    "operation",
+    "reason",
+    "next_try",
+    "no_date",
+    "values_sent",
+    "values_seen",
+    "values_refused",
+    "edited",
+    "web_id",
+    "subscribed_at",
+)
+
+
+class SlowPath(Exception):
+    """The path has a field that only the ORM can read."""
+
+
+class MemberValues:
+    """Reads rows of the ledger together with the mapped values of their contacts.
+
+    :param account: record of ``crm.mailchimp.account``
+    """
+
+    def __init__(self, account):
+        self.account = account.sudo().with_context(
+            lang=account.lang, active_test=False, prefetch_fields=False
+        )
+        env = self.account.env
+        self.partners = env["res.partner"]
+        self.query = Query(env, "m", SQL.identifier("crm_mailchimp_member"))
+        self.alias = self.query.left_join(
+            "m", "partner_id", "res_partner", "id", "partner_id"
+        )
+        self.columns = [SQL.identifier("m", name) for name in HEAD]
+        self.lang = self._add(SQL.identifier(self.alias, "lang"))
+        self.opt_in_date = self._add(
+            SQL.identifier(self.alias, "mailchimp_opt_in_date")
+        )
+        self.interests = self._add(self._interests())
+        self.merge_fields, self.getters, self.slow = [], [], {}
+        for line in account.merge_field_ids.filtered("remote_ref"):
+            self.merge_fields.append(line._engine_field())
+            self.getters.append(self._getter(line))
+        self.tags = [merge_field.tag for merge_field in self.merge_fields]
+        self.owned = account._owned_interests()
+
+    def _add(self, column):
+        self.columns.append(column)
+        return len(self.columns) - 1
+
+    def _interests(self):
+        ref = SQL(
+            "CASE WHEN %s THEN s.company_ref ELSE s.person_ref END",
+            SQL.identifier(self.alias, "is_company"),
+        )
+        return SQL(
+            """ARRAY(SELECT %(ref)s FROM crm_mailchimp_segment_partner r
+                       JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+                      WHERE r.partner_id = m.partner_id AND s.account_id = %(account)s
+                        AND s.state <> 'withdrawn' AND %(ref)s IS NOT NULL)""",
+            ref=ref,
+            account=self.account.id,
+        )
+
+    def _getter(self, line):
+        """Return a function of a row that gives the raw value of a mapping line."""
+        if line.source == "field":
+            return self._path(line.field_path)
+        if line.source == "address":
+            parts = {
+                "addr1": self._path("street"),
+                "addr2": self._path("street2"),
+                "city": self._path("city"),
+                "state": self._path("state_id.name"),
+                "zip": self._path("zip"),
+                "country": self._path("country_id.code"),
+            }
+            return lambda row: {part: get(row) for part, get in parts.items()}
+        oca_field = {"first_name": "firstname", "last_name": "lastname"}[line.source]
+        index = 0 if line.source == "first_name" else 1
+        name, company = self._path("name"), self._path("is_company", raw=True)
+        if oca_field not in self.partners._fields:
+            return lambda row: split_name(name(row), company(row))[index]
+        part = self._path(oca_field)
+        return lambda row: (
+            split_name(name(row), True)[index] if company(row) else part(row)
+        )
+
+    def _path(self, path, raw=False):
+        try:
+            column, convert = self._column(path)
+        except SlowPath:
+            self.slow[path] = len(self.slow)
+            return lambda row: row[-1][path]
+        index = self._add(column)
+        if convert is None or raw:
+            return itemgetter(index)
+        return lambda row: convert(row[index])
+
+    def _column(self, path):
+        model, alias = self.partners, self.alias
+        *hops, last = path.split(".")
+        for hop in hops:
+            field = model._fields[hop]
+            if field.type != "many2one" or not field.store:
+                raise SlowPath(path)
+            model, alias = field.join(model, alias, self.query)
+        field = model._fields[last]
+        if field.type == "many2one" and field.store:
+            model, alias = field.join(model, alias, self.query)
+            field = model._fields.get(model._rec_name or "")
+        if field is None or not field.store or not field.column_type:
+            raise SlowPath(path)
+        return model._field_to_sql(alias, field.name, self.query), self._converter(field)
+
+    def _converter(self, field):
+        env = self.account.env
+        if field.type == "selection":
+            return dict(field._description_selection(env)).get
+        if field.type == "boolean":
+            answers = {True: env._("Yes"), False: env._("No"), None: env._("No")}
+            return answers.get
+        if field.type == "html":
+            return lambda html: html2plaintext(html or "")
+        return None
+
+    def chunk(self, where, limit):
+        """Return rows of the ledger in the order of their addresses.
+
+        :param SQL where: condition on the ledger, which is aliased ``m``
+        :param int limit: number of rows
+        :return: list of tuples for :meth:`known` and :meth:`desired`
+        """
+        rows = self.account.env.execute_query(
+            SQL(
+                "SELECT %s FROM %s WHERE m.account_id = %s AND %s"
+                " ORDER BY m.email_normalized LIMIT %s",
+                SQL(", ").join(self.columns),
+                self.query.from_clause,
+                self.account.id,
+                where,
+                limit,
+            )
+        )
+        if not self.slow:
+            return rows
+        return [(*row, slow) for row, slow in zip(rows, self._read_slow(rows), strict=True)]
+
+    def _read_slow(self, rows):
+        partners = self.partners.browse([row[2] for row in rows if row[2]])
+        by_id = {partner.id: partner for partner in partners.exists()}
+        result = []
+        for row in rows:
+            found = {}
+            for path in self.slow:
+                value = by_id.get(row[2])
+                for name in path.split("."):
+                    value = value[:1][name] if value else None
+                if isinstance(value, self.partners.__class__.__mro__[-2]):
+                    value = value.display_name
+                found[path] = value
+            result.append(found)
+        self.account.env.invalidate_all(flush=False)
+        return result
+
+    def known(self, row):
+        """Return the ledger's part of a row as a dict."""
+        return dict(zip(HEAD, row, strict=False))
+
+    def desired(self, row):
+        """Return the canonical values the contact of a row should have."""
+        return values(
+            self.merge_fields,
+            [getter(row) for getter in self.getters],
+            row[self.interests],
+            row[self.lang],
+        )

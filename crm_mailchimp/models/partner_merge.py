@@ -1,0 +1,24 @@
+from odoo import models
+
+
+class MergePartnerAutomatic(models.TransientModel):
+    _inherit = "base.partner.merge.automatic.wizard"
+
+    def _merge(self, partner_ids, dst_partner=None, extra_checks=True):
+        """Keep an opt-out: core's merge takes any value that is set, so an opt-in wins.
+
+        An opt-out is a contact without opt-in that has a consent line: one that was
+        never asked has none, and takes nothing away from the other's opt-in.
+        """
+        partners = self.env["res.partner"].browse(partner_ids).exists()
+        opted_out = partners.filtered(
+            lambda partner: not partner.mailchimp_opt_in
+            and partner.sudo().mailchimp_consent_ids[:1].kind == "out"
+        )
+        result = super()._merge(partner_ids, dst_partner, extra_checks)
+        if opted_out:
+            merged = partners.exists().filtered("mailchimp_opt_in")
+            merged.with_context(mailchimp_consent={"source": "merge"}).write(
+                {"mailchimp_opt_in": False}
+            )
+        return result
