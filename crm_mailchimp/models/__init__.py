@@ -1,5 +1,6 @@
 from . import crm_mailchimp_account
 from . import eligibility
+from . import schedule
 from . import crm_mailchimp_merge_field
 from . import crm_mailchimp_segment
 from . import crm_mailchimp_member

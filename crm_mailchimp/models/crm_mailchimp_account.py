@@ -404,14 +404,11 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         if self.state == "draft":
             self.action_connect()
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Choose the audience"),
-            "res_model": "crm.mailchimp.choose.audience",
-            "view_mode": "form",
-            "target": "new",
-            "context": {"default_account_id": self.id},
-        }
+        return (
+            self.env["crm.mailchimp.choose.audience"]
+            .create({"account_id": self.id})
+            ._reopen()
+        )
 
     def _link_audience(self, audience):
         """Link an audience; another one than before starts a new ledger.

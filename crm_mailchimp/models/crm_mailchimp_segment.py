@@ -53,7 +53,7 @@ class CrmMailchimpSegment(models.Model):
         string="Matching contacts",
         readonly=True,
     )
-    matching_count = fields.Integer(string="Matching contacts", readonly=True)
+    matching_count = fields.Integer(string="Matching", readonly=True)
     member_count = fields.Integer(
         string="In Mailchimp", compute="_compute_member_count"
     )

@@ -1,7 +1,6 @@
 import json
 import logging
 from datetime import timedelta
-from functools import partial
 
 from odoo import fields, models
 from odoo.tools import SQL, split_every
@@ -188,7 +187,7 @@ class CrmMailchimpRun(models.Model):
         """
         audience = self.account_id.audience_ref
         calls = [
-            (member, partial(read_member, gateway, audience, member.email_normalized))
+            (member, read_member, gateway, audience, member.email_normalized)
             for member in members
         ]
         found, gone = [], []

@@ -1,0 +1,10 @@
+-- a copy of the database must not write to the audience of the original
+UPDATE crm_mailchimp_account
+   SET api_key_secret = NULL,
+       api_key_hint = NULL,
+       push_enabled = FALSE,
+       state = 'draft';
+UPDATE crm_mailchimp_run
+   SET state = 'cancelled'
+ WHERE state IN ('queued', 'running', 'waiting', 'brake');
+DELETE FROM ir_config_parameter WHERE key = 'crm_mailchimp.api_url';

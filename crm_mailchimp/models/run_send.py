@@ -1,0 +1,547 @@
+import time
+from datetime import timedelta
+
+from odoo import fields, models
+from odoo.tools import SQL
+
+from ..engine import errors, payload
+from ..engine.address import member_hash
+from ..engine.observe import observe, utc
+from ..engine.plan import FINAL, Known, held, may_restore
+from .member_values import MemberValues
+from .run_pull import read_member
+
+SUBSCRIBE = 500  # Mailchimp's limit of one batch subscribe call
+# From so many on, changes and archives go through Mailchimp's batch operations:
+# slower to start, but no request each.
+BATCH_FROM = 1000
+BATCH = 500
+POLL = timedelta(minutes=1)
+# "Signed up to a lot of lists" passes after some days.
+PASSING = timedelta(days=3)
+
+
+class CrmMailchimpRun(models.Model):
+    """Phases *send* and *verify*.
+
+    Nobody can be resubscribed here by construction: only addresses Mailchimp does not
+    know are subscribed (and it is told not to touch others), known members are changed
+    without their status, and ``restore`` looks at the member before it writes.
+
+    The planned operations were committed before; each outcome is committed when it is
+    there. What gets lost in between is seen by the next tick, which reads first.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _phase_send(self, gateway, deadline):
+        self._set_cursor(mid_send=True)
+        self.env["ir.cron"]._commit_progress()
+        waiting = self._poll_batches(gateway)
+        for step in (
+            self._send_archives,
+            self._send_creates,
+            self._send_updates,
+            self._send_restores,
+        ):
+            step(gateway, deadline)
+            if time.monotonic() >= deadline:
+                break
+        self._set_cursor(mid_send=None)
+        left = self.env["crm.mailchimp.member"].search_count(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("operation", "not in", (False, "read")),
+                ("batch_ref", "=", False),
+            ],
+            limit=1,
+        )
+        if left:
+            return None
+        if waiting or (self.cursor or {}).get("batches"):
+            at = fields.Datetime.now() + POLL
+            self.write({"state": "waiting", "resume_at": at})
+            self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
+            return "wait"
+        return "verify"
+
+    def _phase_verify(self, gateway, deadline):
+        """Look at what is uncertain and whether the numbers agree."""
+        Member = self.env["crm.mailchimp.member"]
+        account = self.account_id
+        uncertain = Member.search(
+            [("account_id", "=", account.id), ("operation", "=", "read")], limit=500
+        )
+        if uncertain:
+            self._look_up(gateway, uncertain)
+            # What is known now was planned on a guess: plan again, once.
+            uncertain.filtered(lambda m: m.operation == "read").operation = False
+            again = (self.cursor or {}).get("again", 0)
+            if again < 3:
+                self._set_cursor(again=again + 1)
+                return "diff"
+        if (self.counters or {}).get("sent") and self._drifted(gateway):
+            # The next run reads everything that is not explained by then.
+            self._count(drift=1)
+        return "done"
+
+    def _carry_out(self, gateway, calls, record):
+        """Carry out calls several at once; record and commit each outcome.
+
+        An error that concerns the whole account ends it, but not before the calls
+        that are under way have told what came of them.
+
+        :param calls: iterator of ``(tag, function, *arguments)`` for ``gateway.map``
+        :param record: called with the tag and the result or ``Rejected``/``NotFound``
+        :raise MailchimpError: the first one that is not about a single member
+        """
+        trouble = []
+
+        def until_trouble():
+            for call in calls:
+                yield call
+                if trouble:
+                    return
+
+        for tag, result in gateway.map(until_trouble()):
+            if isinstance(result, errors.MailchimpError) and not isinstance(
+                result, (errors.Rejected, errors.NotFound)
+            ):
+                trouble.append(result)
+                continue
+            record(tag, result)
+            self._notify()
+            self.env["ir.cron"]._commit_progress()
+        if trouble:
+            raise trouble[0]
+
+    def _walk(self, reader, operation, size, deadline, where=SQL("TRUE")):
+        """Yield chunks of planned rows in the order of their addresses.
+
+        Rows that are under way still have their operation, so the walk goes forward
+        only; it ends with the time or the rows.
+        """
+        after = ""
+        while time.monotonic() < deadline:
+            rows = reader.chunk(
+                SQL(
+                    "m.operation = %s AND m.email_normalized > %s"
+                    " AND m.batch_ref IS NULL AND %s",
+                    operation,
+                    after,
+                    where,
+                ),
+                size,
+            )
+            if not rows:
+                return
+            after = rows[-1][1]
+            yield rows
+
+    # === SUBSCRIBE NEW ADDRESSES === #
+
+    def _send_creates(self, gateway, deadline):
+        account = self.account_id
+        reader = MemberValues(account)
+        status = "pending" if account.double_opt_in else "subscribed"
+        halves = []
+
+        def calls():
+            for rows in self._walk(reader, "create", SUBSCRIBE, deadline):
+                batch = self._creation_items(reader, rows, status)
+                if batch:
+                    yield call(batch)
+                while halves:
+                    yield call(halves.pop())
+
+        def call(batch):
+            items = [item for item, _row, _desired in batch]
+            return batch, gateway.subscribe_batch, account.audience_ref, items
+
+        def record(batch, result):
+            if isinstance(result, errors.MailchimpError):
+                # The whole call was refused because of somebody in it: find out whom.
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    halves.extend((batch[:middle], batch[middle:]))
+                else:
+                    self._record_refusals([(batch[0][1], batch[0][2], result)])
+                return
+            self._record_creations(reader, batch, *result)
+
+        self._carry_out(gateway, calls(), record)
+        while halves:
+            pending = [call(halves.pop()) for _ in range(len(halves))]
+            self._carry_out(gateway, iter(pending), record)
+
+    def _creation_items(self, reader, rows, status):
+        """Return ``[(item, row, desired)]`` of rows whose contact is eligible right now.
+
+        Contacts may have changed since the diff: nobody without an opt-in at this very
+        moment is sent.
+        """
+        account = self.account_id
+        account._flush_contacts()
+        winners = dict(
+            self.env.execute_query(
+                SQL(
+                    "SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
+                    account._contacts_sql(emails=[row[1] for row in rows]),
+                )
+            )
+        )
+        batch, dropped = [], []
+        for row in rows:
+            if winners.get(row[1]) != row[2]:
+                dropped.append((row[0], None, False))
+                continue
+            desired = reader.desired(row)
+            item = payload.creation(row[1], desired, status, row[reader.opt_in_date])
+            batch.append((item, row, desired))
+        self.env["crm.mailchimp.member"]._update_rows(("operation", "wanted"), dropped)
+        return batch
+
+    def _record_creations(self, reader, batch, created, refused):
+        sent = {row[1]: (row, desired) for _item, row, desired in batch}
+        now = fields.Datetime.now()
+        done = []
+        for entry in created:
+            row, desired = sent.pop(entry["email_address"].lower(), (None, None))
+            if row is None:
+                continue
+            seen = payload.seen_values(entry, reader.tags, reader.owned)
+            same = payload.same_values(seen, desired, reader.owned)
+            done.append(
+                (
+                    row[0],
+                    entry["status"],
+                    "odoo",
+                    None,
+                    desired,
+                    None if same else seen,
+                    False,
+                    None,
+                    None,
+                    None,
+                    None,
+                    utc(entry.get("last_changed")),
+                    entry.get("web_id"),
+                    now if entry["status"] == "subscribed" else None,
+                )
+            )
+        self.env["crm.mailchimp.member"]._update_rows(
+            (
+                "status",
+                "origin",
+                "operation",
+                "values_sent",
+                "values_seen",
+                "edited",
+                "values_refused",
+                "reason",
+                "reason_text",
+                "next_try",
+                "last_changed",
+                "web_id",
+                "subscribed_at",
+            ),
+            done,
+        )
+        refusals = []
+        for email, error in refused:
+            row, desired = sent.pop(email, (None, None))
+            if row is not None:
+                refusals.append((row, desired, error))
+        self._record_refusals(refusals)
+        # Neither created nor refused: look before anything is repeated.
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("operation",), [(row[0], "read") for row, _desired in sent.values()]
+        )
+        self._count(created=len(done), sent=len(done))
+
+    def _record_refusals(self, refusals):
+        """Note why single members were refused: ``[(row, desired, error)]``."""
+        now = fields.Datetime.now()
+        rows, exists = [], []
+        for row, desired, error in refusals:
+            code = getattr(error, "code", "other")
+            if code == "member_exists":
+                exists.append((row[0], "read"))
+                continue
+            known = dict(self.env["crm.mailchimp.member"]._fields["reason"].selection)
+            rows.append(
+                (
+                    row[0],
+                    None,
+                    code if code in known else "other",
+                    error.detail or error.title,
+                    None if code in FINAL else desired,
+                    now + PASSING if code == "too_many_signups" else None,
+                )
+            )
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(
+            ("operation", "reason", "reason_text", "values_refused", "next_try"), rows
+        )
+        Member._update_rows(("operation",), exists)
+        self._count(refused=len(rows), sent=len(rows))
+
+    # === CHANGE KNOWN MEMBERS === #
+
+    def _send_updates(self, gateway, deadline):
+        account = self.account_id
+        reader = MemberValues(account)
+        if self._planned("update") >= BATCH_FROM:
+            return self._send_batches(gateway, reader, "update", deadline)
+
+        def calls():
+            for rows in self._walk(reader, "update", 100, deadline):
+                for row, desired, body in self._update_bodies(reader, rows):
+                    yield (
+                        (row, desired),
+                        gateway.patch_member,
+                        account.audience_ref,
+                        member_hash(row[1]),
+                        body,
+                    )
+
+        def record(tag, result):
+            self._record_update(reader, *tag, result)
+
+        self._carry_out(gateway, calls(), record)
+
+    def _update_bodies(self, reader, rows):
+        """Yield ``(row, desired, body)`` of rows that still differ."""
+        same = []
+        for row in rows:
+            known = reader.known(row)
+            desired = reader.desired(row)
+            state = Known(
+                sent=known["values_sent"],
+                seen=known["values_seen"],
+                edited=bool(known["edited"]),
+            )
+            body = payload.difference(desired, held(state), reader.tags, reader.owned)
+            if known["wanted"] and body:
+                yield row, desired, body
+            else:
+                same.append((row[0], None))
+        self.env["crm.mailchimp.member"]._update_rows(("operation",), same)
+
+    def _record_update(self, reader, row, desired, result):
+        Member = self.env["crm.mailchimp.member"]
+        if isinstance(result, errors.NotFound):
+            Member._update_rows(
+                ("status", "operation", "reason", "batch_ref"),
+                [(row[0], None, None, "forgotten", None)],
+            )
+            self._count(deleted_in_mailchimp=1, sent=1)
+            return
+        if isinstance(result, errors.MailchimpError):
+            self._record_refusals([(row, desired, result)])
+            return
+        known = dict(
+            reader.known(row), values_sent=desired, values_seen=None, operation=None
+        )
+        # The answer shows the member: somebody may have unsubscribed meanwhile.
+        news = observe(known, result, reader.tags, reader.owned)
+        news.update(
+            values_sent=desired,
+            values_seen=news.get("values_seen"),
+            edited=False,
+            operation=None,
+            batch_ref=None,
+            reason=None,
+            reason_text=news.get("reason_text"),
+            values_refused=None,
+            next_try=None,
+            last_changed=utc(result.get("last_changed")),
+            origin="claimed" if known["origin"] == "foreign" else known["origin"],
+        )
+        columns = tuple(news)
+        Member._update_rows(columns, [(row[0], *news.values())])
+        self._count(updated=1, sent=1)
+
+    # === ARCHIVE === #
+
+    def _send_archives(self, gateway, deadline, causes=None):
+        account = self.account_id
+        reader = MemberValues(account)
+        where = SQL("m.cause = ANY(%s)", list(causes)) if causes else SQL("TRUE")
+        if not causes and self._planned("archive") >= BATCH_FROM:
+            return self._send_batches(gateway, reader, "archive", deadline)
+
+        def calls():
+            for rows in self._walk(reader, "archive", 100, deadline, where):
+                for row in rows:
+                    yield (
+                        row,
+                        gateway.archive_member,
+                        account.audience_ref,
+                        member_hash(row[1]),
+                    )
+
+        def record(row, result):
+            self._record_archive(reader, row, result)
+
+        self._carry_out(gateway, calls(), record)
+
+    def _record_archive(self, reader, row, result):
+        if isinstance(result, errors.Rejected):
+            self._record_refusals([(row, None, result)])
+            return
+        known = reader.known(row)
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("status", "status_before", "archived_by", "operation", "batch_ref", "wanted"),
+            [(row[0], "archived", known["status"], "odoo", None, None, False)],
+        )
+        self._count(archived=1, sent=1)
+
+    # === COMING BACK === #
+
+    def _send_restores(self, gateway, deadline):
+        """Subscribe archived members again, one by one, after a look at each."""
+        reader = MemberValues(self.account_id)
+        for rows in self._walk(reader, "restore", 20, deadline):
+            for row in rows:
+                self._restore(gateway, reader, row)
+                self.env["ir.cron"]._commit_progress()
+                if time.monotonic() >= deadline:
+                    return
+
+    def _restore(self, gateway, reader, row):
+        account = self.account_id
+        audience = account.audience_ref
+        known = reader.known(row)
+        Member = self.env["crm.mailchimp.member"]
+        member = read_member(gateway, audience, row[1])
+        if member is None:
+            Member._update_rows(
+                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+            )
+            return
+        if member["status"] not in ("archived", "transactional"):
+            self._apply_seen([member])
+            Member._update_rows(("operation",), [(row[0], None)])
+            return
+        events = gateway.activity_feed(audience, member_hash(row[1]))
+        since = known["subscribed_at"]
+        since = since and (since - timedelta(minutes=10)).isoformat()
+        verdict = may_restore(member, events, since)
+        eligible = row[1] in account._eligible_emails([row[1]])
+        if verdict is True and eligible:
+            try:
+                member = gateway.restore_member(
+                    audience, member_hash(row[1]), "subscribed"
+                )
+            except errors.Rejected as error:
+                self._record_refusals([(row, None, error)])
+                return
+            self._apply_seen([member])
+            Member._update_rows(
+                ("operation", "archived_by", "status_before"),
+                [(row[0], None, None, None)],
+            )
+            self._count(restored=1, sent=1)
+            return
+        vals = {"operation": None, "reason": "archived" if eligible else None}
+        if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
+            # A "no" that was hidden by the archiving: it counts like any other.
+            vals["no_date"] = utc(verdict.get("created_at_timestamp"))
+        Member._update_rows(tuple(vals), [(row[0], *vals.values())])
+
+    # === MANY AT ONCE: BATCH OPERATIONS === #
+
+    def _planned(self, operation):
+        return self.env["crm.mailchimp.member"].search_count(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("operation", "=", operation),
+                ("batch_ref", "=", False),
+            ]
+        )
+
+    def _send_batches(self, gateway, reader, operation, deadline):
+        """Hand planned changes or archives to Mailchimp's batch operations.
+
+        Both can be repeated without harm, so a batch whose number got lost is simply
+        sent again for what the next read does not show as done.
+        """
+        audience = self.account_id.audience_ref
+        for rows in self._walk(reader, operation, BATCH, deadline):
+            operations = []
+            if operation == "archive":
+                operations = [
+                    {
+                        "method": "DELETE",
+                        "path": f"/lists/{audience}/members/{member_hash(row[1])}",
+                        "operation_id": row[0],
+                    }
+                    for row in rows
+                ]
+            else:
+                operations = [
+                    {
+                        "method": "PATCH",
+                        "path": f"/lists/{audience}/members/{member_hash(row[1])}",
+                        "operation_id": row[0],
+                        "body": body,
+                    }
+                    for row, _desired, body in self._update_bodies(reader, rows)
+                ]
+            if not operations:
+                continue
+            batch = gateway.create_batch(operations)
+            self.env["crm.mailchimp.member"]._update_rows(
+                ("batch_ref",), [(item["operation_id"], batch["id"]) for item in operations]
+            )
+            batches = (self.cursor or {}).get("batches") or []
+            self._set_cursor(batches=[*batches, batch["id"]])
+            self.env["ir.cron"]._commit_progress()
+
+    def _poll_batches(self, gateway):
+        """Take in the results of finished batches; tell whether others are going on."""
+        waiting = []
+        batches = (self.cursor or {}).get("batches") or []
+        for ref in batches:
+            try:
+                batch = gateway.batch(ref)
+            except errors.NotFound:
+                self._release_batch(ref)
+                continue
+            if batch["status"] != "finished":
+                waiting.append(ref)
+                continue
+            self._record_batch(gateway, ref, batch["response_body_url"])
+            self._release_batch(ref)
+            self._notify()
+            self.env["ir.cron"]._commit_progress()
+        if batches != waiting:
+            self._set_cursor(batches=waiting or None)
+            self.env["ir.cron"]._commit_progress()
+        return bool(waiting)
+
+    def _record_batch(self, gateway, ref, url):
+        reader = MemberValues(self.account_id)
+        rows = {
+            row[0]: row
+            for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
+        }
+        for operation_id, result in gateway.batch_results(url):
+            row = rows.get(int(operation_id or 0))
+            if row is None or isinstance(result, (errors.Retryable, errors.Protocol)):
+                continue
+            if reader.known(row)["operation"] == "archive":
+                gone = isinstance(result, errors.NotFound) or (
+                    isinstance(result, errors.Rejected)
+                    and result.code == "already_archived"
+                )
+                self._record_archive(reader, row, {} if gone else result)
+            else:
+                self._record_update(reader, row, reader.desired(row), result)
+
+    def _release_batch(self, ref):
+        """Let what a batch did not settle be sent again."""
+        self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
+            {"batch_ref": False}
+        )

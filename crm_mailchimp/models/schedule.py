@@ -1,0 +1,89 @@
+from datetime import datetime, time, timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+NIGHT = time(1, 0)  # UTC
+
+
+class CrmMailchimpAccount(models.Model):
+    """When an account is due: nightly, when asked, to resume, or for an opt-out."""
+
+    _inherit = "crm.mailchimp.account"
+
+    def _is_copy(self):
+        """Tell whether this database is a copy that must not talk to Mailchimp."""
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return bool(
+            get_param("database.is_neutralized")
+            or (self.database_ref and self.database_ref != self._database_ref())
+        )
+
+    @api.model
+    def _due_for_push(self):
+        """Return the runs to enter now, creating those that are due by time."""
+        return self._due("push")
+
+    @api.model
+    def _due_for_stats(self):
+        return self._due("stats")
+
+    def _due(self, kind):
+        Run = self.env["crm.mailchimp.run"]
+        now = fields.Datetime.now()
+        due = Run
+        for account in self.search([("state", "=", "linked")]):
+            if account._is_copy():
+                continue
+            stats = kind == "stats"
+            run = Run.search(
+                [
+                    ("account_id", "=", account.id),
+                    ("state", "in", Run.OPEN_STATES),
+                    ("kind", "=" if stats else "!=", "stats"),
+                ],
+                limit=1,
+            )
+            if not run and (stats or account._push_due(now)):
+                run, _created = Run._get_or_create(account, kind)
+            if run.state in ("queued", "running") or (
+                run.state == "waiting" and (not run.resume_at or run.resume_at <= now)
+            ):
+                due |= run
+            elif run.state in ("waiting", "brake") and account._opt_outs_wait():
+                # The brake and Mailchimp's batches hold up everything but an opt-out.
+                due |= run
+        return due
+
+    def _push_due(self, now):
+        """Tell whether the night has come, or somebody opted out."""
+        last = self.env["crm.mailchimp.run"].search(
+            [("account_id", "=", self.id), ("kind", "!=", "stats")], limit=1
+        )
+        night = datetime.combine(now.date(), NIGHT)
+        if now < night:
+            night -= timedelta(days=1)
+        return not last or last.create_date < night or self._opt_outs_wait()
+
+    def _opt_outs_wait(self):
+        """Tell whether a contact opted out whose address is still reachable."""
+        return bool(
+            self.env.execute_query(
+                SQL(
+                    """SELECT 1 FROM crm_mailchimp_consent c
+                         JOIN crm_mailchimp_member m
+                           ON (m.email_normalized = c.email_normalized
+                               OR m.partner_id = c.partner_id)
+                        WHERE c.kind = 'out' AND c.date > %s AND m.account_id = %s
+                          AND m.origin <> 'foreign' AND m.wanted
+                          AND m.status IN ('subscribed', 'pending')
+                          AND NOT EXISTS (
+                              SELECT FROM res_partner p
+                               WHERE p.id = m.partner_id AND p.mailchimp_opt_in
+                                 AND p.mailchimp_opt_in_date >= c.date)
+                        LIMIT 1""",
+                    fields.Datetime.now() - timedelta(days=2),
+                    self.id,
+                )
+            )
+        )

@@ -1,0 +1,150 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..engine import errors
+
+
+class ChooseAudience(models.TransientModel):
+    """Choose the one audience of an account, and see what linking it would mean."""
+
+    _name = "crm.mailchimp.choose.audience"
+    _description = "Choose the Mailchimp Audience"
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade"
+    )
+    line_ids = fields.One2many("crm.mailchimp.choose.audience.line", "wizard_id")
+    line_id = fields.Many2one(
+        "crm.mailchimp.choose.audience.line",
+        string="Audience",
+        domain="[('id', 'in', line_ids)]",
+    )
+    line_count = fields.Integer(compute="_compute_line_count")
+    is_confirming = fields.Boolean()
+    explanation = fields.Text(readonly=True)
+
+    @api.depends("line_ids")
+    def _compute_line_count(self):
+        for wizard in self:
+            wizard.line_count = len(wizard.line_ids)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        wizards = super().create(vals_list)
+        for wizard in wizards:
+            wizard._load_audiences()
+        return wizards
+
+    def _load_audiences(self):
+        if not self.line_ids:
+            self.line_ids = [
+                (0, 0, vals) for vals in self._audience_vals(self.account_id)
+            ]
+
+    @api.model
+    def _audience_vals(self, account):
+        account._check_manager()
+        gateway = account._gateway()
+        try:
+            audiences = gateway.audiences()["lists"]
+        except errors.MailchimpError as error:
+            raise UserError(account._error_sentence(error)) from error
+        finally:
+            gateway.close()
+        return [
+            {
+                "name": audience["name"],
+                "audience_ref": audience["id"],
+                "web_id": audience.get("web_id"),
+                "member_count": (audience.get("stats") or {}).get("member_count", 0),
+            }
+            for audience in audiences
+        ]
+
+    def action_link(self):
+        """Link the audience: an empty one at once, another one after a question."""
+        self.ensure_one()
+        account = self.account_id
+        account._check_manager()
+        if not self.line_id:
+            raise UserError(self.env._("Choose an audience."))
+        if not self.is_confirming:
+            counts = self._count_members()
+            if any(counts.values()):
+                self.write(
+                    {"is_confirming": True, "explanation": self._explain(counts)}
+                )
+                return self._reopen()
+        line = self.line_id
+        account = account._link_audience(
+            {"id": line.audience_ref, "name": line.name, "web_id": line.web_id}
+        )
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "crm.mailchimp.account",
+            "res_id": account.id,
+            "view_mode": "form",
+            "target": "current",
+        }
+
+    def action_back(self):
+        self.write({"is_confirming": False, "explanation": False})
+        return self._reopen()
+
+    def _reopen(self):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Choose the audience"),
+            "res_model": self._name,
+            "res_id": self.id,
+            "view_mode": "form",
+            "target": "new",
+        }
+
+    def _count_members(self):
+        """Count the members by status now; the counts of the listing are cached."""
+        account = self.account_id
+        gateway = account._gateway()
+        try:
+            return {
+                status: gateway.member_count(self.line_id.audience_ref, status=status)
+                for status in (
+                    "subscribed",
+                    "pending",
+                    "unsubscribed",
+                    "cleaned",
+                    "transactional",
+                )
+            }
+        except errors.MailchimpError as error:
+            raise UserError(account._error_sentence(error)) from error
+        finally:
+            gateway.close()
+
+    def _explain(self, counts):
+        _ = self.env._
+        return _(
+            "This audience is not empty. It has %(subscribed)s subscribed, %(pending)s"
+            " pending, %(unsubscribed)s unsubscribed, %(cleaned)s cleaned and"
+            " %(transactional)s not subscribed members.\n\n"
+            "If you link it:\n"
+            "- Members that are contacts with an opt-in in Odoo are kept up to date by"
+            " Odoo from the first push on, and archived when they leave.\n"
+            "- Contacts whose address unsubscribed there after their opt-in lose the"
+            " opt-in in Odoo.\n"
+            "- All other members stay as they are. Nobody is subscribed again, and"
+            " nobody is deleted.\n"
+            "- Nothing is sent before you start the first push.",
+            **counts,
+        )
+
+
+class ChooseAudienceLine(models.TransientModel):
+    _name = "crm.mailchimp.choose.audience.line"
+    _description = "Mailchimp Audience to Choose"
+
+    wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")
+    name = fields.Char(readonly=True)
+    audience_ref = fields.Char(readonly=True)
+    web_id = fields.Integer(readonly=True)
+    member_count = fields.Integer(string="Members", readonly=True)
