@@ -24,11 +24,10 @@ def is_address(address):
     :param str address: an address as in ``res.partner.email_normalized``
     :rtype: bool
     """
-    return bool(address) and len(address) <= 254 and bool(_match(address))
-
-
-def _match(address):
-    return _PYTHON_PATTERN.match(address)
+    # ``fullmatch``, because ``$`` lets a final line break through.
+    return bool(
+        address and len(address) <= 254 and _PYTHON_PATTERN.fullmatch(address)
+    )
 
 
 def member_hash(address):

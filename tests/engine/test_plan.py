@@ -1,0 +1,191 @@
+from datetime import datetime
+
+import pytest
+from engine.observe import observe, utc
+from engine.plan import Known, brake, decide, may_restore
+
+VALUES = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
+OTHER = {"m": {"FNAME": "Bob"}, "i": []}
+STATUSES = (
+    None,
+    "subscribed",
+    "unsubscribed",
+    "cleaned",
+    "pending",
+    "transactional",
+    "archived",
+)
+
+
+def plan(wanted=True, desired=VALUES, **known):
+    return decide(Known(**known), wanted, desired if wanted else None, ["FNAME"], ["g1"])
+
+
+def test_an_unknown_address_is_created():
+    assert plan() == ("create", None)
+
+
+def test_a_known_member_is_changed_without_its_status():
+    operation, body = plan(status="subscribed", sent=OTHER)
+    assert operation == "update"
+    assert body == {"merge_fields": {"FNAME": "Ann"}, "interests": {"g1": True}}
+
+
+def test_nothing_to_do():
+    assert plan(status="subscribed", sent=VALUES) == (None, None)
+    assert plan(status="pending", sent=VALUES) == (None, None)
+
+
+def test_a_member_that_was_there_is_adopted_without_a_call():
+    assert plan(status="subscribed", ours=False, seen=VALUES) == ("adopt", None)
+    assert plan(status="subscribed", ours=False, seen=OTHER)[0] == "update"
+
+
+def test_what_mailchimp_made_of_our_value_is_not_sent_again_but_an_edit_is():
+    seen = {"m": {"FNAME": "ANN"}, "i": ["g1"]}
+    assert plan(status="subscribed", sent=VALUES, seen=seen) == (None, None)
+    assert plan(status="subscribed", sent=VALUES, seen=seen, edited=True)[0] == "update"
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
+def test_a_no_gets_no_write_of_any_kind(status, wanted, ours):
+    assert plan(wanted, status=status, ours=ours, sent=OTHER) == (None, None)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_foreign_members_that_nobody_wants_are_left_alone(status):
+    assert plan(False, status=status, ours=False) == (None, None)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_ours_that_leave_are_archived_when_reachable(status):
+    expected = "archive" if status in ("subscribed", "pending") else None
+    assert plan(False, status=status, sent=VALUES)[0] == expected
+
+
+@pytest.mark.parametrize("before", STATUSES)
+@pytest.mark.parametrize("said_no", [True, False])
+def test_only_who_was_subscribed_and_never_said_no_may_come_back(before, said_no):
+    operation, _body = plan(
+        status="archived", status_before=before, said_no=said_no, sent=VALUES
+    )
+    expected = before == "subscribed" and not said_no
+    assert operation == ("restore" if expected else None)
+
+
+@pytest.mark.parametrize("reason", ["forgotten", "fake", "invalid_address"])
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_final_refusal_is_never_tried_again(reason, status):
+    assert plan(status=status, reason=reason, sent=OTHER, retry=True) == (None, None)
+
+
+def test_a_refused_value_waits_for_a_change_or_its_time():
+    refused = {"reason": "merge_fields", "refused": VALUES}
+    assert plan(**refused) == (None, None)
+    assert plan(**refused, retry=True)[0] == "create"
+    assert plan(desired=OTHER, **refused)[0] == "create"
+
+
+ARCHIVED = {"status": "archived"}
+
+
+def test_restore_is_checked_against_mailchimp():
+    since = "2026-01-02T00:00:00"
+    unsub = {
+        "activity_type": "unsub",
+        "created_at_timestamp": "2026-01-03T10:00:00+00:00",
+    }
+    earlier = dict(unsub, created_at_timestamp="2026-01-01T10:00:00+00:00")
+    opened = dict(unsub, activity_type="open")
+    assert may_restore(ARCHIVED, [opened], since) is True
+    assert may_restore(ARCHIVED, [opened, unsub], since) == unsub
+    assert may_restore(ARCHIVED, [earlier], since) is True
+    # Without a time, or an event without one, the doubt decides.
+    assert may_restore(ARCHIVED, [earlier], None) == earlier
+    assert may_restore(ARCHIVED, [{"activity_type": "unsub"}], since)
+    for status in ("subscribed", "unsubscribed", "cleaned", "pending"):
+        assert may_restore({"status": status}, [], since) is False
+
+
+@pytest.mark.parametrize(
+    ("archives", "members", "percent", "expected"),
+    [
+        (50, 60, 10, False),
+        (51, 60, 10, True),
+        (100, 1000, 10, False),
+        (101, 1000, 10, True),
+        (1, 0, 10, False),
+    ],
+)
+def test_brake(archives, members, percent, expected):
+    assert brake(archives, members, percent) is expected
+
+
+# === What a member as read from Mailchimp means === #
+
+MEMBER = {
+    "email_address": "Ann@firma.be",
+    "status": "subscribed",
+    "last_changed": "2026-01-02T05:04:05+02:00",
+    "merge_fields": {"FNAME": "Ann"},
+    "interests": {"g1": True},
+    "web_id": 7,
+}
+LEDGER = {
+    "status": "subscribed",
+    "operation": None,
+    "partner_id": 1,
+    "values_sent": VALUES,
+    "values_seen": None,
+    "web_id": 7,
+}
+
+
+def look(known, **changes):
+    return observe(known, dict(MEMBER, **changes), ["FNAME"], ["g1"])
+
+
+def test_our_own_write_is_no_news():
+    assert look(LEDGER, last_changed="2026-02-02T00:00:00+00:00") == {}
+
+
+def test_a_new_member_is_news_with_its_values():
+    news = look(None)
+    assert news["status"] == "subscribed"
+    assert news["values_seen"] == VALUES
+    assert news["last_changed"] == datetime(2026, 1, 2, 3, 4, 5)
+    assert not news["edited"]
+
+
+def test_an_unsubscribe_is_a_no_with_its_time_and_reason():
+    news = look(LEDGER, status="unsubscribed", unsubscribe_reason="Too many")
+    assert news["no_date"] == datetime(2026, 1, 2, 3, 4, 5)
+    assert news["reason_text"] == "Too many"
+
+
+def test_archived_by_hand_keeps_the_status_it_had():
+    news = look(LEDGER, status="archived")
+    assert news["archived_by"] == "mailchimp"
+    assert news["status_before"] == "subscribed"
+    gone = look(dict(LEDGER, status="unsubscribed"), status="archived")
+    assert gone["status_before"] == "unsubscribed"
+
+
+def test_our_archive_call_whose_answer_got_lost():
+    news = look(dict(LEDGER, operation="archive"), status="archived")
+    assert news["archived_by"] == "odoo"
+
+
+def test_an_edit_is_seen_and_so_is_its_undoing():
+    news = look(LEDGER, merge_fields={"FNAME": "Anna"})
+    assert news["edited"] and news["values_seen"]["m"] == {"FNAME": "Anna"}
+    edited = dict(LEDGER, values_seen=news["values_seen"], edited=True)
+    assert look(edited, merge_fields={"FNAME": "Anna"}) == {}
+    assert look(edited)["values_seen"] is None
+
+
+def test_times():
+    assert utc("") is None
+    assert utc("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5)
