@@ -16,8 +16,8 @@ REACHABLE = ("subscribed", "pending")
 # The statuses that are a "no" of the person or of its mail server. A member in one of
 # them gets no write of any kind: archiving it would hide the "no".
 NO = ("unsubscribed", "cleaned")
-# Refusals that stay until the address itself changes.
-FINAL = ("forgotten", "fake", "invalid_address")
+# Refusals that stay until the address changes, or the person signs up again.
+FINAL = ("forgotten", "fake", "invalid_address", "compliance")
 # What shows in a member's activity feed that it should not be subscribed again.
 NO_EVENTS = ("unsub", "bounce", "abuse")
 

@@ -1,7 +1,7 @@
 import logging
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from ..engine import errors
 from ..engine.gateway import Gateway
@@ -20,6 +20,7 @@ class CrmMailchimpAccount(models.Model):
     """
 
     _name = "crm.mailchimp.account"
+    _inherit = ["mail.thread", "mail.activity.mixin"]
     _description = "Mailchimp Account"
     _check_company_auto = True
 
@@ -140,6 +141,16 @@ class CrmMailchimpAccount(models.Model):
     @api.model
     def _get_languages(self):
         return self.env["res.lang"].get_installed()
+
+    @api.constrains("partner_domain")
+    def _check_partner_domain(self):
+        for account in self:
+            account._scope_domain()
+
+    @api.constrains("archive_brake_percent")
+    def _check_archive_brake_percent(self):
+        if any(not 0 <= account.archive_brake_percent <= 100 for account in self):
+            raise ValidationError(self.env._("The share is a percentage, 0 to 100."))
 
     # === COMPUTES === #
 
@@ -271,6 +282,11 @@ class CrmMailchimpAccount(models.Model):
                 " data centre, for example -us21. Copy the whole key from Mailchimp:"
                 " Account & billing > Extras > API keys."
             )
+        if isinstance(error, errors.InvalidUrl):
+            return _(
+                "The system parameter crm_mailchimp.api_url must be a complete URL"
+                " that ends in /3.0, with https unless it is on this machine."
+            )
         if isinstance(error, errors.AuthLost):
             return _(
                 "Mailchimp does not accept the API key any more. Create a new key in"
@@ -313,19 +329,16 @@ class CrmMailchimpAccount(models.Model):
 
     def _notify_managers(self, sentence):
         managers = self.env.ref("crm_mailchimp.group_mailchimp_manager").all_user_ids
-        todo = self.env.ref("mail.mail_activity_data_todo")
         for user in managers.filtered(
-            lambda user: user.active and self.company_id in user.company_ids
+            lambda user: not user.share
+            and user != self.env.ref("base.user_root")
+            and self.company_id in user.company_ids
         ):
-            self.env["mail.activity"].sudo().create(
-                {
-                    "activity_type_id": todo.id,
-                    "summary": self.env._("Mailchimp needs attention"),
-                    "note": sentence,
-                    "user_id": user.id,
-                    "res_model_id": self.env["ir.model"]._get_id(self._name),
-                    "res_id": self.id,
-                }
+            self.sudo().with_context(mail_activity_quick_update=True).activity_schedule(
+                "mail.mail_activity_data_todo",
+                summary=self.env._("Mailchimp needs attention"),
+                note=sentence,
+                user_id=user.id,
             )
 
     # === BUTTONS === #
@@ -376,7 +389,7 @@ class CrmMailchimpAccount(models.Model):
                 "database_ref": self._database_ref(),
             }
         )
-        self.sudo()._clear_activities()
+        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
         if self.audience_ref:
             self._request_run("push")
             return self._toast(
@@ -392,11 +405,6 @@ class CrmMailchimpAccount(models.Model):
     def action_reauthorize(self):
         """Connect with the key just entered and catch up."""
         return self.action_connect()
-
-    def _clear_activities(self):
-        self.env["mail.activity"].search(
-            [("res_model", "=", self._name), ("res_id", "in", self.ids)]
-        ).unlink()
 
     def action_choose_audience(self):
         """Open the choice of the audience to link."""
@@ -423,7 +431,7 @@ class CrmMailchimpAccount(models.Model):
             hint, center = self.api_key_hint, self.data_center
             self.sudo()._stop()
             self.sudo().write({"active": False, "api_key_secret": False})
-            account = self.copy({"name": self.name})
+            account = self.copy({"name": self.name, "active": True})
             account.sudo().write(
                 {
                     "api_key_secret": key,

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-from ..engine.payload import MergeField, split_name
+from ..engine.payload import MergeField
 
 SOURCES = [
     ("first_name", "First name"),
@@ -42,6 +42,7 @@ class CrmMailchimpMergeField(models.Model):
     kind = fields.Char(string="Type", readonly=True, copy=False)
     required = fields.Boolean(readonly=True, copy=False)
     options = fields.Json(readonly=True, copy=False)
+    error_message = fields.Char(string="Problem", readonly=True, copy=False)
 
     _tag_uniq = models.Constraint(
         "UNIQUE(account_id, tag)", "This merge tag is already mapped."
@@ -105,6 +106,19 @@ class CrmMailchimpMergeField(models.Model):
                         )
                     )
                 model = self.env.get(field.comodel_name) if field.relational else None
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        lines = super().create(vals_list)
+        lines.account_id._set_refs(merge_fields_read=None)
+        return lines
+
+    def write(self, vals):
+        result = super().write(vals)
+        if {"tag", "source", "field_path", "create_missing"} & set(vals):
+            # The next run reads the audience's merge fields again.
+            self.account_id._set_refs(merge_fields_read=None)
+        return result
 
     def _engine_field(self):
         """Return the line as the engine knows it."""

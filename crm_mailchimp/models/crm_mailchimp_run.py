@@ -15,7 +15,6 @@ _logger = logging.getLogger(__name__)
 SLICE_SECONDS = 20
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
-NIGHT_HOUR = 1  # UTC; the hour in which the nightly run becomes due
 KEEP_DAYS = 90
 
 
@@ -323,8 +322,6 @@ class CrmMailchimpRun(models.Model):
             gateway = self.account_id._gateway()
         except UserError as error:
             self._end("failed", error)
-            if account.state == "linked" and not account._is_copy():
-                account._set_error(error)
             return True
         self.write(
             {
@@ -343,9 +340,10 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             return self._fail(error)
         except UserError as error:
+            # Something in Odoo is set up wrong. The account shows it, and the nightly
+            # run tries again; opt-outs go on meanwhile.
             self.env.cr.rollback()
             self._end("failed", error)
-            account._set_error(error)
             return True
         finally:
             gateway.close()

@@ -16,12 +16,15 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
-    def _contacts_sql(self, emails=None, partner_ids=(), opted_in_only=False):
+    def _contacts_sql(
+        self, emails=None, partner_ids=(), opted_in_only=False, scoped=True
+    ):
         """Return a query with one row a contact: why it is (not) in this audience.
 
         :param emails: restrict it to contacts with these normalised addresses
         :param partner_ids: and to these contacts, which may have no address
         :param bool opted_in_only: leave out contacts without opt-in, the many
+        :param bool scoped: look at the account's own conditions, too
         :return: ``SQL`` with the columns ``partner_id, email, reason, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
             that stands for the address
@@ -70,13 +73,13 @@ class CrmMailchimpAccount(models.Model):
             """,
             reasons=SQL(" ").join(
                 SQL("WHEN %s THEN %s", condition, reason)
-                for reason, condition in self._exclusions()
+                for reason, condition in self._exclusions(scoped)
             ),
             account=self.id,
             where=SQL(" AND ").join(where),
         )
 
-    def _exclusions(self):
+    def _exclusions(self, scoped=True):
         """Return ``(reason, SQL condition)`` in the order in which they are told."""
         partners = self.env["res.partner"].sudo().with_context(active_test=False)
         # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
@@ -122,6 +125,8 @@ class CrmMailchimpAccount(models.Model):
                 SQL("o.date > COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
             ),
         ]
+        if not scoped:
+            return exclusions
         if self.partner_kind != "all":
             company = self.partner_kind == "company"
             exclusions.append(

@@ -172,13 +172,15 @@ class CrmMailchimpRun(models.Model):
                 archives=archives,
                 members=members,
             )
+            if not self.error_message:
+                account._notify_managers(sentence)
             self.write({"state": "brake", "error_message": sentence})
-            account._notify_managers(sentence)
             self._notify()
             return "wait"
         self.error_message = False
         to_send = Member.search_count(
             [("account_id", "=", account.id), ("operation", "!=", False)]
         )
-        self._count(to_send=to_send)
+        counters = self.counters or {}
+        self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
         return "send" if to_send else "verify"

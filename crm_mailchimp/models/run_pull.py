@@ -42,25 +42,20 @@ class CrmMailchimpRun(models.Model):
 
         Both wait for nothing: not for the brake, a segment or a remote batch.
         """
-        cursor = self.cursor or {}
-        fresh = cursor.get("fresh_until")
-        if not fresh or fresh < fields.Datetime.to_string(fields.Datetime.now()):
-            self._pull(gateway, deadline)
-        # From here on requests may be lost: a tick that dies leaves no such mark, and
-        # the next one reads again, everything since the last completed run.
-        self._set_cursor(fresh_until=None)
+        self._pull(gateway)
         self._apply_no()
         self._plan_opt_outs()
         self.env["ir.cron"]._commit_progress()
         self._send_archives(gateway, deadline, causes=("opt_out",))
 
-    def _pull(self, gateway, deadline):
+    def _pull(self, gateway):
         account = self.account_id
-        started = fields.Datetime.now()
         cursor = self.cursor or {}
         since = account._pulled_until()
         if cursor.get("full_read"):
             since = self.pulled_until
+        if not self.pulled_until:
+            self.pulled_until = fields.Datetime.now()
         if not account._refs().get("merge_fields_read"):
             self._read_merge_fields(gateway)
         complete = bool(cursor.get("look_again") or cursor.get("mid_send"))
@@ -76,8 +71,6 @@ class CrmMailchimpRun(models.Model):
                     self._count(full_reads=1)
                     self._read_all(gateway)
         self._set_cursor(look_again=None)
-        if not self.pulled_until:
-            self.pulled_until = started
         self.env["ir.cron"]._commit_progress()
 
     def _drifted(self, gateway):
@@ -400,7 +393,10 @@ class CrmMailchimpRun(models.Model):
             )
         )
         for chunk in split_every(1000, rows):
-            eligible = account._eligible_emails([email for _id, email in chunk])
+            # A broken condition of the account must not hold an opt-out up.
+            eligible = account._eligible_emails(
+                [email for _id, email in chunk], scoped=False
+            )
             self.env["crm.mailchimp.member"]._update_rows(
                 ("operation", "cause", "wanted"),
                 [
@@ -426,14 +422,14 @@ class CrmMailchimpAccount(models.Model):
         )
         return run.pulled_until or None
 
-    def _eligible_emails(self, emails):
+    def _eligible_emails(self, emails, scoped=True):
         """Return those of ``emails`` that an eligible contact stands for now."""
         return {
             email
             for (email,) in self.env.execute_query(
                 SQL(
                     "SELECT DISTINCT email FROM (%s) c WHERE reason IS NULL",
-                    self._contacts_sql(emails=list(emails)),
+                    self._contacts_sql(emails=list(emails), scoped=scoped),
                 )
             )
         }

@@ -60,10 +60,22 @@ class CrmMailchimpRun(models.Model):
                     continue
             account._set_refs(creating={"key": f"field {line.id}"})
             self.env["ir.cron"]._commit_progress()
-            found = gateway.create_merge_field(
-                account.audience_ref,
-                {"tag": line.tag, "name": line.name, "type": "text"},
-            )
+            try:
+                found = gateway.create_merge_field(
+                    account.audience_ref,
+                    {"tag": line.tag, "name": line.name, "type": "text"},
+                )
+            except errors.Rejected as error:
+                # The plan's limit, say: the other fields and all contacts go on.
+                line.write(
+                    {
+                        "create_missing": False,
+                        "error_message": account._error_sentence(error),
+                    }
+                )
+                account._set_refs(creating=None)
+                self._count(merge_fields_refused=1)
+                continue
             account._set_refs(creating=None)
             line._write_remote(found)
             self._count(merge_fields_created=1)
@@ -147,14 +159,20 @@ class CrmMailchimpRun(models.Model):
                     )
                 )
                 interests.setdefault(category, {})
-            ref = self._create_once(
-                f"interest {segment.id} {kind}",
-                name,
-                interests[category],
-                lambda title, category=category: gateway.create_interest(
-                    audience, category, title
-                )["id"],
-            )
+            try:
+                ref = self._create_once(
+                    f"interest {segment.id} {kind}",
+                    name,
+                    interests[category],
+                    lambda title, category=category: gateway.create_interest(
+                        audience, category, title
+                    )["id"],
+                )
+            except errors.Rejected as error:
+                segment.write(
+                    {"state": "full", "error_message": account._error_sentence(error)}
+                )
+                continue
             segment.write(
                 {
                     f"{kind}_ref": ref,

@@ -1,0 +1,136 @@
+"""A linked account on a simulated Mailchimp, and runs by the real scheduled actions."""
+
+import unittest
+from contextlib import contextmanager
+
+from odoo.tests import TransactionCase, tagged
+
+try:
+    from mailchimp_simulator import Simulator
+except ImportError:  # installed without the repository around it
+    Simulator = None
+
+
+@tagged("post_install", "-at_install")
+class MailchimpCase(TransactionCase):
+    switches = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if Simulator is None:
+            raise unittest.SkipTest("mailchimp_simulator is not on the Python path")
+        cls.env = cls.env(
+            context=dict(cls.env.context, tracking_disable=True, lang="en_US")
+        )
+        cls.simulator = Simulator(port=0, **cls.switches)
+        cls.simulator.start()
+        cls.addClassCleanup(cls.simulator.stop)
+        cls.env["ir.config_parameter"].set_param(
+            "crm_mailchimp.api_url", cls.simulator.url
+        )
+        # Other data of the database is none of the tests' business.
+        cls.env["res.partner"].with_context(active_test=False).search(
+            [("mailchimp_opt_in", "=", True)]
+        ).write({"mailchimp_opt_in": False})
+        cls.env["ir.filters"].search([("mailchimp_sync", "=", True)]).write(
+            {"mailchimp_sync": False}
+        )
+        cls.company = cls.env.company
+        cls.account = cls.env["crm.mailchimp.account"].create(
+            {"name": "Test", "company_id": cls.company.id, "lang": "en_US"}
+        )
+
+    def setUp(self):
+        super().setUp()
+        self.simulator.reset()
+        self.audience = self.simulator.add_audience("Test audience")
+        self.account.api_key = self.simulator.api_key
+        self.account.action_connect()
+
+    # === DOING === #
+
+    def link(self, push=True):
+        """Link the audience through the wizard, and switch the push on."""
+        wizard = self.env["crm.mailchimp.choose.audience"].create(
+            {"account_id": self.account.id}
+        )
+        wizard.line_id = wizard.line_ids.filtered(
+            lambda line: line.audience_ref == self.audience.id
+        )
+        wizard.action_link()
+        if wizard.is_confirming:
+            wizard.action_link()
+        self.account.push_enabled = push
+        return self.account
+
+    def tick(self, cron="ir_cron_push"):
+        """Run the scheduled action as Odoo does, with its commits."""
+        self.env.flush_all()
+        with self.enter_registry_test_mode():
+            self.env.ref(f"crm_mailchimp.{cron}").method_direct_trigger()
+        self.env.invalidate_all()
+
+    def push(self, kind="push", state="done"):
+        """Ask for a run, let the scheduled action work, and return the run."""
+        run, _created = self.account._request_run(kind)
+        for _tick in range(20):
+            self.tick("ir_cron_stats" if kind == "stats" else "ir_cron_push")
+            if run.state not in ("queued", "running"):
+                break
+        self.assertEqual(run.state, state, run.error_detail or run.error_message)
+        return run
+
+    def contact(self, name, email=None, **values):
+        return self.env["res.partner"].create(
+            {
+                "name": name,
+                "email": email or f"{name.lower().replace(' ', '.')}@firma.be",
+                "mailchimp_opt_in": True,
+                **values,
+            }
+        )
+
+    def flag(self, name, domain, model="res.partner", **values):
+        return self.env["ir.filters"].create(
+            {
+                "name": name,
+                "domain": domain,
+                "model_id": model,
+                "mailchimp_sync": True,
+                "user_ids": [(6, 0, self.env.user.ids)],
+                **values,
+            }
+        )
+
+    @contextmanager
+    def during(self, call, act):
+        """Let ``act`` happen in Mailchimp just before a call reaches it.
+
+        :param str call: a pattern such as ``POST /3.0/lists/*``
+        """
+        with self.simulator.before_call(call, act):
+            yield
+
+    # === LOOKING === #
+
+    def member(self, email):
+        return self.audience.members.get(email)
+
+    def status(self, email):
+        member = self.member(email)
+        return member and member.status
+
+    def ledger(self, email):
+        return self.env["crm.mailchimp.member"].search(
+            [("account_id", "=", self.account.id), ("email_normalized", "=", email)]
+        )
+
+    def groups(self, email):
+        """Return the names of the groups a member is in, as Mailchimp shows them."""
+        member = self.member(email)
+        return sorted(
+            interest.name
+            for interest in self.audience.interests()
+            if member.interests.get(interest.id)
+        )

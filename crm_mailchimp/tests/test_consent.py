@@ -1,0 +1,342 @@
+from odoo import Command
+from odoo.tests import tagged
+
+from .common import MailchimpCase
+
+
+@tagged("post_install", "-at_install")
+class TestConsent(MailchimpCase):
+    """Consent is never violated, in either direction."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+
+    def later(self):
+        """Let Mailchimp's clock go on: a change has a time after the opt-in."""
+        self.simulator.clock.advance(2)
+
+    # === MAILCHIMP SAYS NO === #
+
+    def test_an_unsubscribe_takes_the_opt_in_from_every_sharer(self):
+        ann = self.contact("Ann", "shared@firma.be")
+        bob = self.contact("Bob", "shared@firma.be")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("shared@firma.be", reason="Too many mails")
+        self.push()
+        for partner in ann | bob:
+            self.assertFalse(partner.mailchimp_opt_in)
+            line = partner.mailchimp_consent_ids[0]
+            self.assertEqual(
+                (line.kind, line.source, line.note),
+                ("out", "mailchimp", "Too many mails"),
+            )
+        self.push()
+        self.assertEqual(len(ann.mailchimp_consent_ids), 2)
+        self.assertEqual(self.status("shared@firma.be"), "unsubscribed")
+
+    def test_the_chatter_says_it_once(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be", reason="Too many mails")
+        count = len(partner.message_ids)
+        self.env.context = dict(self.env.context, tracking_disable=False)
+        self.push()
+        self.push()
+        messages = partner.message_ids[: len(partner.message_ids) - count]
+        self.assertEqual(len(messages), 1)
+        self.assertIn("Too many mails", messages.body)
+
+    def test_blacklist_on_unsubscribe(self):
+        self.account.blacklist_on_unsubscribe = True
+        entry = self.env["mail.blacklist"].create({"email": "ann@firma.be"})
+        entry.active = False
+        self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        self.assertTrue(entry.active)
+
+    def test_an_opt_in_set_again_does_not_subscribe(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        partner.mailchimp_opt_in = True
+        partner.mailchimp_opt_in_date = "2099-01-01 00:00:00"
+        self.push()
+        self.assertTrue(partner.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertEqual(partner.mailchimp_reason, "unsubscribed")
+
+    def test_a_cleaned_address_keeps_the_opt_in_and_gets_no_write(self):
+        partner = self.contact("Ann", city="Ghent")
+        self.push()
+        self.audience.bounce("ann@firma.be", kind="hard")
+        self.push()
+        partner.city = "Bruges"
+        self.push()
+        self.assertTrue(partner.mailchimp_opt_in)
+        self.assertEqual(partner.mailchimp_reason, "cleaned")
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
+        partner.unlink()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "cleaned")
+
+    def test_unsubscribed_members_are_not_archived_when_the_contact_goes(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be")
+        partner.unlink()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+
+    def test_permanently_deleted_is_remembered_and_never_tried_again(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.audience.delete_permanently("ann@firma.be")
+        self.push()
+        self.assertTrue(partner.mailchimp_opt_in)
+        self.assertEqual(partner.mailchimp_reason, "forgotten")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse(self.simulator.count("POST"))
+
+    def test_known_there_as_unsubscribed_before_linking(self):
+        partner = self.contact("Ann")
+        partner.mailchimp_opt_in_date = "2020-01-01 00:00:00"
+        self.audience.add_member("ann@firma.be", status="unsubscribed")
+        self.push("full")
+        self.assertFalse(partner.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+
+    def test_archived_before_linking_stays_archived(self):
+        partner = self.contact("Ann")
+        self.audience.add_member("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        self.push("full")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(partner.mailchimp_reason, "archived")
+
+    # === ODOO SAYS NO === #
+
+    def test_an_opt_out_leaves_before_anything_else_is_written(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.contact("Bob")
+        self.flag("All", "[]")
+        ann.mailchimp_opt_in = False
+        self.simulator.clear_calls()
+        self.push()
+        writes = [call for call in self.simulator.calls if call.method != "GET"]
+        self.assertEqual(writes[0].method, "DELETE")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    def test_an_opt_out_leaves_with_the_push_off(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.account.push_enabled = False
+        self.contact("Bob")
+        ann.mailchimp_opt_in = False
+        self.tick()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertIsNone(self.status("bob@firma.be"))
+
+    def test_a_newer_opt_out_of_a_sharer_archives_the_address(self):
+        ann = self.contact("Ann", "shared@firma.be")
+        bob = self.contact("Bob", "shared@firma.be")
+        (ann | bob).mailchimp_opt_in_date = "2026-01-01 00:00:00"
+        self.push()
+        bob.mailchimp_opt_in = False
+        self.push()
+        self.assertEqual(self.status("shared@firma.be"), "archived")
+        self.assertEqual(ann.mailchimp_reason, "opted_out")
+
+    def test_opting_in_again_in_odoo_comes_back(self):
+        partner = self.contact("Ann")
+        self.push()
+        partner.mailchimp_opt_in = False
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        partner.mailchimp_opt_in = True
+        run = self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertEqual(run.counters["restored"], 1)
+
+    def test_merged_contacts_keep_the_opt_out(self):
+        ann = self.contact("Ann")
+        twin = self.contact("Ann twin", "ann2@firma.be")
+        twin.mailchimp_opt_in = False
+        self.env["base.partner.merge.automatic.wizard"]._merge(
+            (ann | twin).ids, ann, extra_checks=False
+        )
+        self.assertFalse(ann.mailchimp_opt_in)
+        never_asked = self.contact("Never", mailchimp_opt_in=False)
+        bob = self.contact("Bob")
+        self.env["base.partner.merge.automatic.wizard"]._merge(
+            (bob | never_asked).ids, bob, extra_checks=False
+        )
+        self.assertTrue(bob.mailchimp_opt_in)
+
+    # === ARCHIVED BY HAND === #
+
+    def test_removed_by_hand_comes_back_at_the_next_run(self):
+        self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_unsubscribed_then_archived_by_hand_stays_out(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be")
+        self.simulator.clock.advance(3600)
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertFalse(partner.mailchimp_opt_in)
+
+    # === BETWEEN THE PULL AND THE SEND === #
+
+    def check_act_during_send(self, act, expected_status, opt_in, reason):
+        """Let ``act`` happen after the run has read and before it writes."""
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        ann.city = "Bruges"
+        self.contact("New")
+        with self.during("POST /3.0/lists/*", lambda: act("ann@firma.be")):
+            self.later()
+            self.push()
+        self.assertEqual(self.status("ann@firma.be"), expected_status)
+        self.push()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), expected_status)
+        self.assertEqual(ann.mailchimp_opt_in, opt_in)
+        self.assertEqual(ann.mailchimp_reason, reason)
+        self.assertEqual(self.status("new@firma.be"), "subscribed")
+
+    def test_unsubscribes_during_the_run(self):
+        self.check_act_during_send(
+            lambda email: self.audience.unsubscribe(email),
+            "unsubscribed",
+            False,
+            "no_opt_in",
+        )
+
+    def test_is_unsubscribed_by_an_admin_during_the_run(self):
+        self.check_act_during_send(
+            lambda email: self.audience.unsubscribe(email, by="admin"),
+            "unsubscribed",
+            False,
+            "no_opt_in",
+        )
+
+    def test_complains_during_the_run(self):
+        self.check_act_during_send(
+            lambda email: self.audience.complain(email),
+            "unsubscribed",
+            False,
+            "no_opt_in",
+        )
+
+    def test_bounces_during_the_run(self):
+        self.check_act_during_send(
+            lambda email: self.audience.bounce(email, kind="hard"),
+            "cleaned",
+            True,
+            "cleaned",
+        )
+
+    def test_is_permanently_deleted_during_the_run(self):
+        self.check_act_during_send(
+            lambda email: self.audience.delete_permanently(email),
+            None,
+            True,
+            "forgotten",
+        )
+
+    def test_is_archived_by_hand_during_the_run(self):
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        ann.city = "Bruges"
+        self.contact("New")
+        with self.during(
+            "POST /3.0/lists/*", lambda: self.audience.archive("ann@firma.be")
+        ):
+            self.later()
+            self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        # A clean removal in Mailchimp of somebody who is opted in here is made good.
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_somebody_else_adds_a_new_address_as_unsubscribed(self):
+        partner = self.contact("Ann")
+        partner.mailchimp_opt_in_date = "2020-01-01 00:00:00"
+        with self.during(
+            "POST /3.0/lists/*",
+            lambda: self.audience.add_member("ann@firma.be", status="unsubscribed"),
+        ):
+            self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertFalse(partner.mailchimp_opt_in)
+
+    def test_opts_out_in_odoo_during_the_run(self):
+        first = self.contact("First")
+        ann = self.contact("Ann")
+        self.push()
+        new = self.contact("New")
+        first.city = "Bruges"
+        run = self.env["crm.mailchimp.run"]
+        original = type(run)._phase_send
+
+        def opt_out_first(this, gateway, deadline):
+            (new | ann).with_env(this.env).write({"mailchimp_opt_in": False})
+            return original(this, gateway, deadline)
+
+        self.patch(type(run), "_phase_send", opt_out_first)
+        self.push()
+        self.assertIsNone(self.status("new@firma.be"))
+        self.tick()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    # === THE RECORD === #
+
+    def test_consent_lines_of_a_user(self):
+        user = self.env["res.users"].create(
+            {
+                "name": "Sales",
+                "login": "sales-consent",
+                "group_ids": [
+                    Command.link(self.env.ref("sales_team.group_sale_salesman").id),
+                    Command.link(self.env.ref("base.group_partner_manager").id),
+                ],
+            }
+        )
+        partner = self.contact("Ann", mailchimp_opt_in=False)
+        self.assertFalse(partner.mailchimp_consent_ids)
+        partner.with_user(user).mailchimp_opt_in = True
+        partner.with_user(user).mailchimp_opt_in = True
+        (line,) = partner.mailchimp_consent_ids
+        self.assertEqual(
+            (line.kind, line.source, line.user_id), ("in", "user", user)
+        )
+        self.assertTrue(partner.mailchimp_opt_in_date)
+        partner.with_user(user).mailchimp_opt_in = False
+        self.assertFalse(partner.mailchimp_opt_in_date)
+        self.assertEqual(partner.mailchimp_consent_ids[0].kind, "out")
+
+    def test_a_copied_contact_has_no_opt_in(self):
+        self.assertFalse(self.contact("Ann").copy().mailchimp_opt_in)

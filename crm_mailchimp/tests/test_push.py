@@ -1,0 +1,284 @@
+from unittest.mock import patch
+
+from odoo.tests import tagged
+
+from .common import MailchimpCase
+
+
+@tagged("post_install", "-at_install")
+class TestPush(MailchimpCase):
+    """What reaches Mailchimp, and what does not."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+
+    def test_a_contact_becomes_a_member_with_its_values(self):
+        self.contact(
+            "Ann van der Lee",
+            city="Ghent",
+            country_id=self.env.ref("base.be").id,
+            gender="female",
+            phone="+32 9 123 45 67",
+        )
+        run = self.push()
+        member = self.member("ann.van.der.lee@firma.be")
+        self.assertEqual(member.status, "subscribed")
+        values = member.merge_fields
+        self.assertEqual(values["FNAME"], "Ann")
+        self.assertEqual(values["LNAME"], "van der Lee")
+        self.assertEqual(values["CITY"], "Ghent")
+        self.assertEqual(values["COUNTRY"], "Belgium")
+        self.assertEqual(values["GENDER"], "Female")
+        self.assertEqual(run.counters["created"], 1)
+
+    def test_a_company_has_its_name_as_first_name(self):
+        self.contact("Big Corp Ltd", "info@bigcorp.be", is_company=True)
+        self.push()
+        values = self.member("info@bigcorp.be").merge_fields
+        self.assertEqual((values["FNAME"], values["LNAME"]), ("Big Corp Ltd", ""))
+
+    def test_who_is_not_sent_and_why(self):
+        contacts = {
+            "no_opt_in": self.contact("No Optin", mailchimp_opt_in=False),
+            "contact_archived": self.contact("Gone", active=False),
+            "no_address": self.contact("No Address", "x@x.be"),
+            "invalid_address": self.contact("Two Ats", "a@b@firma.be"),
+            "blacklisted": self.contact("Black"),
+            "other_company": self.contact(
+                "Other",
+                company_id=self.env["res.company"].create({"name": "Other"}).id,
+            ),
+        }
+        contacts["no_address"].email = False
+        self.env["mail.blacklist"].create({"email": "black@firma.be"})
+        self.push()
+        self.assertFalse(self.audience.members)
+        for reason, partner in contacts.items():
+            self.assertEqual(
+                (partner.mailchimp_status, partner.mailchimp_reason), ("out", reason)
+            )
+
+    def test_addresses_the_normaliser_made_up_are_not_sent(self):
+        for email in (
+            "a@b@c.com",
+            "a@exa mple.com",
+            "a@example",
+            "\u200bhidden@firma.be",
+            "é@firma.be",
+        ):
+            self.contact("Bad", email)
+        good = {
+            "Ann Lee <Ann.Lee@Firma.be>": "ann.lee@firma.be",
+            "bob@firma.be, carl@firma.be": "bob@firma.be",
+            '"x@y" <dan@firma.be>': "dan@firma.be",
+        }
+        for email in good:
+            self.contact("Good", email)
+        self.push()
+        self.assertEqual(set(self.audience.members), set(good.values()))
+
+    def test_sharers_of_an_address(self):
+        late = self.contact("Late", "shared@firma.be")
+        late.mailchimp_opt_in_date = "2026-02-01 00:00:00"
+        early = self.contact("Early", "shared@firma.be")
+        early.mailchimp_opt_in_date = "2026-01-01 00:00:00"
+        self.push()
+        self.assertEqual(self.member("shared@firma.be").merge_fields["FNAME"], "Early")
+        self.assertEqual(late.mailchimp_reason, "shared_address")
+        company = self.contact("Company", "shared@firma.be", is_company=True)
+        self.push()
+        self.assertEqual(
+            self.member("shared@firma.be").merge_fields["FNAME"], "Company"
+        )
+        self.assertEqual(company.mailchimp_status, "in")
+        self.assertEqual(early.mailchimp_reason, "shared_address")
+
+    def test_a_change_is_one_patch_of_what_changed(self):
+        partner = self.contact("Ann", city="Ghent")
+        self.push()
+        partner.city = "Bruges"
+        self.simulator.clear_calls()
+        self.push()
+        (patch,) = [call for call in self.simulator.calls if call.method == "PATCH"]
+        self.assertEqual(patch.body, {"merge_fields": {"CITY": "Bruges"}})
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
+
+    def test_an_edit_in_mailchimp_is_set_back(self):
+        self.contact("Ann", city="Ghent")
+        self.push()
+        self.simulator.clock.advance(1)
+        self.audience.edit("ann@firma.be", merge_fields={"CITY": "Paris"})
+        self.push()
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
+
+    def test_who_leaves_is_archived_never_erased(self):
+        leavers = {
+            "opt-out": lambda partner: partner.write({"mailchimp_opt_in": False}),
+            "archived": lambda partner: partner.write({"active": False}),
+            "deleted": lambda partner: partner.unlink(),
+            "no address": lambda partner: partner.write({"email": False}),
+        }
+        partners = {}
+        for name in leavers:
+            partners[name] = self.contact(name, f"{name.replace(' ', '')}@firma.be")
+        self.push()
+        for name, leave in leavers.items():
+            leave(partners[name])
+        self.push()
+        self.assertEqual(
+            {self.status(f"{name.replace(' ', '')}@firma.be") for name in leavers},
+            {"archived"},
+        )
+
+    def test_groups_for_people_and_companies(self):
+        self.contact("Ann", city="Ghent")
+        self.contact("Bob", city="Paris")
+        self.contact("Corp", "corp@firma.be", is_company=True, city="Ghent")
+        record = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.groups("corp@firma.be"), ["Ghent"])
+        self.assertEqual(self.groups("bob@firma.be"), [])
+        self.assertEqual(
+            sorted(category.title for category in self.audience.categories.values()),
+            ["CRM companies", "CRM contacts"],
+        )
+        segment = self.account.segment_ids
+        self.assertEqual((segment.matching_count, segment.member_count), (2, 2))
+        record.name = "Gent"
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Gent"])
+
+    def test_members_enter_and_leave_groups(self):
+        ann = self.contact("Ann", city="Ghent")
+        bob = self.contact("Bob", city="Paris")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        ann.city, bob.city = "Paris", "Ghent"
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), [])
+        self.assertEqual(self.groups("bob@firma.be"), ["Ghent"])
+
+    def test_an_unflagged_filter_takes_its_group_away(self):
+        self.contact("Ann", city="Ghent")
+        record = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        record.mailchimp_sync = False
+        self.push()
+        self.assertFalse(self.audience.interests())
+        self.assertEqual(self.account.segment_ids.state, "withdrawn")
+
+    def test_foreign_groups_are_never_adopted(self):
+        category = self.audience.add_category("CRM contacts")
+        interest = self.audience.add_interest(category, "Ghent")
+        self.contact("Ann", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        member = self.member("ann@firma.be")
+        self.assertFalse(member.interests.get(interest.id))
+        self.assertIn(
+            "CRM contacts (CRM)",
+            [category.title for category in self.audience.categories.values()],
+        )
+
+    def test_groups_beyond_the_limit_are_named(self):
+        category = self.audience.add_category("Mine")
+        for number in range(59):
+            self.audience.add_interest(category, f"Group {number}")
+        self.contact("Ann", city="Ghent")
+        self.flag("A Ghent", "[('city', '=', 'Ghent')]")
+        self.flag("B Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["A Ghent"])
+        states = {s.name: s.state for s in self.account.segment_ids}
+        self.assertEqual(states, {"A Ghent": "active", "B Ghent": "full"})
+        refused = [c for c in self.simulator.calls if c.status and c.status >= 400]
+        self.assertFalse(refused, "the limit is known before the call")
+
+    def test_a_filter_on_leads(self):
+        ann = self.contact("Ann")
+        self.contact("Bob")
+        self.env["crm.lead"].create({"name": "Deal", "partner_id": ann.id})
+        self.flag("Has a deal", "[('name', '=', 'Deal')]", model="crm.lead")
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Has a deal"])
+        self.assertEqual(self.groups("bob@firma.be"), [])
+
+    def test_a_broken_filter_keeps_its_last_members(self):
+        self.contact("Ann", city="Ghent")
+        record = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.env.cr.execute(
+            "UPDATE ir_filters SET domain = %s WHERE id = %s",
+            ("[('no_such_field', '=', 1)]", record.id),
+        )
+        self.env.invalidate_all()
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        segment = self.account.segment_ids
+        self.assertEqual(segment.state, "broken")
+        self.assertIn("no_such_field", segment.error_message)
+
+    def test_a_member_that_was_there_is_claimed_with_its_own_values(self):
+        self.audience.add_member(
+            "ann@firma.be", merge_fields={"FNAME": "Ann", "LNAME": "Lee"}
+        )
+        self.audience.add_member("stranger@firma.be", merge_fields={"FNAME": "S"})
+        self.contact("Ann Lee", "ann@firma.be")
+        self.push("full")
+        self.assertEqual(self.ledger("ann@firma.be").origin, "claimed")
+        self.assertEqual(self.ledger("stranger@firma.be").origin, "foreign")
+        before = len(self.simulator.calls)
+        self.push()
+        writes = [c for c in self.simulator.calls[before:] if c.method != "GET"]
+        self.assertFalse(writes)
+
+    def test_double_opt_in(self):
+        self.account.double_opt_in = True
+        partner = self.contact("Ann")
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "pending")
+        self.assertEqual(partner.mailchimp_reason, "pending")
+        self.audience.confirm("ann@firma.be")
+        self.push()
+        self.assertEqual(partner.mailchimp_status, "in")
+
+    def test_the_brake(self):
+        for number in range(120):
+            self.contact(f"C{number}", city="Ghent")
+        self.push()
+        self.account.partner_domain = "[('city', '=', 'Paris')]"
+        run = self.push(state="brake")
+        self.assertIn("120", run.error_message)
+        self.assertEqual(self.status("c1@firma.be"), "subscribed")
+        # An opt-out waits for no brake.
+        partner = self.env["res.partner"].search([("email", "=", "c1@firma.be")])
+        partner.mailchimp_opt_in = False
+        self.tick()
+        self.assertEqual(self.status("c1@firma.be"), "archived")
+        self.assertEqual(self.status("c2@firma.be"), "subscribed")
+        run.action_confirm_archiving()
+        self.tick()
+        self.assertEqual(run.state, "done")
+        self.assertEqual(self.status("c2@firma.be"), "archived")
+
+    def test_many_changes_go_by_batch_operations(self):
+        for number in range(30):
+            self.contact(f"C{number}", city="Ghent")
+        self.push()
+        partners = self.env["res.partner"].search([("city", "=", "Ghent")])
+        partners.filtered("mailchimp_opt_in").city = "Bruges"
+        self.simulator.clear_calls()
+        with self.batch_from(10):
+            run = self.push(state="waiting")
+            for _tick in range(10):
+                self.simulator.clock.advance(600)
+                run.resume_at = False
+                self.tick()
+        self.assertEqual(run.state, "done", run.error_detail)
+        self.assertFalse(self.simulator.count("PATCH"))
+        self.assertEqual(self.member("c7@firma.be").merge_fields["CITY"], "Bruges")
+
+    def batch_from(self, number):
+        return patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", number)
