@@ -1,0 +1,1 @@
+"""The environment of the project: one command prepares everything below the clone."""

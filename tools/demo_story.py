@@ -1,0 +1,215 @@
+"""What ``make demo`` does once Odoo and the simulator are up, all through their doors.
+
+The story: connect an account, link the empty audience, push the demo contacts, send
+a campaign to a group in (simulated) Mailchimp, let people react, bring the results
+back, and say what happened.
+"""
+
+import json
+import time
+import urllib.request
+
+
+class StoryError(Exception):
+    """A step did not come out as it should; the message says which and why."""
+
+
+def tell(instance, simulator_url, say=print):
+    """Play the story and print the numbers; a second time it reuses what is there.
+
+    :param instance: running :class:`tools.instance.Instance`
+    :param str simulator_url: root of the simulator, without ``/3.0``
+    :param say: called with each line to print
+    :raise StoryError: when a step fails
+    """
+    odoo = _Odoo(instance)
+    mailchimp = _Mailchimp(simulator_url)
+    account = _connect(odoo, mailchimp, say)
+    run = _run(odoo, account, "action_sync_now")
+    _say_push(odoo, account, run, say)
+    _send_campaign(mailchimp, say)
+    _run(odoo, account, "action_import_stats")
+    _say_campaigns(odoo, say)
+
+
+class _Odoo:
+    def __init__(self, instance):
+        self.call = instance.rpc
+
+    def read(self, model, domain, fields, **options):
+        return self.call(model, "search_read", domain, fields, **options)
+
+
+class _Mailchimp:
+    def __init__(self, url):
+        self.url = url.rstrip("/")
+
+    def get(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=30) as reply:
+            return json.load(reply)
+
+    def post(self, path, **values):
+        request = urllib.request.Request(
+            self.url + path,
+            json.dumps(values).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return json.load(reply)
+
+
+def _connect(odoo, mailchimp, say):
+    info = mailchimp.get("/control/info")
+    odoo.call(
+        "ir.config_parameter",
+        "set_param",
+        "crm_mailchimp.api_url",
+        f"{mailchimp.url}/3.0",
+    )
+    linked = odoo.read(
+        "crm.mailchimp.account",
+        [("audience_ref", "!=", False)],
+        ["audience_ref", "state"],
+        limit=1,
+    )
+    known = {audience["id"] for audience in info["audiences"]}
+    if linked and linked[0]["audience_ref"] in known:
+        say("The account is connected already.")
+        return linked[0]["id"]
+    # The simulator forgets its audience when it stops: the account links a new one,
+    # exactly as somebody would who changes the audience.
+    account = (
+        linked[0]["id"]
+        if linked
+        else odoo.call("crm.mailchimp.account", "create", [{"name": "Mailchimp"}])[0]
+    )
+    odoo.call(
+        "crm.mailchimp.account", "write", [account], {"api_key": info["api_key"]}
+    )
+    odoo.call("crm.mailchimp.account", "action_connect", [account])
+    wizard = odoo.call("crm.mailchimp.account", "action_choose_audience", [account])[
+        "res_id"
+    ]
+    (lines,) = odoo.call(
+        "crm.mailchimp.choose.audience", "read", [wizard], ["line_ids"]
+    )
+    odoo.call(
+        "crm.mailchimp.choose.audience",
+        "write",
+        [wizard],
+        {"line_id": lines["line_ids"][0]},
+    )
+    action = odoo.call("crm.mailchimp.choose.audience", "action_link", [wizard])
+    if action["res_model"] != "crm.mailchimp.account":
+        raise StoryError("The demo audience should be empty, but it is not.")
+    say("Connected, and linked the empty audience.")
+    return action["res_id"]
+
+
+def _run(odoo, account, button, patience=300):
+    """Press a button and wait for the scheduled action to finish the run."""
+    kind = "stats" if button == "action_import_stats" else "push"
+    domain = [("account_id", "=", account), ("kind", "=", kind)]
+    # The run that linking asked for may still be under way: a press would join it.
+    fields = ["state", "error_message", "counters", "summary", "progress_label"]
+    deadline = time.monotonic() + patience
+
+    def wait():
+        while time.monotonic() < deadline:
+            runs = odoo.read(
+                "crm.mailchimp.run", domain, fields, limit=1, order="id desc"
+            )
+            if runs and runs[0]["state"] in ("done", "failed", "brake", "cancelled"):
+                return runs[0]
+            time.sleep(0.5)
+        raise StoryError("The scheduled action of Odoo did not finish in time.")
+
+    if odoo.read("crm.mailchimp.run", domain, ["id"], limit=1):
+        wait()
+    odoo.call("crm.mailchimp.account", button, [account])
+    run = wait()
+    if run["state"] != "done":
+        raise StoryError(run["error_message"] or f"The run is {run['state']}.")
+    return run
+
+
+def _say_push(odoo, account, run, say):
+    counters = run["counters"] or {}
+    members = odoo.call(
+        "crm.mailchimp.member",
+        "search_count",
+        [("account_id", "=", account), ("status", "=", "subscribed")],
+    )
+    say(f"Contacts pushed: {counters.get('created', 0)} now, {members} in the audience")
+    reasons = dict(
+        odoo.call("crm.mailchimp.contact.status", "fields_get", ["reason"])["reason"][
+            "selection"
+        ]
+    )
+    skipped = odoo.call(
+        "crm.mailchimp.contact.status",
+        "formatted_read_group",
+        [("account_id", "=", account), ("status", "=", "out")],
+        ["reason"],
+        ["__count"],
+    )
+    say("Contacts skipped, by reason:")
+    for group in skipped:
+        say(f"  {group['__count']:>4}  {reasons.get(group['reason'], group['reason'])}")
+    segments = odoo.read(
+        "crm.mailchimp.segment",
+        [("account_id", "=", account)],
+        ["name", "matching_count", "member_count"],
+    )
+    say(f"Groups created: {counters.get('groups_created', 0)} now, for these filters:")
+    for segment in segments:
+        say(
+            f"  {segment['name']}: {segment['matching_count']} contacts match,"
+            f" {segment['member_count']} are in Mailchimp"
+        )
+    if not members:
+        raise StoryError("No contact reached the audience.")
+
+
+def _send_campaign(mailchimp, say):
+    audience = mailchimp.get("/control/info")["audiences"][0]["id"]
+    if mailchimp.get(f"/control/audiences/{audience}")["campaigns_sent"]:
+        return
+    for title, share in (("Autumn news", 0.6), ("Invitation", 0.4)):
+        campaign = mailchimp.post(
+            f"/control/audiences/{audience}/add_campaign",
+            title=title,
+            subject=title,
+            type="regular",
+        )["id"]
+        mailchimp.post(
+            f"/control/audiences/{audience}/send_campaign", campaign=campaign
+        )
+        mailchimp.post(
+            f"/control/audiences/{audience}/generate",
+            campaign=campaign,
+            opens=share,
+            clicks=share / 2,
+            bounces=0.05,
+            unsubscribes=0.03,
+            seed=1,
+        )
+    say("Mailchimp sent two campaigns, and people opened, clicked and unsubscribed.")
+
+
+def _say_campaigns(odoo, say):
+    campaigns = odoo.read(
+        "crm.mailchimp.campaign",
+        [("status", "=", "sent")],
+        ["name", "sent", "opens_unique", "clicks_unique", "unsubscribed", "bounces"],
+    )
+    if not campaigns:
+        raise StoryError("No campaign came back.")
+    say(f"Campaigns imported: {len(campaigns)}")
+    for campaign in campaigns:
+        say(
+            f"  {campaign['name']}: sent {campaign['sent']},"
+            f" opened by {campaign['opens_unique']},"
+            f" clicked by {campaign['clicks_unique']},"
+            f" unsubscribed {campaign['unsubscribed']}, bounced {campaign['bounces']}"
+        )

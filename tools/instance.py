@@ -1,0 +1,225 @@
+"""Odoo as a process: prepare its databases, start it, talk to it, stop or kill it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import xmlrpc.client
+
+from . import packages
+from .paths import ENV, REPOSITORY, SetupError, say
+from .postgres import Postgres, free_port
+
+BASE = "crm_mailchimp_base"
+STANDARD_MODULES = "crm,contacts"
+
+
+class Environment:
+    """Everything that is prepared once: packages, server, template databases."""
+
+    def __init__(self, browser=False):
+        ENV.mkdir(exist_ok=True)
+        self.python = packages.python()
+        self.odoo_home = packages.odoo_home()
+        self.browser = packages.browser() if browser else None
+        self.postgres = Postgres(self.python)
+        self.data = ENV / "data"
+        self.config = ENV / "odoo.conf"
+        self.config.write_text(
+            "[options]\n"
+            f"addons_path = {self.odoo_home}/odoo/addons,{REPOSITORY}\n"
+            f"data_dir = {self.data}\n"
+            f"db_host = {self.postgres.host}\n"
+            f"db_port = {self.postgres.port}\n"
+            f"db_user = {self.postgres.user}\n"
+            f"db_password = {self.postgres.password}\n"
+            "http_interface = 127.0.0.1\n"
+            "admin_passwd = admin\n"
+            "list_db = False\n"
+        )
+
+    def environment(self):
+        """Return the environment variables Odoo and its tests run under."""
+        found = self.postgres.environment()
+        found["PYTHONPATH"] = os.pathsep.join([str(self.odoo_home), str(REPOSITORY)])
+        found["PYTHONWARNINGS"] = "ignore"
+        if self.browser:
+            found["PATH"] = f"{self.browser.parent}{os.pathsep}{found['PATH']}"
+        return found
+
+    def command(self, *arguments):
+        return [str(self.python), "-m", "odoo", *arguments]
+
+    def odoo(self, *arguments, log):
+        """Run an Odoo command to its end, with its log in a file.
+
+        :raise SetupError: when it fails
+        """
+        with open(log, "w") as output:
+            result = subprocess.run(
+                self.command("--config", str(self.config), *arguments),
+                env=self.environment(),
+                cwd=ENV,
+                stdout=output,
+                stderr=output,
+            )
+        if result.returncode:
+            tail = "\n".join(open(log).read().splitlines()[-15:])
+            raise SetupError(f"Odoo failed:\n{tail}\nThe whole log is in {log}.")
+
+    def base_database(self):
+        """Return a template database with Odoo's own modules, made once."""
+        release = (self.odoo_home / "odoo" / "release.py").read_text()
+        stamp = ENV / "base.stamp"
+        if not (
+            stamp.exists()
+            and stamp.read_text() == release
+            and self.postgres.exists(BASE)
+        ):
+            say("Making a database with Odoo's own modules (about a minute) …")
+            self.drop_database(BASE)
+            self.odoo(
+                f"--database={BASE}",
+                f"--init={STANDARD_MODULES}",
+                "--stop-after-init",
+                "--no-http",
+                log=ENV / "base.log",
+            )
+            stamp.write_text(release)
+        return BASE
+
+    def install(self, name, demo=False):
+        """Make a database with the add-on; return the lines of its log that complain."""
+        log = ENV / f"{name}.install.log"
+        if demo:
+            self.drop_database(name)
+        else:
+            self.clone_database(self.base_database(), name)
+        self.odoo(
+            f"--database={name}",
+            "--init=crm_mailchimp" + (",contacts" if demo else ""),
+            *(["--with-demo"] if demo else []),
+            "--stop-after-init",
+            "--no-http",
+            log=log,
+        )
+        return complaints(log)
+
+    def clone_database(self, template, name):
+        """Copy a database with its filestore, which PostgreSQL does not know of."""
+        self.postgres.clone(template, name)
+        stores = self.data / "filestore"
+        shutil.rmtree(stores / name, ignore_errors=True)
+        if (stores / template).exists():
+            shutil.copytree(stores / template, stores / name)
+        return name
+
+    def drop_database(self, name):
+        self.postgres.drop(name)
+        shutil.rmtree(self.data / "filestore" / name, ignore_errors=True)
+
+
+def complaints(log):
+    """Return the warning and error lines of an Odoo log."""
+    return [
+        line
+        for line in open(log, encoding="utf-8").read().splitlines()
+        if (" WARNING " in line or " ERROR " in line or " CRITICAL " in line)
+        # About the server, not about any add-on.
+        and not (" ? odoo" in line or "pg_trgm" in line or "unaccent" in line)
+    ]
+
+
+class Instance:
+    """One Odoo server on one database.
+
+    :param Environment environment: where it runs
+    :param str database: an existing database
+    :param port: HTTP port; a free one if not given
+    :param int cron_threads: threads for scheduled actions
+    """
+
+    def __init__(self, environment, database, port=None, cron_threads=1):
+        self.environment = environment
+        self.database = database
+        self.port = port or free_port()
+        self.cron_threads = cron_threads
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = ENV / f"{database}.{self.port}.log"
+        self.process = None
+        self.uid = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc_info):
+        self.stop()
+
+    def start(self, patience=120):
+        """Start the server and wait until it answers.
+
+        :raise SetupError: when it does not come up
+        """
+        with open(self.log, "a") as output:
+            self.process = subprocess.Popen(
+                self.environment.command(
+                    "--config",
+                    str(self.environment.config),
+                    f"--database={self.database}",
+                    f"--http-port={self.port}",
+                    f"--max-cron-threads={self.cron_threads}",
+                ),
+                env=self.environment.environment(),
+                cwd=ENV,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/web/health", timeout=5):
+                    return self
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        self.kill()
+        raise SetupError(f"Odoo did not come up. Its log is {self.log}.")
+
+    def stop(self):
+        """Stop the server in an orderly way."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self):
+        """Kill the server as a power cut would."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def rpc(self, model, method, *args, user="admin", password="admin", **kwargs):
+        """Call a method as a user, through the door other programs use."""
+        server = xmlrpc.client.ServerProxy
+        if self.uid is None or user != "admin":
+            common = server(f"{self.url}/xmlrpc/2/common", allow_none=True)
+            uid = common.authenticate(self.database, user, password, {})
+            if user == "admin":
+                self.uid = uid
+        else:
+            uid = self.uid
+        models = server(f"{self.url}/xmlrpc/2/object", allow_none=True)
+        return models.execute_kw(
+            self.database, uid, password, model, method, list(args), kwargs
+        )
+
+    def sql(self, query):
+        """Run SQL in the database and return the rows."""
+        return self.environment.postgres.sql(query, self.database)

@@ -1,0 +1,34 @@
+"""Where things are, and how the tools talk."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ENV = REPOSITORY / ".env"
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crm_mailchimp"
+)
+ADDON = REPOSITORY / "crm_mailchimp"
+STARTED = time.monotonic()
+
+
+class SetupError(Exception):
+    """Something cannot be had; the message is a sentence that says what to do."""
+
+
+def say(line):
+    """Print a progress line with the seconds since the start."""
+    print(f"[{time.monotonic() - STARTED:6.1f} s] {line}", flush=True)
+
+
+def main(function):
+    """Run a tool; what cannot be had is a sentence, not a traceback."""
+    try:
+        sys.exit(function())
+    except SetupError as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

