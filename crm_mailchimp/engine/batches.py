@@ -1,0 +1,181 @@
+"""Batch operations: many requests that Mailchimp carries out by and by.
+
+A batch is for known members only: it can update and archive, never create, and no
+operation may carry a status (Mailchimp API reference, "Batch operations").
+"""
+
+import gzip
+import json
+import re
+import tarfile
+import tempfile
+import zlib
+from urllib.parse import urlsplit
+
+import requests
+
+from .errors import Protocol, Retryable, classify
+from .transport import CHUNK_BYTES, network_error, new_session
+
+MAX_OPERATIONS = 500
+MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
+MAX_UNPACKED_BYTES = 512 * 1024 * 1024
+MAX_FILE_BYTES = 128 * 1024 * 1024
+TIMEOUT = (10, 60)
+
+_MEMBER = re.compile(r"/lists/[^/?]+/members/[^/?]+")
+
+
+def check_update(body):
+    """Refuse an update of a known member that could change its subscription.
+
+    :raise ValueError: for a body with a status, or without anything
+    """
+    if not body or {"status", "status_if_new"} & body.keys():
+        raise ValueError("an update of a member has values and no status")
+
+
+def encode(operations):
+    """Return the body of ``POST /batches``.
+
+    :param operations: at most 500 dicts with ``method``, ``path`` (of a member, as
+        ``/lists/ID/members/HASH``), ``operation_id`` and, for a PATCH, a ``body``
+        dict without status
+    :rtype: dict
+    :raise ValueError: for anything else; nothing that subscribes can be batched
+    """
+    operations = list(operations)
+    if not 0 < len(operations) <= MAX_OPERATIONS:
+        raise ValueError(f"a batch takes 1 to {MAX_OPERATIONS} operations")
+    encoded = []
+    for operation in operations:
+        method, path = operation["method"], operation["path"]
+        if method not in ("PATCH", "DELETE", "GET") or not _MEMBER.fullmatch(path):
+            raise ValueError(f"a batch may not {method} {path}")
+        item = {
+            "method": method,
+            "path": path,
+            "operation_id": str(operation["operation_id"]),
+        }
+        if method == "PATCH":
+            check_update(operation["body"])
+            # The body travels as a string of JSON inside the JSON.
+            item["body"] = json.dumps(
+                operation["body"],
+                separators=(",", ":"),
+                ensure_ascii=False,
+                allow_nan=False,
+            )
+        encoded.append(item)
+    return {"operations": encoded}
+
+
+def results(url, *, loopback=False):
+    """Download the results of a finished batch, then yield one outcome each.
+
+    :param str url: ``response_body_url`` of a batch just read; it is good for some ten
+        minutes, and the host is whatever Mailchimp's storage is at the time
+    :param bool loopback: accept this machine's plain http (for tests)
+    :return: generator of ``(operation_id, data or MailchimpError)`` in any order
+    :raise Retryable: when it cannot be had now; read the batch again for a new URL
+    :raise Protocol: when it is no archive of results, or an unsafe or too large one
+    """
+    with tempfile.TemporaryFile() as archive:
+        # Whole before the first outcome: an outcome is applied, and then the rest
+        # must not be missing because the connection broke.
+        _download(url, archive, loopback)
+        archive.seek(0)
+        try:
+            yield from _outcomes(archive)
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise Protocol(f"The batch results are no sound archive: {error}") from None
+
+
+def _download(url, archive, loopback):
+    path = urlsplit(url).path  # the query of a storage URL is a secret
+    # The storage refuses requests with two authorizations, and has no business with
+    # the key: hence a session of its own, with an auth that adds none (.netrc).
+    with new_session(loopback, 1, auth=lambda request: request) as session:
+        session.max_redirects = 3
+        try:
+            with session.get(url, timeout=TIMEOUT, stream=True) as response:
+                if response.status_code != 200:
+                    raise Retryable(
+                        "The batch results cannot be had at this address any more.",
+                        status=response.status_code,
+                        method="GET",
+                        path=path,
+                    )
+                # As sent: some storages call the archive's own gzip an encoding.
+                for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                    archive.write(chunk)
+                    if archive.tell() > MAX_DOWNLOAD_BYTES:
+                        raise Protocol("The batch results are too large to download.")
+        except requests.RequestException as error:
+            raise network_error(error, "GET", path) from None
+
+
+class _Bounded:
+    """A file that ends in an error before it fills the memory."""
+
+    def __init__(self, file, size):
+        self._file, self._left = file, size
+
+    def read(self, size):
+        data = self._file.read(min(size, self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise Protocol("The batch results are too large to unpack.")
+        return data
+
+
+def _outcomes(archive):
+    unpacked = _Bounded(gzip.GzipFile(fileobj=archive), MAX_UNPACKED_BYTES)
+    with tarfile.open(fileobj=unpacked, mode="r|") as tar:
+        for member in tar:
+            # Nothing is written to disk, but an archive with links or paths upwards
+            # is not one that Mailchimp made.
+            names = member.name.split("/")
+            if member.name.startswith("/") or ".." in names:
+                raise Protocol("The batch results hold an unsafe path.")
+            if member.isdir():
+                continue
+            if not member.isreg() or member.issparse():
+                raise Protocol("The batch results hold something that is no file.")
+            if member.size > MAX_FILE_BYTES:
+                raise Protocol("The batch results hold too large a file.")
+            content = tar.extractfile(member).read()
+            if content.strip():
+                yield from _file_outcomes(content)
+
+
+def _file_outcomes(content):
+    try:
+        items = json.loads(content)
+    except (ValueError, RecursionError):
+        items = None
+    if not isinstance(items, list):
+        raise Protocol("The batch results hold a file that is no list.")
+    for item in items:
+        if not isinstance(item, dict):
+            raise Protocol("The batch results hold something that is no result.")
+        yield item.get("operation_id"), _outcome(item)
+
+
+def _outcome(item):
+    status, text = item.get("status_code"), item.get("response")
+    try:
+        data = json.loads(text) if text else {}
+    except (ValueError, TypeError, RecursionError):
+        data = None
+    if not isinstance(status, int) or status < 200:
+        return Protocol("A batch operation has no status.", outcome_unknown=True)
+    if status >= 400:
+        return classify(status, data if text else None)
+    if status >= 300 or not isinstance(data, dict | list):
+        return Protocol(
+            "A batch operation has no sensible reply.",
+            status=status,
+            outcome_unknown=True,
+        )
+    return data

@@ -1,0 +1,283 @@
+"""The errors of Mailchimp: a small vocabulary, and the one place that tells them apart.
+
+Mailchimp words its messages in the language of the account, so errors are told apart
+by HTTP status and title, then by field; the English text decides only where Mailchimp
+gives nothing else (Mailchimp API reference, "Errors", and replies seen in public
+code). A text nobody knows ends as ``Rejected`` with the code ``other``: the member
+waits for a change, and nothing is concluded about its consent or its address.
+
+``str(error)`` is one English line for logs, without secrets and without addresses;
+``detail`` is Mailchimp's own text for the administrator. Words for users belong to
+the Odoo layer.
+"""
+
+import re
+
+DETAIL_LENGTH = 1000
+FIELD_ERRORS = 20
+
+#: What ``Rejected.code`` can be.
+REJECTED_CODES = {
+    "member_exists": "the address is on the audience already, in whatever status",
+    "compliance": "unsubscribed, bounced or complained: only the person can return",
+    "forgotten": "permanently deleted: can never be imported again",
+    "fake": "looks like a made-up address or a throw-away domain",
+    "invalid_address": "not an e-mail address",
+    "too_many_signups": "the person signed up to many lists: passes after some days",
+    "merge_fields": "a required merge field is missing or a value has the wrong form",
+    "already_archived": "the member to archive is archived already",
+    "interest_limit": "the audience has the 60 groups it can have",
+    "merge_field_limit": "the audience has all the merge fields its plan allows",
+    "tag_exists": "the name of a new tag is taken",
+    "address_change_status": "only subscribed members can change their address",
+    "address_taken": "the new address of a member is another member's",
+    "other": "anything else: see the detail",
+}
+
+
+class MailchimpError(Exception):
+    """Something between us and Mailchimp went wrong.
+
+    :param str detail: Mailchimp's or our own explanation, in one or a few sentences
+    :param status: HTTP status, ``None`` when there was no reply
+    :param title: the title of Mailchimp's problem document
+    :param request_id: what Mailchimp's support can find the request by
+    :param field_errors: list of dicts with ``field`` and ``message``
+    :param method: HTTP method, for the log
+    :param path: path below ``/3.0``, for the log
+    :param outcome_unknown: the request may have been carried out all the same: read
+        what it was to change before it is repeated
+    """
+
+    def __init__(
+        self,
+        detail="",
+        *,
+        status=None,
+        title="",
+        request_id=None,
+        field_errors=(),
+        method=None,
+        path=None,
+        outcome_unknown=False,
+    ):
+        super().__init__(detail)
+        self.detail = _cut(detail)
+        self.status = status
+        self.title = _cut(title)
+        self.request_id = request_id or None
+        self.field_errors = [
+            {"field": _cut(item.get("field")), "message": _cut(item.get("message"))}
+            for item in list(field_errors)[:FIELD_ERRORS]
+        ]
+        self.method = method
+        self.path = path
+        self.outcome_unknown = outcome_unknown
+        self.args = (str(self),)
+
+    def __str__(self):
+        where = " ".join(part for part in (self.method, self.path) if part)
+        what = " ".join(str(part) for part in (self.status, self.title) if part)
+        fields = "; ".join(
+            f"{item['field']}: {item['message']}" for item in self.field_errors
+        )
+        parts = [where, what, self.detail, fields]
+        line = " ".join(": ".join(part for part in parts if part).split())
+        # A log is read by more people than a contact is.
+        line = re.sub(r"[^\s\"'<>]+@[^\s\"'<>,;]+", "<address>", line)
+        return _cut(line or type(self).__name__, 400)
+
+
+class InvalidKey(MailchimpError):
+    """The API key cannot be one of Mailchimp's; nothing was sent."""
+
+
+class InvalidUrl(MailchimpError):
+    """The base URL that replaces Mailchimp's is unusable; nothing was sent."""
+
+
+class Retryable(MailchimpError):
+    """Mailchimp is overloaded, down or out of reach: the same request may work later.
+
+    :param after: seconds Mailchimp asks to wait, or ``None``
+    """
+
+    def __init__(self, detail="", *, after=None, **kwargs):
+        super().__init__(detail, **kwargs)
+        self.after = after
+
+
+class AuthLost(MailchimpError):
+    """The key is wrong, revoked or of another data centre: stop and tell."""
+
+
+class Forbidden(MailchimpError):
+    """The role of the key's user, the plan or the account's state does not allow it."""
+
+
+class NotFound(MailchimpError):
+    """The audience, member or other thing is not there."""
+
+
+class Protocol(MailchimpError):
+    """The reply makes no sense: HTML, broken JSON, a redirect, too many bytes."""
+
+
+class Rejected(MailchimpError):
+    """Mailchimp refuses this request, and will again until something changes.
+
+    :param str code: one of :data:`REJECTED_CODES`
+    :param member_status: with ``address_change_status`` and ``address_taken`` the
+        status of the member in the way, where Mailchimp tells it
+    """
+
+    def __init__(self, detail="", *, code="other", member_status=None, **kwargs):
+        self.code = code
+        self.member_status = member_status
+        super().__init__(detail, **kwargs)
+
+
+_TITLES = {
+    "member exists": "member_exists",
+    "member in compliance state": "compliance",
+    "forgotten email not subscribed": "forgotten",
+    "merge max limit exceeded": "merge_field_limit",
+}
+# In this order: the first that is found decides.
+_TEXTS = [
+    (code, re.compile(pattern, re.IGNORECASE))
+    for code, pattern in (
+        ("member_exists", r"is already a list member"),
+        ("compliance", r"is in a compliance state"),
+        ("forgotten", r"was permanently deleted and cannot be re-?imported"),
+        ("address_change_status", r"can only update email addresses for members"),
+        ("address_taken", r"is already in this list with a status of"),
+        ("interest_limit", r"cannot have more than \d+ interests"),
+        ("tag_exists", r"that tag already exists"),
+        ("merge_fields", r"your merge fields were invalid"),
+        ("too_many_signups", r"has signed up to a lot of lists"),
+        ("fake", r"looks fake or invalid"),
+        ("invalid_address", r"provide a valid email address"),
+        ("invalid_address", r"domain portion of the email address is invalid"),
+    )
+]
+_MERGE_FIELD = re.compile(r"(.*\bmerge_fields\b.*|[A-Z][A-Z0-9_]{0,9})")
+_MEMBER_STATUS = re.compile(r"status (?:is|of) [\"'](\w+)", re.IGNORECASE)
+_MEMBER_PATH = re.compile(r"/lists/[^/]+/members/[^/]+")
+_AUTH_TITLES = {
+    "api key invalid",
+    "api key missing",
+    "user disabled",
+    "wrong datacenter",
+}
+
+
+def classify(status, problem, *, method=None, path=None, request_id=None, after=None):
+    """Return the error of one refused request.
+
+    The request may have been sent by itself, as an operation of a batch or, as one
+    member of many, with a batch subscribe call (see :func:`classify_member`).
+
+    :param int status: HTTP status, 400 or more
+    :param problem: the problem document as a dict; ``None`` when the reply has none
+    :param method: HTTP method, ``None`` when it is not known
+    :param path: path below ``/3.0``, ``None`` when it is not known
+    :param request_id: the ``X-Request-Id`` of the reply
+    :param after: seconds to wait that the reply asks for
+    :rtype: MailchimpError
+    """
+    bare = not _is_problem(problem)
+    problem = {} if bare else problem
+    title = _text(problem.get("title"))
+    fields = problem.get("errors")
+    fields = [item for item in fields if isinstance(item, dict)] if fields else []
+    facts = {
+        "status": status,
+        "title": title,
+        "request_id": _text(problem.get("instance")) or request_id,
+        "field_errors": fields,
+        "method": method,
+        "path": path,
+    }
+    detail = _text(problem.get("detail"))
+    label = title.strip().lower()
+    if label == "compliance related":
+        # The account is under review: no retry mends that, whatever the status says.
+        return Forbidden(detail, **facts)
+    if status == 401 or (status == 403 and label in _AUTH_TITLES):
+        return AuthLost(detail, **facts)
+    if status == 429 or (status == 403 and bare):
+        # Without a problem document, 403 is the firewall at very high volume. Neither
+        # has reached the application.
+        return Retryable(detail or "Mailchimp is overloaded.", after=after, **facts)
+    if status >= 500 or status == 408:
+        facts["outcome_unknown"] = method != "GET"
+        return Retryable(detail or "Mailchimp is down.", after=after, **facts)
+    if bare:
+        return Protocol(f"Mailchimp answered {status} without saying why.", **facts)
+    if status == 403:
+        return Forbidden(detail, **facts)
+    if status == 404:
+        return NotFound(detail, **facts)
+    if label == "resource nesting too deep":
+        # Seen as a passing fault on POST /batches; nothing of ours is nested deep.
+        return Retryable(detail, after=after, **facts)
+    texts = " ".join([detail, *(_text(item.get("message")) for item in fields)])
+    code = _rejected_code(status, label, texts, fields, method, path)
+    member_status = None
+    if code in ("address_change_status", "address_taken"):
+        found = _MEMBER_STATUS.search(texts)
+        member_status = found and found[1].lower()
+        if member_status == "deleted":  # the word of the messages for "archived"
+            member_status = "archived"
+    return Rejected(detail, code=code, member_status=member_status, **facts)
+
+
+def classify_member(entry, *, path=None):
+    """Return the error of one member in the ``errors`` of a batch subscribe reply.
+
+    :param dict entry: ``email_address, error, error_code, field, field_message``
+    :param path: path of the call, for the log
+    :rtype: MailchimpError
+    """
+    problem = {"title": "Member not subscribed", "detail": entry.get("error")}
+    if entry.get("error_code") == "ERROR_CONTACT_EXISTS":
+        problem["title"] = "Member Exists"
+    if entry.get("field") or entry.get("field_message"):
+        problem["errors"] = [
+            {"field": entry.get("field"), "message": entry.get("field_message")}
+        ]
+    return classify(400, problem, method="POST", path=path)
+
+
+def _rejected_code(status, label, texts, fields, method, path):
+    if status == 405:
+        # A second DELETE of a member; in a batch the method is not known.
+        on_member = _MEMBER_PATH.fullmatch(path or "") and method == "DELETE"
+        if on_member or "list member cannot be removed" in texts:
+            return "already_archived"
+        return "other"
+    if label in _TITLES:
+        return _TITLES[label]
+    for code, pattern in _TEXTS:
+        if pattern.search(texts):
+            return code
+    names = [_text(item.get("field")) for item in fields]
+    if any(_MERGE_FIELD.fullmatch(name) and name != "EMAIL" for name in names):
+        return "merge_fields"
+    return "other"
+
+
+def _is_problem(problem):
+    return isinstance(problem, dict) and bool(
+        problem.get("title") or problem.get("detail") or problem.get("errors")
+    )
+
+
+def _text(value):
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _cut(value, length=DETAIL_LENGTH):
+    text = _text(value)
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,489 @@
+"""The only way to Mailchimp: its calls by name, on plain dicts.
+
+Every method returns what Mailchimp answered or raises a typed error (see
+:mod:`.errors`); none sees a recordset. Two things cannot be expressed here, whatever
+the caller does: setting the status of a known member other than by
+:meth:`Gateway.restore_member`, and updating an existing member by a batch subscribe.
+"""
+
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+from mailchimp_marketing.api.batches_api import BatchesApi
+from mailchimp_marketing.api.campaigns_api import CampaignsApi
+from mailchimp_marketing.api.lists_api import ListsApi
+from mailchimp_marketing.api.reports_api import ReportsApi
+from mailchimp_marketing.api.root_api import RootApi
+
+from . import batches
+from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
+from .transport import Transport
+
+PAGE = 1000  # the most Mailchimp gives at once
+SUBSCRIBE_LIMIT = 500
+SEGMENT_LIMIT = 500
+
+
+class Gateway:
+    """The calls of one Mailchimp account.
+
+    Make one per run and close it at the end: its connections are kept open and shared
+    by all calls, also by those of :meth:`map`.
+
+    :param str api_key: complete API key
+    :param api_url: base URL ending in ``/3.0`` instead of that of the key's data centre
+    :param options: ``max_in_flight`` (default 4, at most 8), ``timeout`` (a pair of
+        seconds), ``sleep`` and ``max_bytes``, see :class:`.transport.Transport`
+    :raise InvalidKey, InvalidUrl: before anything is sent
+    """
+
+    def __init__(self, api_key, api_url=None, **options):
+        self._transport = Transport(api_key, api_url, **options)
+        self._executor = None
+        self._lists = ListsApi(self._transport)
+        self._batches = BatchesApi(self._transport)
+        self._campaigns = CampaignsApi(self._transport)
+        self._reports = ReportsApi(self._transport)
+        self._root = RootApi(self._transport)
+
+    def __repr__(self):
+        return f"<Gateway {self._transport.host}>"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    @property
+    def data_center(self):
+        """The part of the key after the dash, such as ``us21``."""
+        return self._transport.data_center
+
+    @property
+    def max_in_flight(self):
+        """Requests that are sent at once, at most."""
+        return self._transport.max_in_flight
+
+    @property
+    def calls(self):
+        """Requests sent so far, retries included."""
+        return self._transport.calls
+
+    @property
+    def last_request_id(self):
+        """What Mailchimp's support can find the last request by."""
+        return self._transport.last_request_id
+
+    def close(self):
+        """Wait for the requests in flight and close the connections."""
+        if self._executor:
+            self._executor.shutdown()
+            self._executor = None
+        self._transport.close()
+
+    # === ANY CALL === #
+
+    def request(self, method, path, values=None, query=None, body=None):
+        """Carry out a call that has no method of its own.
+
+        :param str path: path below ``/3.0``, with ``{names}`` for ``values``
+        :param values: dict of the values in the path
+        :param query: dict; booleans, datetimes and lists are written as
+            Mailchimp reads them, ``None`` is left out
+        :param body: what to send as JSON
+        """
+        return self._transport.call_api(path, method, values, query, body=body)
+
+    def map(self, calls):
+        """Carry out calls several at once.
+
+        The iterator and the body of the caller's loop run in the caller's thread only,
+        and the next call is taken from the iterator when there is room for it, not
+        before: what is about to be sent can be committed there, and what came of it in
+        the loop. To stop and still learn of the calls in flight, end the iterator;
+        leaving the loop waits for them and drops what they answered.
+
+        :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
+            gateway as functions
+        :return: generator of ``(tag, result or MailchimpError)`` as they are done
+        """
+        calls, running, more = iter(calls), {}, True
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+        try:
+            while True:
+                while more and len(running) < self.max_in_flight:
+                    try:
+                        tag, function, *arguments = next(calls)
+                    except StopIteration:
+                        more = False
+                        break
+                    running[self._executor.submit(function, *arguments)] = tag
+                if not running:
+                    return
+                done, _pending = wait(running, return_when=FIRST_COMPLETED)
+                future = done.pop()
+                tag = running.pop(future)
+                try:
+                    outcome = future.result()
+                except MailchimpError as error:
+                    outcome = error
+                yield tag, outcome
+        finally:
+            wait(running)
+
+    def _pages(self, key, call, *args, **kwargs):
+        """Yield ``(items, reply)`` of each page of a collection."""
+        offset, count = 0, kwargs.setdefault("count", PAGE)
+        while True:
+            reply = call(*args, offset=offset, **kwargs)
+            items = _list(reply, key)
+            yield items, reply
+            offset += count
+            if not items or offset >= reply.get("total_items", 0):
+                return
+
+    def _all(self, key, call, *args, **kwargs):
+        return [
+            item
+            for items, _reply in self._pages(key, call, *args, **kwargs)
+            for item in items
+        ]
+
+    # === ACCOUNT AND AUDIENCES === #
+
+    def root(self):
+        """Return the account: ``account_id``, ``account_name``, ``role`` and more."""
+        return self._root.get_root(exclude_fields=["_links"])
+
+    def audiences(self):
+        """Return ``{"lists": [...], "constraints": {...}}`` with all audiences."""
+        lists, constraints = [], {}
+        for items, reply in self._pages(
+            "lists", self._lists.get_all_lists, exclude_fields=["lists._links"]
+        ):
+            lists += items
+            constraints = reply.get("constraints") or constraints
+        return {"lists": lists, "constraints": constraints}
+
+    def audience(self, ref):
+        """Return one audience. Its ``stats`` are some minutes old."""
+        return self._lists.get_list(ref, exclude_fields=["_links"])
+
+    def create_audience(self, body):
+        """Create an audience; ``Forbidden`` when the plan has no room for it."""
+        return self._lists.create_list(body)
+
+    # === MERGE FIELDS AND GROUPS === #
+
+    def merge_fields(self, ref):
+        """Return all merge fields of an audience."""
+        return self._all(
+            "merge_fields",
+            self._lists.get_list_merge_fields,
+            ref,
+            exclude_fields=["merge_fields._links"],
+        )
+
+    def create_merge_field(self, ref, body):
+        """Create a merge field from ``tag``, ``name``, ``type`` and more."""
+        return self._lists.add_list_merge_field(ref, body)
+
+    def update_merge_field(self, ref, merge_id, body):
+        """Change a merge field; its type stays."""
+        return self._lists.update_list_merge_field(ref, merge_id, body)
+
+    def categories(self, ref):
+        """Return all group categories of an audience."""
+        return self._all(
+            "categories",
+            self._lists.get_list_interest_categories,
+            ref,
+            exclude_fields=["categories._links"],
+        )
+
+    def create_category(self, ref, title, kind="checkboxes"):
+        """Create a group category.
+
+        :param kind: ``checkboxes``, ``dropdown``, ``radio`` or ``hidden``
+        """
+        body = {"title": title, "type": kind}
+        return self._lists.create_list_interest_category(ref, body)
+
+    def interests(self, ref, category):
+        """Return all groups of a category."""
+        return self._all(
+            "interests",
+            self._lists.list_interest_category_interests,
+            ref,
+            category,
+            exclude_fields=["interests._links"],
+        )
+
+    def create_interest(self, ref, category, name):
+        """Create a group; ``Rejected`` as ``interest_limit`` after the 60th."""
+        body = {"name": name}
+        return self._lists.create_interest_category_interest(ref, category, body)
+
+    def update_interest(self, ref, category, interest, name):
+        """Rename a group."""
+        return self._lists.update_interest_category_interest(
+            ref, category, interest, {"name": name}
+        )
+
+    def delete_interest(self, ref, category, interest):
+        """Delete a group; one that is gone already is fine."""
+        return _gone_is_fine(
+            self._lists.delete_interest_category_interest, ref, category, interest
+        )
+
+    # === MEMBERS === #
+
+    def members(
+        self,
+        ref,
+        *,
+        status=None,
+        since=None,
+        sort="desc",
+        count=PAGE,
+        offset=0,
+        fields=None,
+        **filters,
+    ):
+        """Return one page of members: ``{"members": [...], "total_items": n}``.
+
+        Without a status, archived members seem to be left out: ask for them.
+
+        :param status: only members with this status
+        :param since: datetime (UTC, or with its zone); only members changed after it
+        :param sort: by ``last_changed``, ``desc`` or ``asc``; an order has to be given
+            or pages overlap
+        :param fields: names such as ``members.id``, in a list or separated by commas;
+            everything if ``None``
+        :param filters: other filters of the SDK's ``get_list_members_info``
+        """
+        if fields:
+            filters["fields"] = sorted({"total_items", *_names(fields)})
+        else:
+            filters["exclude_fields"] = ["_links", "members._links"]
+        reply = self._lists.get_list_members_info(
+            ref,
+            status=status,
+            since_last_changed=since,
+            sort_field="last_changed",
+            sort_dir=sort.upper(),
+            count=count,
+            offset=offset,
+            **filters,
+        )
+        _list(reply, "members")
+        return reply
+
+    def member_count(self, ref, status=None):
+        """Return the number of members, as counted now (the audience's is cached)."""
+        reply = self._lists.get_list_members_info(
+            ref, status=status, count=1, fields=["total_items"]
+        )
+        if not isinstance(reply.get("total_items"), int):
+            raise Protocol("Mailchimp did not tell the number of members.")
+        return reply["total_items"]
+
+    def member(self, ref, email_hash, fields=None):
+        """Return one member, archived ones included.
+
+        :raise NotFound: also for a permanently deleted one; they cannot be told apart
+        """
+        return self._lists.get_list_member(ref, email_hash, fields=_names(fields))
+
+    def subscribe_batch(self, ref, members):
+        """Subscribe addresses that Mailchimp does not know; touch no existing member.
+
+        :param members: at most 500 dicts with ``email_address`` in lower case, each
+            once, ``status`` (``subscribed`` or ``pending``) and values
+        :return: ``(created, errors)``: the new members, and pairs of the lower-cased
+            address and its :class:`.errors.MailchimpError`. A sent address that is in
+            neither was not created.
+        """
+        members = list(members)
+        if not 0 < len(members) <= SUBSCRIBE_LIMIT:
+            raise ValueError(f"subscribe 1 to {SUBSCRIBE_LIMIT} members at once")
+        if len({item["email_address"].lower() for item in members}) < len(members):
+            raise ValueError("an address may be sent once in a call only")
+        if any(
+            item.get("status") not in ("subscribed", "pending")
+            or "status_if_new" in item
+            for item in members
+        ):
+            raise ValueError("new members are subscribed or pending")
+        # Never sync_tags: it would take away the tags people set in Mailchimp.
+        body = {"members": members, "update_existing": False}
+        reply = self._lists.batch_list_members(ref, body)
+        errors = [
+            (
+                (entry.get("email_address") or "").lower(),
+                classify_member(entry, path=f"/lists/{ref}"),
+            )
+            for entry in _list(reply, "errors")
+        ]
+        return _list(reply, "new_members"), errors
+
+    def patch_member(self, ref, email_hash, body):
+        """Change values or the address of a known member, never its status.
+
+        :raise ValueError: for a body with a status
+        :raise NotFound: the member is not there; nothing is created
+        """
+        batches.check_update(body)
+        return self._lists.update_list_member(ref, email_hash, body)
+
+    def restore_member(self, ref, email_hash, status):
+        """Give a known member a status again: the caller has checked that it may.
+
+        :param status: ``subscribed`` or ``pending``
+        :raise Rejected: as ``compliance`` when the person said no
+        """
+        if status not in ("subscribed", "pending"):
+            raise ValueError(f"a member cannot be restored to {status!r}")
+        return self._lists.update_list_member(ref, email_hash, {"status": status})
+
+    def archive_member(self, ref, email_hash):
+        """Archive a member; one that is archived or gone already is fine.
+
+        :return: whether this call archived it
+        """
+        try:
+            return _gone_is_fine(self._lists.delete_list_member, ref, email_hash)
+        except Rejected as error:
+            if error.code == "already_archived":
+                return False
+            raise
+
+    def activity_feed(self, ref, email_hash, filters=None):
+        """Return all events of a member, the latest first.
+
+        :param filters: kinds such as ``unsub``, ``bounce``; all if ``None``
+        """
+        return self._all(
+            "activity",
+            self._lists.get_list_member_activity_feed,
+            ref,
+            email_hash,
+            activity_filters=filters,
+        )
+
+    def abuse_reports(self, ref):
+        """Return all complaints of an audience."""
+        return self._all(
+            "abuse_reports",
+            self._lists.get_list_abuse_reports,
+            ref,
+            exclude_fields=["abuse_reports._links"],
+        )
+
+    # === TAGS: STATIC SEGMENTS === #
+
+    def static_segments(self, ref):
+        """Return all static segments, which are the tags of an audience."""
+        return self._all(
+            "segments",
+            self._lists.list_segments,
+            ref,
+            type="static",
+            exclude_fields=["segments._links"],
+        )
+
+    def create_static_segment(self, ref, name):
+        """Create a tag without members; ``Rejected`` as ``tag_exists``."""
+        return self._lists.create_segment(ref, {"name": name, "static_segment": []})
+
+    def rename_static_segment(self, ref, segment, name):
+        """Rename a tag."""
+        # Without "static_segment": an empty one would remove all members.
+        return self._lists.update_segment(ref, segment, {"name": name})
+
+    def delete_static_segment(self, ref, segment):
+        """Delete a tag; one that is gone already is fine."""
+        return _gone_is_fine(self._lists.delete_segment, ref, segment)
+
+    def change_static_segment(self, ref, segment, add=(), remove=()):
+        """Tag and untag members; addresses the audience does not have are ignored.
+
+        :param add: at most 500 addresses
+        :param remove: at most 500 addresses
+        :return: dict with ``total_added``, ``total_removed``, ``errors``, a list of
+            ``{"email_addresses": [...], "error": text}``, and the members changed
+        """
+        body = {"members_to_add": list(add), "members_to_remove": list(remove)}
+        if any(len(addresses) > SEGMENT_LIMIT for addresses in body.values()):
+            raise ValueError(f"tag or untag at most {SEGMENT_LIMIT} members at once")
+        return self._lists.batch_segment_members(
+            {name: addresses for name, addresses in body.items() if addresses},
+            ref,
+            segment,
+        )
+
+    # === BATCHES === #
+
+    def create_batch(self, operations):
+        """Start a batch; see :func:`.batches.encode` for what it may hold."""
+        return self._batches.start(batches.encode(operations))
+
+    def batch(self, ref):
+        """Return a batch: ``status`` (in the end ``finished``), counters, results URL.
+
+        ``finished`` says nothing about success: read the results.
+        """
+        return self._batches.status(ref)
+
+    def delete_batch(self, ref):
+        """Stop a batch, or forget the results of a finished one."""
+        return _gone_is_fine(self._batches.delete_request, ref)
+
+    def batch_results(self, url):
+        """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
+        return batches.results(url, loopback=self._transport.loopback)
+
+    # === CAMPAIGNS === #
+
+    def campaigns(self, ref, *, since=None, status=None, count=PAGE):
+        """Yield pages (lists) of the campaigns of an audience, the latest first.
+
+        :param since: datetime (UTC, or with its zone); only campaigns sent after it
+        :param status: ``sent``, ``sending`` and so on; every status if ``None``
+        """
+        for items, _reply in self._pages(
+            "campaigns",
+            self._campaigns.list,
+            list_id=ref,
+            since_send_time=since,
+            status=status,
+            sort_field="send_time",
+            sort_dir="DESC",
+            count=count,
+            exclude_fields=["campaigns._links"],
+        ):
+            yield items
+
+    def report(self, campaign):
+        """Return the report of a campaign; opens and clicks rates are 0 to 1."""
+        return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
+
+
+def _names(fields):
+    return fields.split(",") if isinstance(fields, str) else fields
+
+
+def _list(reply, key):
+    """Return a list of a reply: one that lacks it is not Mailchimp's."""
+    if isinstance(reply, dict) and isinstance(reply.get(key), list):
+        return reply[key]
+    raise Protocol(f"Mailchimp's reply has no list {key!r}.")
+
+
+def _gone_is_fine(delete, *args):
+    try:
+        delete(*args)
+    except NotFound:
+        return False
+    return True

@@ -1,0 +1,367 @@
+"""The official SDK's transport, replaced: how one request becomes data or an error.
+
+The generated classes of ``mailchimp-marketing`` call :meth:`Transport.call_api`. The
+SDK's own returns a raw response for every reply without a body, errors included,
+replaces each "server" in a URL by the data centre, leaves ``/`` in path values alone,
+sends ``True`` for ``true``, opens a connection per call and waits up to 120 seconds,
+which is Mailchimp's own limit.
+"""
+
+import ipaddress
+import json
+import random
+import re
+import ssl
+import threading
+import time
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote, urlsplit
+
+import requests
+from mailchimp_marketing.api_client import ApiClient
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 90  # Mailchimp itself gives up after 120
+MAX_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024
+TRIES = 3
+PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
+MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
+USER_AGENT = "crm_mailchimp (Odoo add-on)"
+
+
+def check_key(api_key):
+    """Return the data centre of an API key.
+
+    :raise InvalidKey: unless the key reads like ``0123...cdef-us21``
+    """
+    api_key = api_key or ""
+    if not re.fullmatch(r"[0-9A-Za-z]+-[a-z][a-z0-9]{1,9}", api_key):
+        if re.fullmatch(r"[0-9A-Za-z]+-?", api_key):
+            raise InvalidKey(
+                "This is a key without a data centre: a complete key ends with a dash"
+                " and the data centre, such as -us21."
+            )
+        raise InvalidKey(
+            "This is not a Mailchimp API key: a key is letters and digits, a dash and"
+            " the data centre, such as -us21."
+        )
+    return api_key.rpartition("-")[2]
+
+
+def check_url(api_url):
+    """Return a base URL without a slash at its end, and whether it is this machine's.
+
+    :param str api_url: full URL ending in ``/3.0``; plain http for loopback hosts only
+    :raise InvalidUrl: with a sentence that says what is wrong
+    """
+    wrong = None
+    api_url = (api_url or "").rstrip("/")
+    try:
+        parts = urlsplit(api_url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidUrl("The Mailchimp API URL is not a URL.") from None
+    loopback = _is_loopback(host)
+    if parts.scheme not in ("https", "http") or not host:
+        wrong = "must be a full URL, such as https://us21.api.mailchimp.com/3.0"
+    elif parts.scheme == "http" and not loopback:
+        wrong = "must begin with https: plain http would show the key to others"
+    elif parts.username is not None or re.search(r"[\s\\]", api_url):
+        wrong = "must not contain a user name, blanks or backslashes"
+    elif not parts.path.endswith("/3.0") or parts.query or parts.fragment:
+        wrong = "must end in /3.0"
+    if wrong:
+        raise InvalidUrl(f"The Mailchimp API URL {wrong}.")
+    return api_url, loopback
+
+
+def _is_loopback(host):
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def utc_text(moment):
+    """Return a datetime as ISO 8601 in UTC, to the second.
+
+    Mailchimp ignored the offset of its time filters (seen in 2021), so only UTC is
+    ever sent.
+
+    :param moment: aware, or naive and in UTC, as every datetime of Odoo is
+    """
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
+
+
+class Transport(ApiClient):
+    """One account's way to Mailchimp: pooled, bounded, typed.
+
+    :param str api_key: complete API key
+    :param api_url: base URL instead of the one of the key's data centre
+    :param int max_in_flight: requests at once, at most :data:`MAX_IN_FLIGHT`
+    :param timeout: seconds to wait for a connection, and for each part of a reply
+    :param sleep: called with seconds before a retry
+    :raise InvalidKey, InvalidUrl: nothing can be sent with these
+    """
+
+    def __init__(
+        self,
+        api_key,
+        api_url=None,
+        *,
+        max_in_flight=4,
+        timeout=(CONNECT_SECONDS, READ_SECONDS),
+        sleep=time.sleep,
+        max_bytes=MAX_BYTES,
+    ):
+        super().__init__({})  # the SDK keeps no key; the session does
+        self.data_center = check_key(api_key)
+        self.host, self.loopback = check_url(
+            api_url or f"https://{self.data_center}.api.mailchimp.com/3.0"
+        )
+        self.max_in_flight = max(1, min(int(max_in_flight), MAX_IN_FLIGHT))
+        self.timeout = timeout
+        self.max_bytes = max_bytes
+        self.calls = 0
+        self.last_request_id = None
+        self._sleep = sleep
+        self._slots = threading.BoundedSemaphore(self.max_in_flight)
+        self._lock = threading.Lock()
+        self._secret = api_key
+        self._session = new_session(self.loopback, self.max_in_flight)
+        # Also keeps requests from putting the machine's .netrc in its place.
+        self._session.auth = HTTPBasicAuth("odoo", api_key)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.host}>"
+
+    def close(self):
+        """Close the connections; the transport can be used again all the same."""
+        self._session.close()
+
+    def call_api(
+        self,
+        resource_path,
+        method,
+        path_params=None,
+        query_params=None,
+        header_params=None,
+        body=None,
+        collection_formats=None,
+        **kwargs,
+    ):
+        """Carry out one call of the generated classes, or of our own.
+
+        :param str resource_path: path below ``/3.0`` with ``{names}`` of its values
+        :param path_params: dict of those values
+        :param query_params: dict or list of pairs; unset ones are left out
+        :param body: what to send as JSON
+        :return: dict or list; ``{}`` when Mailchimp has nothing to say
+        :raise MailchimpError: see :mod:`errors`
+        """
+        path = resource_path
+        for name, value in (path_params or {}).items():
+            path = path.replace(f"{{{name}}}", _path_value(name, value))
+        if hasattr(query_params, "items"):
+            query_params = query_params.items()
+        query = [
+            (name, _query_value(value))
+            for name, value in query_params or ()
+            if value is not None
+        ]
+        return self.request(method, self.host + path, query, body=body)
+
+    def request(self, method, url, query_params=None, headers=None, body=None):
+        """Send one request, again where that is safe.
+
+        A GET changes nothing and a 429 was not carried out; everything else is for
+        the caller to look into before it is repeated.
+        """
+        data = None
+        if body is not None:
+            data = json.dumps(
+                body, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            ).encode("utf-8", "replace")
+        started = time.monotonic()
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._attempt(method, url, query_params, data)
+            except Retryable as error:
+                delay = 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                delay = max(delay, error.after or 0)
+                waited = time.monotonic() - started
+                if (
+                    attempt == TRIES
+                    or not (method == "GET" or error.status == 429)
+                    or waited + delay > PATIENCE_SECONDS
+                ):
+                    raise
+            self._sleep(delay)
+
+    def _attempt(self, method, url, query, data):
+        path = url.removeprefix(self.host)
+        headers = {"Content-Type": "application/json"} if data is not None else None
+        with self._slots:
+            with self._lock:
+                self.calls += 1
+            try:
+                with self._session.request(
+                    method,
+                    url,
+                    params=query,
+                    data=data,
+                    headers=headers,
+                    timeout=self.timeout,
+                    stream=True,
+                    # A redirect would carry the key, or turn a POST into a GET.
+                    allow_redirects=False,
+                ) as response:
+                    content = self._read(response, method, path)
+            except requests.RequestException as error:
+                # The cause holds the request with its Authorization header.
+                raise network_error(error, method, path, self._scrub) from None
+        return self._result(response, content, method, path)
+
+    def _read(self, response, method, path):
+        content = bytearray()
+        deadline = time.monotonic() + self.timeout[1]
+        for chunk in response.iter_content(CHUNK_BYTES):
+            content += chunk
+            if len(content) > self.max_bytes:
+                raise Protocol(
+                    f"The reply is longer than {self.max_bytes} bytes.",
+                    status=response.status_code,
+                    method=method,
+                    path=path,
+                    outcome_unknown=method != "GET",
+                )
+            if time.monotonic() > deadline:
+                raise requests.ReadTimeout("The reply took too long to arrive.")
+        return bytes(content)
+
+    def _result(self, response, content, method, path):
+        status = response.status_code
+        request_id = response.headers.get("X-Request-Id")
+        self.last_request_id = request_id or self.last_request_id
+        if 200 <= status < 300 and not content.strip():
+            return {}
+        if status >= 300:
+            content = self._scrub(content.decode("utf-8", "replace"))  # may echo it
+        try:
+            # Whatever the content type says: problem documents have one of their own.
+            data = json.loads(content)
+        except (ValueError, RecursionError):
+            data = None
+        if 200 <= status < 300 and isinstance(data, dict | list):
+            return data
+        if status < 400:
+            what = "a redirect" if status >= 300 else "something other than JSON"
+            raise Protocol(
+                f"Mailchimp answered {what}.",
+                status=status,
+                request_id=request_id,
+                method=method,
+                path=path,
+                outcome_unknown=method != "GET",
+            )
+        raise classify(
+            status,
+            data,
+            method=method,
+            path=path,
+            request_id=request_id,
+            after=_retry_after(response.headers.get("Retry-After")),
+        )
+
+    def _scrub(self, text):
+        return text.replace(self._secret, "***")
+
+
+def new_session(loopback, pool_size, auth=None):
+    """Return a session for Mailchimp's hosts: https only, except on this machine."""
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=pool_size)
+    session.adapters.clear()
+    session.mount("https://", adapter)
+    if loopback:
+        session.mount("http://", adapter)
+        session.trust_env = False  # a proxy would carry the key off the machine
+    session.auth = auth
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers["User-Agent"] = USER_AGENT
+    session.headers["Accept"] = "application/json, application/problem+json"
+    return session
+
+
+def network_error(error, method, path, scrub=str):
+    """Return ``Retryable`` for an exception of requests: was the request applied?
+
+    :param error: the ``requests.RequestException``
+    :param scrub: removes secrets from a text
+    """
+    # Not __context__: that may be another request's, if the caller handles one.
+    causes, refused = [error], False
+    for cause in causes:
+        # An unknown host is a NewConnectionError, too.
+        refused = refused or isinstance(
+            cause,
+            NewConnectionError | ConnectTimeoutError | ssl.SSLCertVerificationError,
+        )
+        inner = (*cause.args, getattr(cause, "reason", None))
+        causes += [item for item in inner if isinstance(item, BaseException)]
+    if refused:
+        detail = "Mailchimp cannot be reached"
+    elif isinstance(error, requests.Timeout):
+        detail = "Mailchimp did not answer in time"
+    else:
+        detail = "The connection to Mailchimp was lost"
+    return Retryable(
+        f"{detail} ({type(error).__name__}: {scrub(str(error))})",
+        method=method,
+        path=path,
+        outcome_unknown=not refused and method != "GET",
+    )
+
+
+def _path_value(name, value):
+    value = str(value)
+    if value in ("", ".", "..") or "\x00" in value:
+        # Would address the collection, or another audience.
+        raise ValueError(f"{name} cannot be {value!r} in a path")
+    return quote(value, safe="")
+
+
+def _query_value(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, list | tuple | set):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _retry_after(value):
+    if not value:
+        return None
+    try:
+        return max(0, int(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+    except (TypeError, ValueError):
+        return None
+    return max(0, int((moment - datetime.now(timezone.utc)).total_seconds()))
