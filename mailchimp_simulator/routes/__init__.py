@@ -1,0 +1,16 @@
+"""The endpoints. Importing this package registers them all."""
+
+from . import batches, campaigns, fields, lists, members, reports, root, segments
+from . import webhooks
+
+__all__ = [
+    "batches",
+    "campaigns",
+    "fields",
+    "lists",
+    "members",
+    "reports",
+    "root",
+    "segments",
+    "webhooks",
+]

@@ -1,0 +1,504 @@
+"""Members of an audience: single calls and the listing."""
+
+from itertools import islice
+
+from .. import problems, rules, shape
+from ..render import member_view, note_view
+from ..routing import page_of, route
+from ..state import STATUSES, iso
+
+BASE = "/lists/{list_id}/members"
+ONE = BASE + "/{subscriber_hash}"
+
+_TAGS = shape.obj(
+    ("tags",),
+    tags={
+        "type": "array",
+        "items": shape.obj(
+            ("name", "status"),
+            name=shape.STRING,
+            status=shape.choice("inactive", "active"),
+        ),
+    },
+    is_syncing=shape.BOOLEAN,
+)
+_EVENT = shape.obj(
+    ("name",),
+    name=shape.STRING,
+    properties={"type": "object", "additionalProperties": shape.STRING},
+    is_syncing=shape.BOOLEAN,
+    occurred_at=shape.STRING,
+)
+_NOTE = shape.obj(("note",), note=shape.STRING)
+
+
+def find(request, list_id, reference):
+    """By hash, address or contact id. :raise Problem: 404."""
+    member = request.audience(list_id).find(reference)
+    if member is None:
+        raise problems.not_found()
+    return member
+
+
+def find_by_hash(request, list_id, reference):
+    """Endpoints that take nothing but the hash. :raise Problem: 404."""
+    member = request.audience(list_id).by_hash.get(reference.lower())
+    if member is None:
+        raise problems.not_found()
+    return member
+
+
+# --- the listing -----------------------------------------------------------------
+
+
+@route("GET", BASE)
+def get_members(request, list_id):
+    audience = request.audience(list_id)
+    count, offset = request.page()
+    status = request.choice("status", *STATUSES)
+    sort = request.choice(
+        "sort_field", "timestamp_opt", "timestamp_signup", "last_changed"
+    )
+    newest_first = request.choice("sort_dir", "ASC", "DESC") == "DESC"
+    members, ordered = _source(request, audience, status, sort, newest_first)
+    test = _filter(request, audience, status)
+    since = request.time("since_last_changed")
+    if test is None:
+        total = len(members)
+        page = list(islice(iter(members), offset, offset + count))
+    else:
+        if ordered and newest_first and since is not None:
+            members = _until_older(members, since)
+        matching = [member for member in members if test(member)]
+        total = len(matching)
+        page = matching[offset : offset + count]
+    request.weight = len(page)
+    return {
+        "members": [member_view(m, engagement(m)) for m in page],
+        "list_id": list_id,
+        "total_items": total,
+    }
+
+
+def _source(request, audience, status, sort, newest_first):
+    """All members a listing starts from, sorted.
+
+    Members are kept in the order of their changes, so the usual listings of a large
+    audience sort nothing.
+
+    :return: (sized iterable, whether it is in the order of changes).
+    """
+    archived_too = request.account.switches.plain_listing_has_archived
+    if status:
+        members = audience.by_status[status]
+    elif archived_too:
+        members = dict.fromkeys(audience.members.values())
+    else:
+        members = audience.current
+    if sort == "last_changed" and audience.ordered and (status or not archived_too):
+        return (_Reversed(members) if newest_first else members), True
+    if sort:
+        key = {
+            "last_changed": lambda m: m.last_changed,
+            "timestamp_opt": lambda m: m.timestamp_opt,
+            "timestamp_signup": lambda m: m.timestamp_signup,
+        }[sort]
+        return sorted(members, key=key, reverse=newest_first), False
+    return sorted(members, key=lambda m: m.web_id), False
+
+
+class _Reversed:
+    """The keys of a dict from the last to the first, with a length."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __iter__(self):
+        return reversed(self.items)
+
+
+def _until_older(members, since):
+    for member in members:
+        if member.last_changed < since:
+            return
+        yield member
+
+
+def _filter(request, audience, status):
+    """A test for all filters of the query together, or None without any."""
+    query = request.query
+    tests = []
+
+    def between(name, value):
+        since, before = request.time(f"since_{name}"), request.time(f"before_{name}")
+        if since is not None or before is not None:
+            tests.append(lambda m: request.window(since, before, value(m)))
+
+    between("last_changed", lambda m: m.last_changed)
+    between("timestamp_opt", lambda m: m.timestamp_opt)
+    if "unsubscribed_since" in query:
+        if status != "unsubscribed":
+            raise problems.schema(
+                ("unsubscribed_since", "Only valid with the status unsubscribed.")
+            )
+        since = request.time("unsubscribed_since")
+        tests.append(lambda m: request.window(since, None, m.unsubscribed_at))
+    if request.flag("since_last_campaign"):
+        if not status:
+            raise problems.schema(("since_last_campaign", "A status is required."))
+        last = _last_sent(audience)
+        tests.append(lambda m: m.last_changed > last)
+    if "interest_ids" in query:
+        tests.append(_interest_test(request, audience))
+    if "email_type" in query:
+        tests.append(lambda m: m.email_type == query["email_type"])
+    if "unique_email_id" in query:
+        wanted = query["unique_email_id"]
+        tests.append(lambda m: rules.unique_email_id(m.email) == wanted)
+    if request.flag("vip_only"):
+        tests.append(lambda m: m.vip)
+    if not tests:
+        return None
+    return lambda m: all(test(m) for test in tests)
+
+
+def _interest_test(request, audience):
+    if "interest_category_id" not in request.query:
+        raise problems.missing("interest_category_id")
+    if request.query["interest_category_id"] not in audience.categories:
+        raise problems.not_found()
+    how = request.choice("interest_match", "any", "all", "none")
+    if how is None:
+        raise problems.missing("interest_match")
+    wanted = set(request.query["interest_ids"].split(","))
+    return {
+        "any": lambda m: not wanted.isdisjoint(m.interests),
+        "all": lambda m: wanted <= m.interests,
+        "none": lambda m: wanted.isdisjoint(m.interests),
+    }[how]
+
+
+def _last_sent(audience):
+    return max(
+        (
+            c.send_time
+            for c in audience.account.campaigns.values()
+            if c.audience is audience and c.send_time
+        ),
+        default=0,
+    )
+
+
+def engagement(member):
+    """(open rate, click rate) of a member over the campaigns sent to it."""
+    sent = opened = clicked = 0
+    for campaign in member.audience.account.campaigns.values():
+        recipient = campaign.recipients.get(member)
+        if recipient is not None and campaign.audience is member.audience:
+            sent += 1
+            opened += bool(recipient.opens)
+            clicked += bool(recipient.clicks)
+    return (opened / sent, clicked / sent) if sent else (0, 0)
+
+
+# --- one member ------------------------------------------------------------------
+
+
+@route("GET", ONE)
+def get_member(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    return member_view(member, engagement(member))
+
+
+@route("POST", BASE)
+def add_member(request, list_id):
+    audience = request.audience(list_id)
+    body = request.body
+    rules.check_shape(rules.POST_MEMBER, body)
+    email = body["email_address"].strip()
+    member = audience.members.get(email.lower())
+    options = _options(request)
+    if member is None:
+        return member_view(rules.create(audience, body, body["status"], **options))
+    if member.status != "archived":
+        raise problems.member_exists(email)
+    rules.update(audience, member, body, body["status"], **options)
+    return member_view(member)
+
+
+@route("PUT", ONE)
+def put_member(request, list_id, subscriber_hash):
+    audience = request.audience(list_id)
+    body = request.body
+    rules.check_shape(rules.PUT_MEMBER, body)
+    member = audience.find(subscriber_hash)
+    options = _options(request)
+    if member is not None:
+        rules.update(audience, member, body, body.get("status"), **options)
+        return member_view(member)
+    email = body["email_address"].strip()
+    if email.lower() in audience.members:
+        raise problems.member_exists(email)
+    status = body.get("status_if_new")
+    if status is None:
+        status = _status_of_new(request, body)
+    return member_view(rules.create(audience, body, status, **options))
+
+
+def _status_of_new(request, body):
+    """PUT without ``status_if_new`` for an address Mailchimp does not know."""
+    how = request.account.switches.put_status_only
+    if "status" not in body or how == "refuse":
+        raise problems.missing("status_if_new")
+    return "pending" if how == "pending" else body["status"]
+
+
+@route("PATCH", ONE)
+def patch_member(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    rules.check_shape(rules.PATCH_MEMBER, request.body)
+    rules.update(
+        member.audience,
+        member,
+        request.body,
+        request.body.get("status"),
+        **_options(request),
+    )
+    return member_view(member)
+
+
+def _options(request):
+    return {
+        "ip": request.ip,
+        "skip_required": request.flag("skip_merge_validation"),
+    }
+
+
+@route("DELETE", ONE)
+def archive_member(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    rules.archive(member.audience, member)
+
+
+@route("POST", ONE + "/actions/delete-permanent")
+def delete_permanently(request, list_id, subscriber_hash):
+    member = find_by_hash(request, list_id, subscriber_hash)
+    member.audience.remove(member)
+
+
+# --- tags, events, notes ---------------------------------------------------------
+
+
+@route("GET", ONE + "/tags")
+def get_tags(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    tags = [
+        {"id": s.id, "name": s.name, "date_added": iso(when)}
+        for s, when in member.tags.items()
+    ]
+    return {"tags": page_of(tags, request), "total_items": len(tags)}
+
+
+@route("POST", ONE + "/tags")
+def change_tags(request, list_id, subscriber_hash):
+    member = find_by_hash(request, list_id, subscriber_hash)
+    rules.check_shape(_TAGS, request.body)
+    audience = member.audience
+    for tag in request.body["tags"]:
+        rules.check_tag_name(tag["name"])
+    for tag in request.body["tags"]:
+        if tag["status"] == "active":
+            rules.set_tags(audience, member, [tag["name"]])
+        else:
+            segment = audience.tag(tag["name"])
+            if segment:
+                audience.drop_tag(member, segment)
+
+
+@route("GET", ONE + "/events")
+def get_events(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    events = [e for e in member.feed if e["activity_type"] == "event"]
+    shown = [
+        {
+            "occurred_at": iso(e["created_at_timestamp"]),
+            "name": e["name"],
+            "properties": e["properties"],
+        }
+        for e in page_of(events, request)
+    ]
+    return {"events": shown, "total_items": len(events)}
+
+
+@route("POST", ONE + "/events")
+def add_event(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    rules.check_shape(_EVENT, request.body)
+    name = request.body["name"]
+    if not 2 <= len(name) <= 30:
+        raise problems.schema(("name", "Must be between 2 and 30 characters."))
+    now = request.account.clock.now()
+    member.feed.append(
+        {
+            "activity_type": "event",
+            "created_at_timestamp": rules.parse_stamp(
+                "occurred_at", request.body.get("occurred_at", "")
+            )
+            or now,
+            "name": name,
+            "properties": request.body.get("properties", {}),
+        }
+    )
+
+
+@route("GET", ONE + "/notes")
+def get_notes(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    notes = [_full_note(member, n) for n in member.notes]
+    return {
+        "notes": page_of(notes, request),
+        "email_id": member.hash,
+        "list_id": list_id,
+        "total_items": len(notes),
+    }
+
+
+@route("POST", ONE + "/notes")
+def add_note(request, list_id, subscriber_hash):
+    member = find_by_hash(request, list_id, subscriber_hash)
+    rules.check_shape(_NOTE, request.body)
+    note = {
+        "id": request.account.new_number(),
+        "created_at": request.account.clock.now(),
+        "created_by": request.account.name,
+        "note": request.body["note"],
+    }
+    member.notes.append(note)
+    return _full_note(member, note)
+
+
+def _full_note(member, note):
+    view = note_view(note)
+    view["id"] = view.pop("note_id")
+    view["updated_at"] = view["created_at"]
+    return {**view, "list_id": member.audience.id, "email_id": member.hash}
+
+
+# --- activity --------------------------------------------------------------------
+
+
+@route("GET", ONE + "/activity")
+def get_activity(request, list_id, subscriber_hash):
+    """The last 50 things, newest first."""
+    member = find(request, list_id, subscriber_hash)
+    wanted = set(filter(None, request.query.get("action", "").split(",")))
+    known = {"abuse", "bounce", "click", "ecomm", "open", "sent", "unsub"}
+    items = [
+        item
+        for item in history(member)
+        if item["action"] in known and (not wanted or item["action"] in wanted)
+    ][:50]
+    shown = []
+    for item in items:
+        view = {
+            "action": item["action"],
+            "timestamp": iso(item["when"]),
+            "campaign_id": item.get("campaign_id", ""),
+            "title": item.get("title", ""),
+        }
+        if "url" in item:
+            view["url"] = item["url"]
+        if "type" in item:
+            view["type"] = item["type"]
+        shown.append(view)
+    return {
+        "activity": shown,
+        "email_id": member.hash,
+        "contact_id": member.contact_id,
+        "list_id": list_id,
+        "total_items": len(shown),
+    }
+
+
+_FEED_FILTERS = (
+    "bounce click conversation ecommerce_signup event web_engagement generic_signup "
+    "landing_page_signup marketing_permission note open order postcard_sent sent "
+    "signup squatter_signup unsub website_signup survey_response sms_bulk_sent "
+    "inbox_thread qbo_payment_link video_call_transcripts"
+).split()
+
+
+@route("GET", ONE + "/activity-feed")
+def get_activity_feed(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    wanted = list(filter(None, request.query.get("activity_filters", "").split(",")))
+    for name in wanted:
+        if name not in _FEED_FILTERS:
+            raise problems.schema(("activity_filters", f"Unknown filter {name}."))
+    complaints = request.account.switches.complaint_in_feed
+    feed = []
+    for item in history(member):
+        kind = item["action"]
+        if kind == "abuse":
+            if not complaints:
+                continue
+            kind = "unsub"
+        if wanted and kind not in wanted:
+            continue
+        view = {"activity_type": kind, "created_at_timestamp": iso(item["when"])}
+        if "campaign_id" in item:
+            view["campaign_id"] = item["campaign_id"]
+            view["campaign_title"] = item["title"]
+        if kind == "click":
+            view["link_clicked"] = item["url"]
+        elif kind == "bounce":
+            view["bounce_type"] = item["type"]
+            view["bounce_has_open_activity"] = False
+        elif kind == "unsub":
+            view["is_admin_unsubscribed"] = item.get("admin", False)
+            view["unsubscribe_reason"] = item.get("reason", "")
+        elif kind == "event":
+            view["event_name"] = item["name"]
+        feed.append(view)
+    return {
+        "activity": page_of(feed, request),
+        "email_id": member.hash,
+        "list_id": list_id,
+    }
+
+
+def history(member):
+    """All that happened to a member, newest first: its own feed and campaigns."""
+    items = []
+    for entry in member.feed:
+        items.append(
+            {
+                "action": entry["activity_type"],
+                "when": entry["created_at_timestamp"],
+                "admin": entry.get("is_admin_unsubscribed", False),
+                "reason": entry.get("unsubscribe_reason", ""),
+                "type": entry.get("bounce_type", ""),
+                "name": entry.get("name", ""),
+            }
+        )
+    for campaign in member.audience.account.campaigns.values():
+        recipient = campaign.recipients.get(member)
+        if recipient is None or campaign.audience is not member.audience:
+            continue
+        label = {"campaign_id": campaign.id, "title": campaign.title}
+        items += [{**item, **label} for item in recipient.history(campaign.send_time)]
+    return sorted(items, key=lambda item: item["when"], reverse=True)
+
+
+@route("GET", ONE + "/goals")
+def get_goals(request, list_id, subscriber_hash):
+    member = find(request, list_id, subscriber_hash)
+    return {
+        "goals": [],
+        "email_id": member.hash,
+        "list_id": list_id,
+        "total_items": 0,
+    }

@@ -1,0 +1,155 @@
+"""The HTTP server: threads, kept-alive connections, and ways to misbehave.
+
+On the standard library, because werkzeug's server closes each connection after its
+answer, and because faults need the socket.
+"""
+
+import socket
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Reply:
+    """An answer to send.
+
+    :param drop: close the connection without a word.
+    :param truncate: promise the whole body, send half, close.
+    :param after: called when the answer is out (or was dropped).
+    """
+
+    status: int = 200
+    headers: dict = field(default_factory=dict)
+    body: bytes = b""
+    drop: bool = False
+    truncate: bool = False
+    after: object = None
+
+
+@dataclass
+class Received:
+    """A request as it came in; ``path`` is still percent-encoded."""
+
+    method: str
+    path: str
+    query: str
+    headers: object
+    body: bytes
+    ip: str
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "MailchimpSimulator"
+    sys_version = ""
+    # Answers go out in one piece; waiting for more would cost 40 ms each.
+    disable_nagle_algorithm = True
+    timeout = 300
+
+    def __getattr__(self, name):
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def _serve(self):
+        path, _mark, query = self.path.partition("?")
+        received = Received(
+            self.command,
+            path,
+            query,
+            self.headers,
+            self._read_body(),
+            self.client_address[0],
+        )
+        reply = self.server.answer(received)
+        try:
+            self._send(reply)
+        finally:
+            if reply.after:
+                reply.after()
+
+    def _read_body(self):
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            chunks = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _send(self, reply):
+        if reply.drop:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != 204:
+            self.send_header("Content-Length", str(len(reply.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        body = b"" if self.command == "HEAD" else reply.body
+        if reply.truncate:
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        if self.request_version != "HTTP/0.9":
+            self._headers_buffer.append(b"\r\n")
+        head = b"".join(self._headers_buffer)
+        self._headers_buffer = []
+        self.wfile.write(head + body)
+
+    def log_message(self, *_args):
+        """Requests are logged by the simulator, with what it made of them."""
+
+
+class Server(ThreadingHTTPServer):
+    """:param answer: called with a ``Received``, returns a ``Reply``."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, host, port, answer):
+        self.answer = answer
+        self._open = set()
+        self._open_lock = threading.Lock()
+        super().__init__((host, port), _Handler)
+
+    @property
+    def port(self):
+        return self.server_address[1]
+
+    @property
+    def connections(self):
+        """Connections open now."""
+        with self._open_lock:
+            return len(self._open)
+
+    def process_request(self, request, client_address):
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request, client_address):
+        """Clients that go away are part of the game."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def close(self):
+        """Stop, and close the connections that clients keep."""
+        self.shutdown()
+        self.server_close()
+        with self._open_lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue

@@ -1,0 +1,480 @@
+"""The simulator: one account behind one HTTP server, with its log and its faults."""
+
+import base64
+import fnmatch
+import json
+import pickle
+import threading
+import time
+import traceback
+import uuid
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import batches, control, problems, routing, spec, web
+from . import routes as _routes  # noqa: F401  (registers the endpoints)
+from .acts import AudienceActs
+from .faults import BLOCKED, GARBAGE, Faults
+from .server import Reply, Server
+from .state import DEFAULT_KEY, Account, ApiKey
+from .switches import Switches
+from .webhooks import Deliverer
+
+MAX_CALLS = 100_000
+_JSON = "application/json; charset=utf-8"
+_PROBLEM = "application/problem+json; charset=utf-8"
+
+
+@dataclass
+class Call:
+    """One request of the API: ``path`` without ``/3.0``, times in seconds."""
+
+    number: int
+    method: str
+    path: str
+    query: dict
+    body: object = None
+    status: int | None = None
+    started: float = 0
+    finished: float | None = None
+    #: Requests in flight when it came, itself included.
+    in_flight: int = 0
+
+
+class Simulator:
+    """A Mailchimp account on a local port.
+
+    Use it as a context manager or call ``start`` and ``stop``. Keyword arguments that
+    are not named here are switches (see ``Switches``).
+
+    :param port: 0 takes a free one. :param api_key: the owner's key.
+    :param state: a file to load the account from, if it is there, and to save it to
+        when the simulator stops.
+    """
+
+    def __init__(self, port=0, host="127.0.0.1", api_key=DEFAULT_KEY, state=None,
+                 **switches):
+        self.host = host
+        self.port = port
+        self.api_key = api_key
+        self.switches = Switches()
+        self.switches.update(**switches)
+        self.faults = Faults()
+        self.lock = threading.RLock()
+        self._state = Path(state) if state else None
+        self._server = None
+        self._callbacks = []
+        self._log_lock = threading.Lock()
+        self._in_flight = 0
+        self._checker = spec.Checker(spec.path())
+        self._take(self._load() or self._fresh())
+        self.clear_calls()
+
+    def _fresh(self):
+        account = Account(self.switches)
+        account.keys[self.api_key] = ApiKey()
+        return account
+
+    def _take(self, account):
+        self.account = account
+        account.switches = self.switches
+        self.deliveries = Deliverer(account)
+        account.listener = self.deliveries
+
+    def _load(self):
+        if self._state is None or not self._state.is_file():
+            return None
+        with self._state.open("rb") as stream:
+            return pickle.load(stream)
+
+    def save(self):
+        """Write the account to the state file, if there is one."""
+        if self._state is None:
+            return
+        with self.lock:
+            raw = pickle.dumps(self.account)
+        aside = self._state.with_suffix(".new")
+        aside.write_bytes(raw)
+        aside.replace(self._state)
+
+    # --- running -----------------------------------------------------------------
+
+    def start(self):
+        """:raise OSError: when the port is taken."""
+        self._server = Server(self.host, self.port, self._answer)
+        self.port = self._server.port
+        thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+        thread.daemon = True
+        thread.start()
+        return self
+
+    def stop(self):
+        """Close the port and every connection; the account stays, ``start`` reopens."""
+        self.faults.clear()
+        self.deliveries.stop()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.save()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_exc):
+        self.stop()
+
+    @property
+    def root(self):
+        """Where the web page is."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def url(self):
+        """Where the API is, without a slash at the end."""
+        return f"{self.root}/3.0"
+
+    @property
+    def connections(self):
+        """Connections open now."""
+        return self._server.connections if self._server else 0
+
+    @property
+    def clock(self):
+        return self.account.clock
+
+    def advance(self, seconds):
+        """Let time pass."""
+        self.account.clock.advance(seconds)
+
+    def reset(self):
+        """A fresh account, no calls, no faults; switches stay."""
+        with self.lock:
+            self.faults.clear()
+            self._take(self._fresh())
+            self.clear_calls()
+
+    # --- the account -------------------------------------------------------------
+
+    def add_audience(self, name="Audience", **settings):
+        """An audience with Mailchimp's default merge fields."""
+        with self.lock:
+            audience = self.account.add_audience(name, **settings)
+        return AudienceActs(audience, self.lock)
+
+    def audience(self, list_id):
+        """:raise KeyError: when there is none."""
+        return AudienceActs(self.account.audiences[list_id], self.lock)
+
+    @property
+    def audiences(self):
+        return [AudienceActs(a, self.lock) for a in self.account.audiences.values()]
+
+    def add_key(self, key, role="owner"):
+        self.account.keys[key] = ApiKey(role)
+
+    def revoke_key(self, key=None):
+        self.account.keys[key or self.api_key].revoked = True
+
+    def restore_key(self, key=None):
+        self.account.keys[key or self.api_key] = ApiKey()
+
+    def disable_user(self, key=None):
+        self.account.keys[key or self.api_key].disabled = True
+
+    # --- the log -----------------------------------------------------------------
+
+    def clear_calls(self):
+        """Forget the calls so far; numbering starts again at 1."""
+        with self._log_lock:
+            self.calls = deque(maxlen=MAX_CALLS)
+            self.violations = []
+            self._number = 0
+            self.max_in_flight = 0
+
+    def count(self, method=None, path_glob=None):
+        """Calls by method and by path (shell pattern, ``*`` crosses slashes)."""
+        with self._log_lock:
+            return sum(
+                method in (None, call.method)
+                and (path_glob is None or fnmatch.fnmatchcase(call.path, path_glob))
+                for call in self.calls
+            )
+
+    def on_call(self, callback):
+        """``callback(call, point)`` at "before", "applied" and "answered".
+
+        It runs in the thread of the call, which waits for it. :return: a function
+        that takes the callback away again.
+        """
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def fault(self, route, kind="status", **settings):
+        """See ``faults.Fault``."""
+        return self.faults.add(route, kind, **settings)
+
+    def latency(self, base=0, per_member=0, route="**"):
+        """Seconds each call takes, plus so much for each member in it."""
+        self.faults.add_latency(route, base, per_member)
+
+    def hold(self, call=None, route=None, point="before"):
+        """See ``faults.Hold``."""
+        return self.faults.hold(call, route, point)
+
+    def paused(self):
+        return self.faults.paused()
+
+    def release(self):
+        return self.faults.release()
+
+    def _reach(self, call, point):
+        for callback in list(self._callbacks):
+            callback(call, point)
+        self.faults.pause(call, point)
+
+    # --- answering ---------------------------------------------------------------
+
+    def _answer(self, received):
+        path = received.path
+        if path == "/3.0" or path.startswith("/3.0/"):
+            return self._answer_api(received)
+        if path.startswith("/batch-results/"):
+            return self._answer_results(received)
+        if path.startswith("/control"):
+            return control.answer(self, received)
+        return web.answer(self, received)
+
+    def _answer_api(self, received):
+        path = received.path[len("/3.0") :] or "/"
+        with self._log_lock:
+            self._in_flight += 1
+            self._number += 1
+            self.max_in_flight = max(self.max_in_flight, self._in_flight)
+            call = Call(
+                self._number,
+                received.method,
+                path,
+                routing.parse_query(received.query),
+                started=time.time(),
+                in_flight=self._in_flight,
+            )
+            self.calls.append(call)
+        try:
+            reply = self._handle(call, received)
+        except BaseException:
+            self._leave()
+            raise
+        call.status = None if reply.drop else reply.status
+
+        def after():
+            call.finished = time.time()
+            try:
+                self._reach(call, "answered")
+            finally:
+                self._leave()
+
+        reply.after = after
+        return reply
+
+    def _leave(self):
+        with self._log_lock:
+            self._in_flight -= 1
+
+    def _handle(self, call, received):
+        self._reach(call, "before")
+        fault = self.faults.take(call.method, call.path)
+        if fault is not None and fault.before_applying:
+            return self._fault_reply(fault)
+        request = routing.Request(
+            self.account,
+            call.method,
+            call.path,
+            call.query,
+            ip=received.ip,
+            base_url=f"http://{received.headers.get('Host') or self.host}/3.0",
+        )
+        try:
+            reply = _json_reply(self._run(call, request, received))
+        except problems.Problem as problem:
+            reply = self._problem_reply(problem)
+        except Exception as error:  # a fault of the simulator itself
+            traceback.print_exc()
+            reply = self._problem_reply(
+                problems.Problem(500, "Simulator Error", f"{error!r}")
+            )
+        self._reach(call, "applied")
+        seconds = self.faults.seconds(call.method, call.path, request.weight)
+        if fault is not None:
+            if fault.kind == "drop_applied":
+                return Reply(drop=True)
+            if fault.kind == "garbage":
+                return Reply(200, {"Content-Type": "text/html"}, GARBAGE)
+            if fault.kind == "wait":
+                seconds += fault.seconds
+            reply.truncate = fault.kind == "truncate"
+        if seconds:
+            time.sleep(seconds)
+        return reply
+
+    def _run(self, call, request, received):
+        """The data of an answer. :raise Problem: for every refusal."""
+        if call.in_flight > self.switches.max_in_flight:
+            raise problems.too_many_requests()
+        self._authenticate(request, received.headers)
+        found, values = routing.match(request.method, request.path)
+        request.template = found.template
+        request.body = _parsed(received)
+        if self.switches.record_bodies:
+            call.body = request.body
+        self._inspect(call, request)
+        if not found.locked:
+            data = found.handler(request, **values)
+        else:
+            with self.lock:
+                batches.look(self.account, polled=False)
+                data = found.handler(request, **values)
+        return routing.shaped(data, request.query)
+
+    def _inspect(self, call, request):
+        """Note, or refuse, what the specification does not know."""
+        if not self.switches.validate:
+            return
+        found = self._checker.findings(request)
+        if not found:
+            return
+        with self._log_lock:
+            self.violations += [
+                {
+                    "call": call.number,
+                    "method": call.method,
+                    "path": call.path,
+                    "field": field,
+                    "message": message,
+                }
+                for field, message in found
+            ]
+        if self.switches.strict:
+            raise problems.schema(*found)
+
+    def _authenticate(self, request, headers):
+        key = _key_of(headers.get("Authorization", ""))
+        if key is None:
+            raise problems.key_missing()
+        known = self.account.keys.get(key)
+        if known is None:
+            own = {k.rpartition("-")[0] for k in self.account.keys}
+            if key.rpartition("-")[0] in own:
+                if self.switches.wrong_data_center_status == 403:
+                    raise problems.wrong_data_center()
+            raise problems.key_invalid()
+        if known.revoked:
+            raise problems.key_invalid()
+        if known.disabled:
+            raise problems.user_disabled()
+        if not _allowed(known.role, request.method, request.path):
+            raise problems.forbidden()
+        request.headers["key"] = key
+
+    def _problem_reply(self, problem):
+        instance = str(uuid.uuid4())
+        body = problem.body(instance, self.switches.problems_have_type)
+        headers = {
+            "Content-Type": _PROBLEM,
+            "X-Request-Id": instance,
+            **problem.headers,
+        }
+        return Reply(problem.status, headers, _dumps(body))
+
+    def _fault_reply(self, fault):
+        if fault.kind == "drop":
+            return Reply(drop=True)
+        if fault.body == "problem":
+            return self._problem_reply(fault.problem())
+        if fault.body == "html":
+            return Reply(fault.status, {"Content-Type": "text/html"}, BLOCKED)
+        return Reply(fault.status)
+
+    def _answer_results(self, received):
+        """Batch results lie on another host, which knows no API keys."""
+        if received.headers.get("Authorization"):
+            return _xml(400, "InvalidArgument", "Only one auth mechanism allowed")
+        _start, batch_id, name = received.path.strip("/").split("/")[:3]
+        with self.lock:
+            batch = self.account.batches.get(batch_id)
+            until = batch and batch.tokens.get(name.partition("-")[0])
+            if not until or until < self.clock.exact():
+                return _xml(403, "AccessDenied", "Request has expired")
+            raw = batches.archive(batch, self.switches.operations_per_file)
+        return Reply(200, {"Content-Type": "application/x-gzip"}, raw)
+
+    # --- what is going on --------------------------------------------------------
+
+    def overview(self):
+        """Calls, violations and settings as plain data."""
+        with self._log_lock:
+            return {
+                "total": self._number,
+                "in_flight": self._in_flight,
+                "max_in_flight": self.max_in_flight,
+                "calls": [asdict(call) for call in self.calls],
+                "violations": list(self.violations),
+            }
+
+
+def _dumps(data):
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def _json_reply(data):
+    headers = {"X-Request-Id": str(uuid.uuid4())}
+    if data is None:
+        return Reply(204, headers)
+    headers["Content-Type"] = _JSON
+    return Reply(200, headers, _dumps(data))
+
+
+def _xml(status, code, message):
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Reply(status, {"Content-Type": "application/xml"}, body.encode())
+
+
+def _parsed(received):
+    """The JSON object of a body; an empty one where none is needed."""
+    if received.method in ("GET", "DELETE", "HEAD"):
+        return None
+    if not received.body.strip():
+        return {}
+    try:
+        body = json.loads(received.body)
+    except ValueError:
+        raise problems.json_parse() from None
+    if not isinstance(body, dict):
+        raise problems.schema(("", "Schema describes object, array found instead"))
+    return body
+
+
+def _key_of(header):
+    """The key of an Authorization header, or None."""
+    kind, _blank, value = header.strip().partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value).decode().partition(":")[2]
+        except ValueError:
+            return None
+    return None
+
+
+def _allowed(role, method, path):
+    """What a user's role lets a key do: viewers read reports, authors no members."""
+    if role in ("owner", "admin", "manager"):
+        return True
+    if path.rstrip("/") in ("", "/ping"):
+        return True
+    if role == "author":
+        return method == "GET" or path.startswith("/campaigns")
+    return method == "GET" and path.startswith(("/reports", "/campaigns"))

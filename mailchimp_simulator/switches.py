@@ -1,0 +1,132 @@
+"""What is not known for certain about Mailchimp, one named switch each.
+
+The default is the answer that is hardest on a client: software that works with
+every default works with the milder answer as well. Tests run both ways.
+"""
+
+from dataclasses import dataclass, fields
+
+#: Domains Mailchimp calls "fake or invalid" whoever signs up.
+THROW_AWAY_DOMAINS = ("yopmail.com", "mailinator.com", "guerrillamail.com")
+
+
+@dataclass
+class Switches:
+    """Named doubts about Mailchimp, limits of its plans, and speed of the stand-in."""
+
+    # --- members -----------------------------------------------------------------
+    #: POST of a batch with ``update_existing: false`` calls an archived member
+    #: "existing". Off: it is subscribed again, as by a single POST.
+    batch_archived_is_existing: bool = False
+    #: An archived member that opted out, bounced or complained is still protected.
+    #: Off: "archive, then subscribe" brings the person back.
+    archived_keeps_compliance: bool = False
+    #: An opt-out written by the API or an admin is silently undone by `subscribed`
+    #: in a batch subscribe. Off: the entry is counted as updated, the status stays.
+    batch_undoes_api_unsubscribe: bool = True
+    #: In a batch subscribe with ``update_existing``, `status_if_new` alone leaves an
+    #: existing status as it is. Off: it is applied like `status`.
+    batch_status_if_new_keeps_status: bool = True
+    #: ``sync_tags`` with an entry that has no ``tags`` removes the member's tags.
+    sync_tags_without_tags_clears: bool = True
+    #: Duplicates in one batch subscribe: "call" refuses all, "entry" the later ones.
+    duplicates_fail: str = "call"
+    #: PUT of an unknown address with `status` only: "pending", "status" or "refuse".
+    put_status_only: str = "pending"
+    #: Required merge fields are checked on updates that do not mention them.
+    required_fields_on_update: bool = True
+    #: Text beyond 255 bytes: "refuse" or "truncate".
+    long_text: str = "refuse"
+    #: An address without a state is incomplete.
+    address_needs_state: bool = True
+    #: Account under review: "" (no), "pending" (stores `subscribed` as `pending`
+    #: and answers 200), "refuse" (Member In Compliance State).
+    account_review: str = ""
+    #: `example.com`, `.net`, `.org` and `.edu` are called fake.
+    refuse_example_domains: bool = False
+    #: Role addresses (info@, admin@...) are refused.
+    refuse_role_addresses: bool = False
+    #: Non-ASCII addresses are accepted.
+    accept_non_ascii: bool = False
+    #: Domains refused as fake, lower case.
+    throw_away_domains: tuple = THROW_AWAY_DOMAINS
+    #: Addresses refused as fake, lower case.
+    fake_addresses: tuple = ()
+    #: Addresses refused for signing up too often, lower case.
+    busy_addresses: tuple = ()
+    # --- reading -----------------------------------------------------------------
+    #: A member listing without ``status`` contains archived members.
+    plain_listing_has_archived: bool = False
+    #: ``since_...`` contains the very second asked for.
+    since_inclusive: bool = False
+    #: The UTC offset of a time in a query is ignored (read as if it were UTC).
+    query_offset_ignored: bool = True
+    #: A tag put on or taken off moves ``last_changed``.
+    tags_move_last_changed: bool = False
+    #: A complaint shows in the activity feed as an `unsub`. Off: it is only seen in
+    #: ``activity`` and in the abuse reports.
+    complaint_in_feed: bool = False
+    #: ``True`` in a query counts as true. Off: it is not understood.
+    capital_true_counts: bool = False
+    # --- reports -----------------------------------------------------------------
+    #: ``since`` in ``email-activity`` leaves out recipients without newer events.
+    activity_since_drops_idle: bool = False
+    #: Reports carry ``proxy_excluded_*`` numbers.
+    proxy_fields: bool = True
+    #: Erased people in reports: "vanish" or "blank" (entry without address).
+    erased_in_reports: str = "vanish"
+    #: ``GET /campaigns`` lists automation emails too.
+    campaigns_list_automations: bool = False
+    # --- errors ------------------------------------------------------------------
+    #: Problem documents carry ``type``.
+    problems_have_type: bool = False
+    #: Language of field messages: "en" or "de".
+    language: str = "en"
+    #: Status for a known key of another data centre: 401 or 403.
+    wrong_data_center_status: int = 401
+    # --- limits ------------------------------------------------------------------
+    #: Simultaneous requests of a user.
+    max_in_flight: int = 10
+    #: Merge fields per audience, EMAIL included (80 on the Premium plan).
+    merge_field_limit: int = 30
+    #: Interests per audience over all categories.
+    interest_limit: int = 60
+    #: Audiences of the plan, -1 for no limit.
+    max_audiences: int = -1
+    #: Operations per batch.
+    max_operations: int = 500
+    # --- batches -----------------------------------------------------------------
+    #: Batches move on by the clock ("time") or by each look at them ("polls").
+    batch_progress: str = "time"
+    #: Seconds for each of a batch's four steps, with "time".
+    batch_step_seconds: float = 0.05
+    #: Seconds a result URL lives; a new GET of the batch makes a new one.
+    result_url_seconds: float = 600
+    #: Seconds after which the results of a batch are gone.
+    result_seconds: float = 7 * 86400
+    #: Operations per file in the result archive.
+    operations_per_file: int = 100
+    # --- webhooks ----------------------------------------------------------------
+    #: Seconds of the real retry schedule per second here.
+    webhook_speed: float = 600
+    #: Hours by which ``fired_at`` differs from UTC.
+    fired_at_offset_hours: float = 0
+    # --- the stand-in itself -----------------------------------------------------
+    #: Answer 400 to what the specification does not know. Off: only note it.
+    strict: bool = True
+    #: Check requests against the specification file, where there is one.
+    validate: bool = True
+    #: Keep request bodies in ``calls``.
+    record_bodies: bool = True
+
+    def update(self, **values):
+        """Set switches by name. :raise ValueError: for an unknown name."""
+        known = {field.name for field in fields(self)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"Unknown switch: {', '.join(unknown)}.")
+        for name, value in values.items():
+            current = getattr(self, name)
+            if isinstance(current, tuple):
+                value = tuple(value)
+            setattr(self, name, value)
