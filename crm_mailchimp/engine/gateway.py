@@ -372,6 +372,13 @@ class Gateway:
             activity_filters=filters,
         )
 
+    def recent_activity(self, ref, email_hash):
+        """Return the last 50 events of a member.
+
+        A complaint may show here and not in the activity feed.
+        """
+        return _list(self._lists.get_list_member_activity(ref, email_hash), "activity")
+
     def abuse_reports(self, ref):
         """Return all complaints of an audience."""
         return self._all(
@@ -462,6 +469,23 @@ class Gateway:
             sort_dir="DESC",
             count=count,
             exclude_fields=["campaigns._links"],
+        ):
+            yield items
+
+    def reports(self, *, since=None, count=200, fields=None):
+        """Yield pages (lists) of the reports of all campaigns, automations included.
+
+        The listing cannot be limited to an audience: look at ``list_id``. Large pages
+        of reports run into Mailchimp's time limit.
+
+        :param since: datetime (UTC, or with its zone); only campaigns sent after it
+        """
+        for items, _reply in self._pages(
+            "reports",
+            self._reports.get_all_campaign_reports,
+            since_send_time=since,
+            count=count,
+            fields=fields and sorted({"total_items", *_names(fields)}),
         ):
             yield items
 

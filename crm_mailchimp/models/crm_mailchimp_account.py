@@ -172,6 +172,8 @@ class CrmMailchimpAccount(models.Model):
                     "data_center": gateway.data_center,
                 }
             )
+        # The web client reads the record after it saved it.
+        self.invalidate_recordset(["api_key"], flush=False)
 
     @api.depends("run_ids.state", "run_ids.ended_at")
     def _compute_runs(self):
@@ -431,6 +433,7 @@ class CrmMailchimpAccount(models.Model):
             hint, center = self.api_key_hint, self.data_center
             self.sudo()._stop()
             self.sudo().write({"active": False, "api_key_secret": False})
+            self.flush_recordset()
             account = self.copy({"name": self.name, "active": True})
             account.sudo().write(
                 {

@@ -345,6 +345,19 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             self._end("failed", error)
             return True
+        except Exception:
+            # A fault of ours must not leave a run open for ever: the log has the
+            # detail, the account says it, and the next run starts afresh.
+            self.env.cr.rollback()
+            _logger.exception("Mailchimp run %s failed", self.id)
+            self._end(
+                "failed",
+                self.env._(
+                    "An unexpected error stopped the synchronisation. Nothing is lost;"
+                    " the next run goes on. Ask your administrator to look at the log."
+                ),
+            )
+            return True
         finally:
             gateway.close()
 

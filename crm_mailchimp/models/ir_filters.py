@@ -32,7 +32,11 @@ class IrFilters(models.Model):
     def create(self, vals_list):
         for vals in vals_list:
             if vals.get("mailchimp_sync"):
-                vals["mailchimp_owner_id"] = self.env.uid
+                # Data files are loaded by the superuser and may name an owner.
+                owner = vals.get("mailchimp_owner_id") if self.env.su else None
+                vals["mailchimp_owner_id"] = owner or self.env.uid
+            else:
+                vals.pop("mailchimp_owner_id", None)
         filters = super().create(vals_list)
         filters.filtered("mailchimp_sync")._check_mailchimp_right()
         return filters

@@ -11,9 +11,10 @@ class MergePartnerAutomatic(models.TransientModel):
         never asked has none, and takes nothing away from the other's opt-in.
         """
         partners = self.env["res.partner"].browse(partner_ids).exists()
+        Consent = self.env["crm.mailchimp.consent"].sudo()
         opted_out = partners.filtered(
             lambda partner: not partner.mailchimp_opt_in
-            and partner.sudo().mailchimp_consent_ids[:1].kind == "out"
+            and Consent.search([("partner_id", "=", partner.id)], limit=1).kind == "out"
         )
         result = super()._merge(partner_ids, dst_partner, extra_checks)
         if opted_out:

@@ -425,6 +425,14 @@ class CrmMailchimpRun(models.Model):
             Member._update_rows(("operation",), [(row[0], None)])
             return
         events = gateway.activity_feed(audience, member_hash(row[1]))
+        # A complaint need not be in the feed, but is among the last events.
+        events += [
+            {
+                "activity_type": event.get("action"),
+                "created_at_timestamp": event.get("timestamp"),
+            }
+            for event in gateway.recent_activity(audience, member_hash(row[1]))
+        ]
         since = known["subscribed_at"]
         since = since and (since - timedelta(minutes=10)).isoformat()
         verdict = may_restore(member, events, since)

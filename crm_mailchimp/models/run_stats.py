@@ -1,28 +1,28 @@
 from datetime import timedelta
 
 from odoo import fields, models
+from odoo.tools import float_compare
 
 from ..engine.observe import utc
 
-# Results move quickly on the first day and hardly after three months.
 FOLLOW = timedelta(days=90)
-DENSE = timedelta(days=1)
-
-
-def _values(campaign):
-    """Return the fields of a campaign that its listing gives."""
-    settings = campaign.get("settings") or {}
-    title = settings.get("title") or settings.get("subject_line") or campaign["id"]
-    return {
-        "name": title,
-        "campaign_type": campaign.get("type"),
-        "status": campaign.get("status"),
-        "subject": settings.get("subject_line") or False,
-        "send_time": utc(campaign.get("send_time")) or False,
-        "archive_url": campaign.get("long_archive_url")
-        or campaign.get("archive_url")
-        or False,
-    }
+REPORT_FIELDS = ",".join(
+    f"reports.{name}"
+    for name in (
+        "id",
+        "campaign_title",
+        "type",
+        "list_id",
+        "subject_line",
+        "emails_sent",
+        "abuse_reports",
+        "unsubscribed",
+        "send_time",
+        "bounces",
+        "opens",
+        "clicks",
+    )
+)
 
 
 def _totals(report):
@@ -58,59 +58,98 @@ class CrmMailchimpRun(models.Model):
     _inherit = "crm.mailchimp.run"
 
     def _phase_stats(self, gateway, deadline):
+        """Read the campaigns, then the totals of those whose results still move.
+
+        Automations are not among the campaigns Mailchimp lists, only among its
+        reports. Numbers hardly move after three months; somebody who presses the
+        button gets all of them again.
+        """
         account = self.account_id
         Campaign = self.env["crm.mailchimp.campaign"]
         known = {
             campaign.campaign_ref: campaign
             for campaign in Campaign.search([("account_id", "=", account.id)])
         }
-        now = fields.Datetime.now()
-        asked = bool(self.requested_by_id and self.requested_by_id != self.env.user)
+        asked = self.requested_by_id and self.requested_by_id != self.env.user
+        first = not any(campaign.report_date for campaign in known.values())
         for page in gateway.campaigns(account.audience_ref):
             for remote in page:
-                vals = _values(remote)
-                vals["url"] = (
-                    f"https://{account.data_center}.admin.mailchimp.com/reports/"
-                    f"summary?id={remote['web_id']}"
-                    if remote.get("web_id")
-                    else False
-                )
-                campaign = known.get(remote["id"])
-                if campaign is None:
-                    campaign = Campaign.create(
-                        dict(vals, account_id=account.id, campaign_ref=remote["id"])
-                    )
-                    self._count(campaigns_new=1)
-                else:
-                    campaign._write_changes(vals)
-                if campaign._report_due(now, asked):
-                    totals = _totals(gateway.report(remote["id"]))
-                    campaign._write_changes(totals)
-                    campaign.report_date = now
-                    self._count(reports=1)
-                self._count(campaigns=1)
-            self._notify()
-            self.env["ir.cron"]._commit_progress()
+                self._store_campaign(known, remote["id"], self._listed(remote))
+            self._pause()
+        now = fields.Datetime.now()
+        since = None if asked or first else now - FOLLOW
+        for page in gateway.reports(since=since, fields=REPORT_FIELDS):
+            for report in page:
+                if report.get("list_id") != account.audience_ref:
+                    continue
+                vals = _totals(report)
+                if report["id"] not in known:
+                    vals.update(self._reported(report))
+                before = known.get(report["id"])
+                if not before or not before.report_date or before._differs(vals):
+                    vals["report_date"] = now
+                self._store_campaign(known, report["id"], vals)
+                self._count(reports=1)
+            self._pause()
+        self._count(campaigns=len(known))
         self._end("done")
         return True
+
+    def _pause(self):
+        self._notify()
+        self.env["ir.cron"]._commit_progress()
+
+    def _store_campaign(self, known, ref, vals):
+        campaign = known.get(ref)
+        if campaign is None:
+            campaign = known[ref] = self.env["crm.mailchimp.campaign"].create(
+                dict(vals, account_id=self.account_id.id, campaign_ref=ref)
+            )
+        elif campaign._differs(vals):
+            campaign.write(vals)
+        return campaign
+
+    def _listed(self, remote):
+        """Return the values of a campaign that its listing gives."""
+        settings = remote.get("settings") or {}
+        title = settings.get("title") or settings.get("subject_line") or remote["id"]
+        return {
+            "name": title,
+            "campaign_type": remote.get("type"),
+            "status": remote.get("status"),
+            "subject": settings.get("subject_line") or False,
+            "send_time": utc(remote.get("send_time")) or False,
+            "archive_url": remote.get("long_archive_url")
+            or remote.get("archive_url")
+            or False,
+            "url": remote.get("web_id") and self._report_url(remote["web_id"]),
+        }
+
+    def _reported(self, report):
+        """Return the values of a campaign that only its report gives."""
+        return {
+            "name": report.get("campaign_title")
+            or report.get("subject_line")
+            or report["id"],
+            "campaign_type": report.get("type"),
+            "status": "sent",
+            "subject": report.get("subject_line") or False,
+            "send_time": utc(report.get("send_time")) or False,
+        }
+
+    def _report_url(self, web_id):
+        center = self.account_id.data_center
+        return f"https://{center}.admin.mailchimp.com/reports/summary?id={web_id}"
 
 
 class CrmMailchimpCampaign(models.Model):
     _inherit = "crm.mailchimp.campaign"
 
-    def _report_due(self, now, asked):
-        """Tell whether the results are worth a call: often at first, then daily."""
-        if self.status not in ("sent", "sending", "archived") or not self.send_time:
-            return False
-        if not self.report_date or asked:
-            return True
-        age = now - self.send_time
-        if age > FOLLOW:
-            return self.report_date < self.send_time + FOLLOW
-        pause = timedelta(minutes=50) if age < DENSE else timedelta(hours=23)
-        return now - self.report_date > pause
-
-    def _write_changes(self, vals):
-        changed = {name: value for name, value in vals.items() if self[name] != value}
-        if changed:
-            self.write(changed)
+    def _differs(self, vals):
+        """Tell whether a value differs from what is stored."""
+        return any(
+            float_compare(self[name], value, precision_digits=6)
+            if isinstance(value, float)
+            else self[name] != value
+            for name, value in vals.items()
+        )

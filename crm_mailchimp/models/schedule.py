@@ -75,7 +75,7 @@ class CrmMailchimpAccount(models.Model):
                            ON (m.email_normalized = c.email_normalized
                                OR m.partner_id = c.partner_id)
                         WHERE c.kind = 'out' AND c.date > %s AND m.account_id = %s
-                          AND m.origin <> 'foreign' AND m.wanted
+                          AND m.origin <> 'foreign' AND m.reason IS NULL
                           AND m.status IN ('subscribed', 'pending')
                           AND NOT EXISTS (
                               SELECT FROM res_partner p

@@ -29,7 +29,7 @@ class TestErrors(MailchimpCase):
         self.assertFalse(self.simulator.calls)
 
     def test_a_revoked_key_stops_the_account_and_repair_catches_up(self):
-        self.simulator.revoke(self.simulator.api_key)
+        self.simulator.revoke_key()
         self.ann.city = "Bruges"
         run = self.push(state="failed")
         self.assertEqual(self.account.state, "error")
@@ -39,7 +39,9 @@ class TestErrors(MailchimpCase):
         self.check_contacts_work_as_ever()
         self.tick()
         self.assertFalse(self.simulator.calls, "a stopped account is left alone")
-        self.account.api_key = self.simulator.add_key()
+        key = "f" * 32 + "-us21"
+        self.simulator.add_key(key)
+        self.account.api_key = key
         self.account.action_reauthorize()
         self.assertFalse(self.account.activity_ids)
         self.tick()
@@ -49,13 +51,13 @@ class TestErrors(MailchimpCase):
     def check_passing(self, **fault):
         self.ann.city = "Bruges"
         self.contact("New")
-        self.simulator.fault("* /3.0/*", **fault)
+        self.simulator.fault("**", times=None, **fault)
         run = self.push(state="waiting")
         self.assertIn("tried again", self.account.health_message)
         self.assertEqual(self.account.state, "linked")
         self.assertTrue(run.resume_at)
         self.check_contacts_work_as_ever()
-        self.simulator.clear_faults()
+        self.simulator.faults.clear()
         run.resume_at = False
         self.tick()
         self.assertEqual(run.state, "done")
@@ -64,17 +66,17 @@ class TestErrors(MailchimpCase):
         self.assertEqual(self.status("new@firma.be"), "subscribed")
 
     def test_overloaded(self):
-        self.check_passing(status=429)
+        self.check_passing(status=429, body="problem")
 
     def test_down(self):
-        self.check_passing(status=503)
+        self.check_passing(status=503, body="html")
 
     def test_rubbish(self):
-        self.check_passing(garbage=True)
+        self.check_passing(kind="garbage")
 
     def test_a_lost_answer_is_looked_at_before_it_is_repeated(self):
         self.contact("New")
-        self.simulator.fault("POST /3.0/lists/*", drop="after", times=1)
+        self.simulator.fault("POST /lists/*", "drop_applied", times=1)
         run = self.push(state="waiting")
         self.assertEqual(self.status("new@firma.be"), "subscribed")
         self.simulator.clear_calls()
@@ -87,7 +89,7 @@ class TestErrors(MailchimpCase):
 
     def test_a_refused_member_does_not_hold_up_the_others(self):
         fake = self.contact("Fake", "fake@firma.be")
-        self.simulator.switches.fake_addresses = {"fake@firma.be"}
+        self.simulator.switches.update(fake_addresses=("fake@firma.be",))
         self.contact("New")
         run = self.push()
         self.assertEqual(self.status("new@firma.be"), "subscribed")
