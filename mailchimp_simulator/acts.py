@@ -238,9 +238,8 @@ class AudienceActs:
 
     def _feed(self, member, kind, **values):
         now = self.account.clock.now()
-        member.feed.append(
-            {"activity_type": kind, "created_at_timestamp": now, **values}
-        )
+        entry = {"activity_type": kind, "created_at_timestamp": now, **values}
+        member.feed = (*member.feed, entry)
 
     def _tell(self, member, event, **more):
         self.account.notify(

@@ -200,6 +200,11 @@ def generate(
     )
     clock = campaign.audience.account.clock
     for member, recipient in list(campaign.recipients.items()):
+        # A second helping: who bounced, left or was erased does nothing more.
+        if recipient.status != "sent" or member.status != "subscribed":
+            continue
+        if campaign.audience.members.get(member.email.lower()) is not member:
+            continue
         roll = rng.random()
         if roll < hard_bounces:
             act.bounce(member.email, "hard", campaign=campaign.id)

@@ -46,7 +46,7 @@ def brief_view(member, engagement=None):
     return {
         "id": member.hash,
         "email_address": member.email,
-        "unique_email_id": unique_email_id(member.email),
+        "unique_email_id": unique_email_id(member),
         "email_type": member.email_type,
         "status": member.status,
         "merge_fields": member.merge_fields,

@@ -22,10 +22,11 @@ _ROLES = set(
 )
 _STAMP = re.compile(
     r"^\d{4}-\d\d-\d\d"
-    r"( \d\d:\d\d:\d\d|T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d))$"
+    r"( \d\d:\d\d:\d\d|T\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?(Z|[+-]\d\d:?\d\d))$"
 )
 
 VALUE_SHAPE = {
+    "any_text": True,
     "anyOf": [
         shape.STRING,
         {"type": "number"},
@@ -166,7 +167,12 @@ def parse_stamp(name, text):
         return 0
     if not _STAMP.match(text):
         raise problems.schema((name, "Invalid date or time"))
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    # Python 3.10 reads offsets with a colon only.
+    text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", text.replace("Z", "+00:00"))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise problems.schema((name, "Invalid date or time")) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return int(moment.timestamp())
@@ -263,7 +269,7 @@ def update(audience, member, body, status=None, *, ip="", skip_required=False,
             audience,
             "upemail",
             {
-                "new_id": unique_email_id(email),
+                "new_id": unique_email_id(member),
                 "new_email": email,
                 "old_email": old_email,
             },
@@ -320,14 +326,13 @@ def _apply_status(audience, member, status, ip, source):
         member.unsubscribed_at = 0
     elif status == "unsubscribed":
         member.unsubscribed_by, member.unsubscribed_at = source, now
-        member.feed.append(
-            {
-                "activity_type": "unsub",
-                "created_at_timestamp": now,
-                "is_admin_unsubscribed": True,
-                "unsubscribe_reason": "",
-            }
-        )
+        unsubscribed = {
+            "activity_type": "unsub",
+            "created_at_timestamp": now,
+            "is_admin_unsubscribed": True,
+            "unsubscribe_reason": "",
+        }
+        member.feed = (*member.feed, unsubscribed)
     audience.set_status(member, status)
     event = {"subscribed": "subscribe", "unsubscribed": "unsubscribe"}.get(status)
     if event:
@@ -395,15 +400,15 @@ def archive(audience, member, source="api"):
         audience.account.notify(audience, "unsubscribe", data, source)
 
 
-def unique_email_id(email):
+def unique_email_id(member):
     """The ten-character id Mailchimp gives an address over all audiences."""
-    return hash_of("unique:" + email)[:10]
+    return member.hash[:-11:-1]
 
 
 def profile(member):
     """What webhooks say about a member."""
     return {
-        "id": unique_email_id(member.email),
+        "id": unique_email_id(member),
         "email": member.email,
         "email_type": member.email_type,
         "ip_opt": member.ip_opt,

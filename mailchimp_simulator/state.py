@@ -150,9 +150,10 @@ class Member:
         self.contact_id = f"{audience.id}{number:022x}"
         self.email_type = "html"
         self.values = {}
-        self.interests = set()
+        # Few members have more than these: what is shared here is replaced, never
+        # changed in place.
+        self.interests = self.permissions = frozenset()
         self.tags = {}
-        self.permissions = set()
         self.language = ""
         self.vip = False
         self.location = (0, 0)
@@ -164,8 +165,7 @@ class Member:
         self.unsubscribed_by = None
         self.unsubscribe_reason = ""
         self.unsubscribed_at = 0
-        self.feed = []
-        self.notes = []
+        self.feed = self.notes = ()
 
     def __repr__(self):
         return f"<Member {self.email} {self.status}>"

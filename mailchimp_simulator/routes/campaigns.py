@@ -159,7 +159,7 @@ def _sent_to(campaign, member_id):
     if member_id is None:
         return True
     return any(
-        member_id in (m.hash, rules.unique_email_id(m.email))
+        member_id in (m.hash, rules.unique_email_id(m))
         for m in campaign.recipients
     )
 

@@ -157,7 +157,7 @@ def _filter(request, audience, status):
         tests.append(lambda m: m.email_type == query["email_type"])
     if "unique_email_id" in query:
         wanted = query["unique_email_id"]
-        tests.append(lambda m: rules.unique_email_id(m.email) == wanted)
+        tests.append(lambda m: rules.unique_email_id(m) == wanted)
     if request.flag("vip_only"):
         tests.append(lambda m: m.vip)
     if not tests:
@@ -341,17 +341,14 @@ def add_event(request, list_id, subscriber_hash):
     if not 2 <= len(name) <= 30:
         raise problems.schema(("name", "Must be between 2 and 30 characters."))
     now = request.account.clock.now()
-    member.feed.append(
-        {
-            "activity_type": "event",
-            "created_at_timestamp": rules.parse_stamp(
-                "occurred_at", request.body.get("occurred_at", "")
-            )
-            or now,
-            "name": name,
-            "properties": request.body.get("properties", {}),
-        }
-    )
+    occurred = rules.parse_stamp("occurred_at", request.body.get("occurred_at", ""))
+    event = {
+        "activity_type": "event",
+        "created_at_timestamp": occurred or now,
+        "name": name,
+        "properties": request.body.get("properties", {}),
+    }
+    member.feed = (*member.feed, event)
 
 
 @route("GET", ONE + "/notes")
@@ -376,7 +373,7 @@ def add_note(request, list_id, subscriber_hash):
         "created_by": request.account.name,
         "note": request.body["note"],
     }
-    member.notes.append(note)
+    member.notes = (*member.notes, note)
     return _full_note(member, note)
 
 
