@@ -1,0 +1,57 @@
+import {registry} from "@web/core/registry";
+
+registry.category("web_tour.tours").add("crm_mailchimp_opt_in", {
+    steps: () => [
+        {
+            content: "Tick the opt-in",
+            trigger: ".o_form_view .o_field_widget[name=mailchimp_opt_in] input",
+            run: "click",
+        },
+        {trigger: ".o_form_button_save:visible", run: "click"},
+        {
+            content: "Open the marketing page",
+            trigger: ".o_notebook .nav-link[name=mailchimp]",
+            run: "click",
+        },
+        {
+            content: "The consent line is there",
+            trigger: ".o_field_widget[name=mailchimp_consent_ids] td:contains(Opt-in)",
+        },
+    ],
+});
+
+registry.category("web_tour.tours").add("crm_mailchimp_flag_filter", {
+    steps: () => [
+        {trigger: ".o_searchview_dropdown_toggler", run: "click"},
+        {trigger: ".o_add_favorite", run: "click"},
+        {trigger: ".o_favorite_menu input.o_input", run: "edit Tour filter"},
+        {
+            content: "Tick the flag",
+            trigger: ".o_favorite_menu .o_mailchimp_sync input",
+            run: "click",
+        },
+        {trigger: ".o_favorite_menu .o_save_favorite", run: "click"},
+        {trigger: ".o_searchview_facet:contains(Tour filter)"},
+    ],
+});
+
+registry.category("web_tour.tours").add("crm_mailchimp_menus", {
+    steps: () => [
+        "campaign",
+        "member",
+        "contact_status",
+        "segment",
+        "run",
+        "account",
+    ].flatMap((name) => [
+        {
+            trigger: "[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu']",
+            run: "click",
+        },
+        {
+            trigger: `[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu_${name}']`,
+            run: "click",
+        },
+        {trigger: ".o_list_view"},
+    ]),
+});
