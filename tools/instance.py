@@ -1,6 +1,10 @@
 """Odoo as a process: prepare its databases, start it, talk to it, stop or kill it."""
 
+import contextlib
+import fcntl
+import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,27 +14,56 @@ import urllib.request
 import xmlrpc.client
 
 from . import packages
-from .paths import ENV, REPOSITORY, SetupError, say
+from .paths import ADDON, CACHE, ENV, REPOSITORY, SetupError, say
 from .postgres import Postgres, free_port
 
 BASE = "crm_mailchimp_base"
 STANDARD_MODULES = "crm,contacts"
 
 
+@contextlib.contextmanager
+def alone(folder):
+    """Keep other commands of this clone, or of this user, from preparing the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another command that prepares the same …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 class Environment:
     """Everything that is prepared once: packages, server, template databases."""
 
     def __init__(self, browser=False):
-        ENV.mkdir(exist_ok=True)
-        self.python = packages.python()
-        self.odoo_home = packages.odoo_home()
-        self.browser = packages.browser() if browser else None
-        self.postgres = Postgres(self.python)
+        with alone(ENV), alone(CACHE):
+            self.python = packages.python()
+            self.odoo_home = packages.odoo_home()
+            self.browser = packages.browser() if browser else None
+            self.postgres = Postgres(self.python)
+            self._configure()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        """Stop the database server, if it was started for this."""
+        if self.postgres.started:
+            self.postgres.stop()
+
+    def _configure(self):
         self.data = ENV / "data"
         self.config = ENV / "odoo.conf"
+        # A checkout of Odoo keeps most add-ons beside the package, Debian all in it.
+        places = [self.odoo_home / "odoo" / "addons", self.odoo_home / "addons"]
+        if not (places[1] / "crm").exists():
+            del places[1]
+        addons = ",".join(str(path) for path in [*places, REPOSITORY])
         self.config.write_text(
             "[options]\n"
-            f"addons_path = {self.odoo_home}/odoo/addons,{REPOSITORY}\n"
+            f"addons_path = {addons}\n"
             f"data_dir = {self.data}\n"
             f"db_host = {self.postgres.host}\n"
             f"db_port = {self.postgres.port}\n"
@@ -43,7 +76,12 @@ class Environment:
 
     def environment(self):
         """Return the environment variables Odoo and its tests run under."""
-        found = self.postgres.environment()
+        # ODOO_* variables beat the configuration file, as those of PostgreSQL do.
+        found = {
+            name: value
+            for name, value in self.postgres.environment().items()
+            if not name.startswith("ODOO_")
+        }
         found["PYTHONPATH"] = os.pathsep.join([str(self.odoo_home), str(REPOSITORY)])
         found["PYTHONWARNINGS"] = "ignore"
         if self.browser:
@@ -90,6 +128,32 @@ class Environment:
             )
             stamp.write_text(release)
         return BASE
+
+    def addon_database(self):
+        """Return ``(template, complaints)``: a database with the add-on as it is now.
+
+        It is made anew when a file changes that the database knows of. To use it, clone
+        it. ``complaints`` are the warnings and errors of the log of its installation.
+        """
+        release = (self.odoo_home / "odoo" / "release.py").read_bytes()
+        digest = hashlib.sha256(release)
+        for path in sorted(ADDON.rglob("*")):
+            inside = path.relative_to(ADDON)
+            if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
+                content = path.read_bytes() if path.is_file() else b""
+                digest.update(f"{inside}\n".encode() + content)
+        name = f"crm_mailchimp_{digest.hexdigest()[:12]}"
+        with alone(ENV):
+            if not self.postgres.exists(name):
+                for old in self.postgres.names():
+                    if re.fullmatch("crm_mailchimp_[0-9a-f]{12}(_building)?", old):
+                        self.drop_database(old)
+                say("Installing the add-on …")
+                building = f"{name}_building"
+                self.install(building)
+                self.clone_database(building, name)
+                self.drop_database(building)
+        return name, complaints(ENV / f"{name}_building.install.log")
 
     def install(self, name, demo=False):
         """Make a database with the add-on; return the lines of its log that complain."""

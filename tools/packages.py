@@ -5,6 +5,7 @@ for the next clone as well: no root, nothing installed on the machine.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,26 @@ from .paths import CACHE, ENV, REPOSITORY, SetupError, say
 
 ODOO_PACKAGES = ("odoo-19", "libjs-jquery", "fonts-font-awesome", "fonts-roboto-unhinted")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
+# The names Odoo looks for, in its order.
+BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
+# Without these switches Chromium asks its maker's servers at every start.
 WRAPPER = """#!/bin/sh
-# Chromium unpacked from its Debian packages, with the libraries beside it.
-root='{root}'
-export LD_LIBRARY_PATH="$root/usr/lib/{triplet}:$root/lib/{triplet}:$LD_LIBRARY_PATH"
-export FONTCONFIG_PATH="$root/etc/fonts" FONTCONFIG_SYSROOT=''
-export XDG_DATA_DIRS="$root/usr/share:${{XDG_DATA_DIRS:-/usr/share}}"
-exec "$root/usr/lib/chromium/chromium" --no-sandbox --no-first-run --disable-sync \\
+{preparation}exec '{program}' --no-sandbox --no-first-run --disable-sync --disable-quic \\
     --disable-background-networking --disable-component-update "$@"
+"""
+UNPACKED = """# Unpacked from its Debian packages, with the libraries beside it.
+root='{root}'
+export LD_LIBRARY_PATH="$root/usr/lib/{triplet}:$root/lib/{triplet}"
+LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$root/usr/lib/{triplet}/pulseaudio"
+export FONTCONFIG_FILE="${{0%/bin/*}}/fonts.conf"
+"""
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir>{root}/usr/share/fonts</dir>
+  <cachedir>{cache}</cachedir>
+</fontconfig>
 """
 
 
@@ -45,16 +57,15 @@ def python():
     venv = ENV / "venv"
     stamp = venv / "requirements.txt"
     binary = venv / "bin" / "python"
-    if stamp.exists() and stamp.read_bytes() == requirements.read_bytes():
+    works = binary.exists() and _works([binary, "-m", "pip", "--version"])
+    current = stamp.exists() and stamp.read_bytes() == requirements.read_bytes()
+    if works and current:
         return binary
-    base = _base_python()
     log = ENV / "pip.log"
+    if not works:
+        shutil.rmtree(venv, ignore_errors=True)
+        _make_venv(venv, log)
     say("Installing Python packages (a minute or two the first time) …")
-    if not binary.exists() and _run([base, "-m", "venv", str(venv)], log):
-        raise SetupError(
-            "Python cannot make a virtual environment. On Debian, install python3-venv."
-            f" Details: {log}"
-        )
     if _run([binary, "-m", "pip", "install", "-q", "-r", str(requirements)], log):
         raise SetupError(
             "Python packages could not be installed. Check that pip can reach its index"
@@ -64,15 +75,50 @@ def python():
     return binary
 
 
+def _works(command):
+    return not subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ).returncode
+
+
+def _make_venv(venv, log):
+    base = _base_python()
+    if _works([base, "-c", "import ensurepip"]):
+        failed = _run([base, "-m", "venv", venv], log)
+    else:
+        # Debian's python3 comes without ensurepip: its pip is a package of its own.
+        failed = _run([base, "-m", "venv", "--without-pip", venv], log)
+        pip = _pip_wheel()
+        failed = failed or _run(
+            [venv / "bin/python", pip / "pip", "install", "--no-index", pip], log
+        )
+    if failed:
+        raise SetupError(
+            "Python cannot make a virtual environment. On Debian, install python3-venv."
+            f" Details: {log}"
+        )
+
+
+def _pip_wheel():
+    root = CACHE / "python3-pip-whl"
+    if not root.exists():
+        apt = Apt(_release())
+        apt.update()
+        _unpack(apt.download("python3-pip-whl"), root)
+    return next(root.glob("usr/share/python-wheels/pip-*.whl"))
+
+
 def _base_python():
+    check = "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"
     candidates = [sys.executable]
-    candidates += [f"python3.{minor}" for minor in (12, 11, 13, 10)]
-    for candidate in candidates:
-        path = shutil.which(candidate)
-        if not path:
-            continue
-        check = "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"
-        if subprocess.run([path, "-c", check]).returncode == 0:
+    candidates += [shutil.which(f"python3.{minor}") for minor in (12, 11, 13, 10)]
+    # pyenv keeps its interpreters off the PATH.
+    candidates += sorted(Path("~/.pyenv/versions").expanduser().glob("3.1*/bin/python"))
+    for path in candidates:
+        if path and _works([path, "-c", check]):
             return path
     raise SetupError("Odoo 19 needs Python 3.10 to 3.13, and none of them is here.")
 
@@ -121,35 +167,57 @@ class Apt:
         :raise SetupError: with the place of apt's own words
         """
         for _attempt in range(3):
-            if not _run(
-                ["apt-get", "-q", *self._options(), *arguments], self.log, cwd=cwd
-            ):
+            command = ["apt-get", "-q", *self._options(), *arguments]
+            if not _run(command, self.log, cwd=cwd):
                 return
         raise SetupError(
             f"Debian's packages of {self.suite} cannot be fetched from {mirror()}."
             f" Run the command again when the mirror answers. Details: {self.log}"
         )
 
+    def download(self, *packages):
+        """Fetch packages without what they depend on; return their files.
+
+        apt writes straight to the final name, so that an interrupted download would
+        look like a whole one: it works aside.
+        """
+        done = self.root / "download"
+        partial = done.with_name("download.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        self.get("download", *packages, cwd=partial)
+        done.mkdir(exist_ok=True)
+        return [path.replace(done / path.name) for path in partial.glob("*.deb")]
+
+    def download_missing(self, *packages):
+        """Fetch packages and all they need that the machine lacks; return their files."""
+        self.get("install", "--download-only", "-y", *packages)
+        return sorted((self.root / "cache" / "archives").glob("*.deb"))
+
 
 def mirror():
-    """Return the Debian mirror this machine's own apt uses."""
-    found = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(COMPONENT)"],
+    """Return the Debian mirror this machine's own apt uses.
+
+    What an update would fetch names it even where no list was ever downloaded.
+    """
+    uris = subprocess.run(
+        ["apt-get", "-oDebug::NoLocking=1", "update", "--print-uris"],
         capture_output=True,
         text=True,
-    ).stdout.splitlines()
-    configured = ""
-    for place in ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"):
-        if os.path.exists(place):
-            configured += Path(place).read_text()
-    uris = [line.split()[0] for line in found if line.split()]
-    uris += [word for word in configured.split() if word.startswith("http")]
-    for uri in uris:
-        if uri.rstrip("/").endswith("/debian"):
+    ).stdout
+    for uri in re.findall(r"^'(\S+)/dists/", uris, re.M):
+        if uri.rpartition("/")[2] in ("debian", "debian.list"):
             return uri
     raise SetupError(
         "The machine's apt has no Debian mirror. Set ODOO_HOME to a folder with Odoo 19."
     )
+
+
+def _release():
+    """Return the code name of the machine's own Debian."""
+    text = Path("/etc/os-release").read_text()
+    found = re.search(r'^VERSION_CODENAME="?(\w+)', text, re.M)
+    return found[1] if found else "sid"
 
 
 def _unpack(archives, root):
@@ -180,11 +248,9 @@ def odoo_home():
         say("Fetching Odoo 19 (about 125 MB) …")
         apt = Apt("sid")
         apt.update()
-        downloads = apt.root / "download"
-        downloads.mkdir(exist_ok=True)
-        apt.get("download", *ODOO_PACKAGES, cwd=downloads)
+        archives = apt.download(*ODOO_PACKAGES)
         say("Unpacking Odoo …")
-        _unpack(sorted(downloads.glob("*.deb")), root)
+        _unpack(archives, root)
     # The package lacks this file, and every page logs an error about it.
     missing = home / "odoo/addons/mail/static/lib/selfie_segmentation"
     missing.mkdir(parents=True, exist_ok=True)
@@ -193,28 +259,32 @@ def odoo_home():
 
 
 def browser():
-    """Return a Chromium for browser tests, unpacking one if the machine has none."""
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return Path(path)
-    release = dict(
-        line.split("=", 1)
-        for line in Path("/etc/os-release").read_text().splitlines()
-        if "=" in line
-    )
-    suite = release.get("VERSION_CODENAME", "sid").strip('"')
-    root = CACHE / f"chromium-{suite}"
-    wrapper = ENV / "bin" / "chromium"
-    if not root.exists():
-        say("Fetching Chromium (about 130 MB) …")
-        apt = Apt(suite)
-        apt.update()
-        apt.get(
-            "install", "--download-only", "-y", "chromium", "fonts-dejavu-core"
-        )
-        _unpack(sorted((apt.root / "cache" / "archives").glob("*.deb")), root)
-    triplet = next((root / "usr/lib").glob("*-linux-gnu*"), Path("x86_64-linux-gnu"))
+    """Return a Chromium for browser tests, unpacking one if the machine has none.
+
+    :return: a wrapper under the first name Odoo looks for, so that it wins on the PATH
+    """
+    wrapper = ENV / "bin" / BROWSERS[0]
+    folders = os.environ["PATH"].split(os.pathsep)
+    path = os.pathsep.join(name for name in folders if name != str(wrapper.parent))
+    found = (shutil.which(name, path=path) for name in BROWSERS)
+    program, preparation = next(filter(None, found), None), ""
+    if not program:
+        root = CACHE / f"chromium-{_release()}"
+        if not root.exists():
+            say("Fetching Chromium (about 130 MB) …")
+            apt = Apt(_release())
+            apt.update()
+            _unpack(apt.download_missing("chromium", "fonts-dejavu-core"), root)
+        triplet = next((root / "usr/lib").glob("*-linux-gnu*")).name
+        program = root / "usr/lib/chromium/chromium"
+        preparation = UNPACKED.format(root=root, triplet=triplet)
+        (ENV / "fonts.conf").write_text(FONTS.format(root=root, cache=ENV / "fonts"))
     wrapper.parent.mkdir(parents=True, exist_ok=True)
-    wrapper.write_text(WRAPPER.format(root=root, triplet=triplet.name))
+    wrapper.write_text(WRAPPER.format(preparation=preparation, program=program))
     wrapper.chmod(0o755)
+    if not _works([wrapper, "--version"]):
+        raise SetupError(
+            f"Chromium does not start here: run {wrapper} --version to see why, or"
+            " install Debian's chromium."
+        )
     return wrapper

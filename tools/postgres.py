@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,9 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "work_mem": "32MB",
     "listen_addresses": "127.0.0.1",
+    # The path of a socket may be no longer than 107 bytes; a clone's often is.
+    "unix_socket_directories": "",
+    "max_connections": "200",
 }
 
 
@@ -34,21 +38,21 @@ class Postgres:
     def __init__(self, python):
         self.python = python
         self.user = os.environ.get("PGUSER", "odoo")
-        self.password = os.environ.get("PGPASSWORD", "odoo")
+        self.password = os.environ.get("PGPASSWORD", "")
         self.host = os.environ.get("PGHOST", "127.0.0.1")
         self.port = int(os.environ.get("PGPORT", "0"))
+        self.started = False
         if "PGHOST" in os.environ:
             self.port = self.port or 5432
             self.cluster = None
         else:
+            self.user = "odoo"
             self._start()
 
     # === PRIVATE CLUSTER === #
 
     def _start(self):
-        self.bin = self._binaries()
-        self.run_as = {}
-        self.cluster = ENV / "postgres"
+        self.run_as, self.cluster = {}, ENV / "postgres"
         if os.geteuid() == 0:
             # PostgreSQL refuses root. The other account may not be able to look into
             # the clone, so the cluster is in a folder of its own.
@@ -59,37 +63,57 @@ class Postgres:
                 "extra_groups": [],
             }
             mark = hashlib.sha1(str(REPOSITORY).encode()).hexdigest()[:10]
-            self.cluster = Path("/var/tmp") / f"crm_mailchimp-postgres-{mark}"
+            self.cluster = Path("/var/tmp") / f"crm_mailchimp-{mark}"
+        self.cluster.mkdir(parents=True, exist_ok=True)
+        if self.run_as:
+            os.chown(self.cluster, self.run_as["user"], self.run_as["group"])
+        self.bin = self._binaries()
         data = self.cluster / "data"
         port_file = self.cluster / "port"
-        if not (data / "PG_VERSION").exists():
-            shutil.rmtree(self.cluster, ignore_errors=True)
-            self.cluster.mkdir(parents=True)
-            if self.run_as:
-                os.chown(self.cluster, self.run_as["user"], self.run_as["group"])
+        secret = ENV / "postgres.password"
+        if not secret.exists() or not (data / "PG_VERSION").exists():
             say("Making a private PostgreSQL cluster …")
-            self._run(
-                "initdb",
-                f"--pgdata={data}",
-                "--username=odoo",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-            )
+            self._make(data, secret)
+        self.password = secret.read_text()
         if port_file.exists() and not self._status(data):
             self.port = int(port_file.read_text())
             return
-        self.port = self.port or free_port()
+        self.port = free_port()
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
         self._run(
             "pg_ctl",
             f"--pgdata={data}",
             f"--log={self.cluster}/log",
-            f"--options=-p {self.port} -k {self.cluster} {options}",
+            f"--options=-p {self.port} {options}",
             "--wait",
             "start",
         )
         port_file.write_text(str(self.port))
+        self.started = True
+
+    def _make(self, data, secret):
+        # Anybody on the machine reaches a loopback port: a password keeps them out.
+        secret.unlink(missing_ok=True)
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_urlsafe(24))
+        if not self._status(data):
+            self._run("pg_ctl", f"--pgdata={data}", "--mode=fast", "stop")
+        shutil.rmtree(data, ignore_errors=True)
+        given = self.cluster / "password"
+        shutil.copy(secret, given)
+        given.chmod(0o600)
+        if self.run_as:
+            os.chown(given, self.run_as["user"], self.run_as["group"])
+        self._run(
+            "initdb",
+            f"--pgdata={data}",
+            "--username=odoo",
+            "--auth=scram-sha-256",
+            f"--pwfile={given}",
+            "--encoding=UTF8",
+            "--locale=C",
+        )
+        given.unlink()
 
     def _binaries(self):
         wanted = os.environ.get("CRM_MAILCHIMP_POSTGRES", "")
@@ -99,13 +123,15 @@ class Postgres:
         for path in found if wanted != "embedded" else ():
             if path:
                 return Path(path).resolve().parent
-        say("No PostgreSQL on this machine: installing an embedded one …")
-        target = CACHE / "pgserver"
+        # The account that runs the server in root's place cannot read root's cache.
+        target = (self.cluster if self.run_as else CACHE) / "pgserver"
         if not target.exists():
-            command = [str(self.python), "-m", "pip", "install", "-q", "--target"]
-            partial = CACHE / "pgserver.partial"
+            say("Installing an embedded PostgreSQL …")
+            command = [str(self.python), "-m", "pip", "install", "-q", "--no-deps"]
+            partial = target.with_name("pgserver.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            if subprocess.run([*command, str(partial), EMBEDDED]).returncode:
+            command += ["--target", str(partial), EMBEDDED]
+            if subprocess.run(command).returncode:
                 raise SetupError(
                     "There is no PostgreSQL here and the embedded one cannot be"
                     " fetched. Install PostgreSQL, or name a server with PGHOST."
@@ -179,8 +205,11 @@ class Postgres:
             raise SetupError(f"The database refused: {result.stderr.strip()[-300:]}")
         return json.loads(result.stdout)
 
+    def names(self):
+        return [row[0] for row in self.sql("SELECT datname FROM pg_database")]
+
     def exists(self, name):
-        return bool(self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
+        return name in self.names()
 
     def drop(self, name):
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -11,7 +11,7 @@ from .paths import ENV, REPOSITORY, SetupError, main, say
 SPEC = REPOSITORY.parent / "shared" / "mailchimp-api" / "marketing-spec.json"
 SPEC_REASON = "specification"
 KINDS = {
-    "engine": ["tests/engine"],
+    "engine": ["tests/engine", "tests/tools"],
     "simulator": ["tests/simulator"],
     "odoo": ["crm_mailchimp/tests"],
     "e2e": ["tests/e2e"],
@@ -20,36 +20,53 @@ KINDS = {
 
 def run():
     kinds = os.environ.get("KIND", "").split() or list(KINDS)
-    environment = Environment(browser="odoo" in kinds or "e2e" in kinds)
+    unknown = set(kinds) - set(KINDS)
+    if unknown:
+        raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
     results, failed = {}, False
-    if "odoo" in kinds:
-        say("Installing the add-on …")
-        lines = environment.install("crm_mailchimp_test")
-        results["install"] = {"passed": int(not lines), "failed": int(bool(lines))}
-        for line in lines:
-            print(f"  {line}")
-        failed |= bool(lines)
-    for kind in kinds:
-        folders = [path for path in KINDS[kind] if (REPOSITORY / path).exists()]
-        if not folders:
-            continue
-        say(f"Tests of kind {kind} …")
-        code, counts = pytest(environment, kind, folders)
-        results[kind] = counts
-        failed |= code not in (0, 5)
+    with Environment(browser="odoo" in kinds or "e2e" in kinds) as environment:
+        database = None
+        if "odoo" in kinds or "e2e" in kinds:
+            database, results["install"] = install(environment)
+        for kind in kinds:
+            folders = [path for path in KINDS[kind] if (REPOSITORY / path).exists()]
+            if not folders or (kind == "odoo" and not database):
+                continue
+            say(f"Tests of kind {kind} …")
+            code, counts = pytest(environment, kind, folders, database)
+            results[kind] = counts
+            failed |= code not in (0, 5)
     return report(results, failed)
 
 
-def pytest(environment, kind, folders):
+def install(environment):
+    """Install the add-on: one test, that neither warning nor error is logged.
+
+    :return: ``(template database or None, counts)``
+    """
+    database, lines = None, []
+    try:
+        database, lines = environment.addon_database()
+    except SetupError as error:
+        lines = [str(error)]
+    for line in lines:
+        print(f"  {line}")
+    return database, {"passed": int(not lines), "failed": int(bool(lines))}
+
+
+def pytest(environment, kind, folders, template):
     """Run pytest on folders and return ``(exit code, counts)``."""
     xml = ENV / f"{kind}.xml"
     xml.unlink(missing_ok=True)
     command = [str(environment.python), "-m", "pytest", "-q", f"--junitxml={xml}"]
     command += ["-p", "no:cacheprovider", *folders]
     path = [str(REPOSITORY)]
+    # Several runs may go on at once in one clone.
+    database = f"crm_mailchimp_test_{os.getpid()}"
     if kind == "odoo":
+        environment.clone_database(template, database)
         command += [
-            "--odoo-database=crm_mailchimp_test",
+            f"--odoo-database={database}",
             f"--odoo-config={environment.config}",
             "--odoo-http",
         ]
@@ -62,6 +79,8 @@ def pytest(environment, kind, folders):
     if SPEC.exists():
         variables.setdefault("MAILCHIMP_SPEC", str(SPEC))
     code = subprocess.run(command, cwd=REPOSITORY, env=variables).returncode
+    if kind == "odoo":
+        environment.drop_database(database)
     return code, count(xml)
 
 
