@@ -15,8 +15,8 @@ DATABASE = "crm_mailchimp_demo"
 
 
 def run():
-    odoo_port = int(os.environ.get("ODOO_PORT", "8069"))
-    simulator_port = int(os.environ.get("SIMULATOR_PORT", "8091"))
+    odoo_port = int(os.environ.get("ODOO_PORT") or "8069")
+    simulator_port = int(os.environ.get("SIMULATOR_PORT") or "8091")
     for name, port in (("ODOO_PORT", odoo_port), ("SIMULATOR_PORT", simulator_port)):
         _check_free(name, port)
     environment = Environment()
