@@ -2,16 +2,19 @@
 PYTHON ?= python3
 export ODOO_PORT SIMULATOR_PORT ONCE KIND
 
-.PHONY: help demo test lint shell bench pot clean distclean
+.PHONY: help demo test env lint format shell bench pot lock stop clean distclean
 
 help:
 	@echo "make demo    Odoo with demo contacts and a simulated Mailchimp, connected"
 	@echo "             (ONCE=1: print and stop again; ODOO_PORT, SIMULATOR_PORT)"
 	@echo "make test    all tests (KIND='engine simulator odoo e2e', ARGS for pytest)"
-	@echo "make lint    ruff and pylint-odoo"
+	@echo "make lint    ruff, pylint-odoo, prettier, eslint; format: rewrite the files"
 	@echo "make shell   Odoo's shell on the demo database"
 	@echo "make bench   measure against the floor"
 	@echo "make pot     write the translation template"
+	@echo "make lock    pin the newest Python packages"
+	@echo "make env     prepare only; prints what to export to run things by hand"
+	@echo "make stop    stop the private PostgreSQL, which env leaves running"
 	@echo "make clean   forget this clone's environment; distclean: the downloads too"
 
 demo:
@@ -20,5 +23,5 @@ demo:
 test:
 	@$(PYTHON) -m tools.test $(ARGS)
 
-lint shell bench pot clean distclean:
-	@$(PYTHON) -m tools.chores $@
+env lint format shell bench pot lock stop clean distclean:
+	@$(PYTHON) -m tools.chores $@ $(ARGS)

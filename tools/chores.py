@@ -1,80 +1,189 @@
 """The smaller ``make`` targets."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
-from .instance import Environment
+from . import packages
+from .demo import DATABASE as DEMO
+from .instance import Environment, alone
 from .paths import ADDON, CACHE, ENV, REPOSITORY, SetupError, main
 from .postgres import Postgres
 
-PYTHON_FOLDERS = ["crm_mailchimp", "mailchimp_simulator", "tests", "tools", "benchmarks"]
+# Paths below the repository, from where everything here is run.
+STATIC = "crm_mailchimp/static/**/*.{js,css,scss,xml}"
+PRETTIER = ("--plugin", ".env/node/node_modules/@prettier/plugin-xml/src/plugin.js")
+PYTHON_FOLDERS = [
+    "crm_mailchimp",
+    "mailchimp_simulator",
+    "tests",
+    "tools",
+    "benchmarks",
+]
 
 
 def lint():
-    """ruff, pylint-odoo, and the one rule of the layers: no Odoo in the engine."""
-    environment = Environment()
-    folders = [name for name in PYTHON_FOLDERS if (REPOSITORY / name).exists()]
-    python = str(environment.python)
+    """ruff, pylint-odoo, prettier and eslint, and the one rule of the layers."""
+    python = _python()
+    return (
+        _run_all(
+            [python, "-m", "ruff", "check", *_folders()],
+            [python, "-m", "ruff", "format", "--check", *_folders()],
+            [python, "-m", "pylint", "crm_mailchimp"],
+            [*_node("prettier"), *PRETTIER, "--check", STATIC],
+            [*_node("eslint"), "crm_mailchimp/static"],
+        )
+        | _layers()
+    )
+
+
+def format():
+    """Let ruff and prettier rewrite the files."""
+    python = _python()
+    return _run_all(
+        [python, "-m", "ruff", "check", "--fix-only", "--quiet", *_folders()],
+        [python, "-m", "ruff", "format", *_folders()],
+        [*_node("prettier"), *PRETTIER, "--write", "--log-level=warn", STATIC],
+    )
+
+
+def _python():
+    with alone(ENV):
+        return str(packages.python())
+
+
+def _folders():
+    return [name for name in PYTHON_FOLDERS if (REPOSITORY / name).exists()]
+
+
+def _node(tool):
+    """The command of a tool from npm, or an empty one where there is no node."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return []
+    source, target = REPOSITORY / "tools" / "node", ENV / "node"
+    wanted = (source / "package-lock.json").read_bytes()
+    lock = target / "package-lock.json"
+    if not lock.exists() or lock.read_bytes() != wanted:
+        shutil.rmtree(target, ignore_errors=True)
+        partial = target.with_name("node.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--silent"]
+        if subprocess.run(command, cwd=partial).returncode:
+            raise SetupError(
+                "prettier and eslint could not be installed. Check that npm can reach"
+                " its registry (npm view prettier), then run the command again."
+            )
+        partial.rename(target)
+    return [str(target / "node_modules" / ".bin" / tool)]
+
+
+def _run_all(*commands):
     failed = 0
-    for command in (
-        [python, "-m", "ruff", "check", *folders],
-        [python, "-m", "ruff", "format", "--check", *folders],
-        [
-            python,
-            *("-m", "pylint", "--load-plugins=pylint_odoo", "--disable=all"),
-            *("--enable=odoolint", "--rcfile=.pylintrc", "crm_mailchimp"),
-        ],
-    ):
+    for command in commands:
+        if os.sep not in command[0]:
+            print("prettier and eslint are skipped: there is no node and npm here.")
+            break
         failed |= subprocess.run(command, cwd=REPOSITORY).returncode
+    return failed
+
+
+def _layers():
+    """The engine decides without Odoo; one import would end that."""
+    failed = 0
     for path in (ADDON / "engine").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in getattr(node, "names", [])]
-            names.append(getattr(node, "module", None) or "")
+            names = [getattr(node, "module", None) or ""]
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
             if any(name.split(".")[0] == "odoo" for name in names):
-                print(f"{path}: the engine must not import odoo")
+                print(f"{path}:{node.lineno}: the engine must not import odoo")
                 failed = 1
     return failed
 
 
 def shell():
     """Odoo's shell on the demo database."""
-    environment = Environment()
-    return subprocess.run(
-        environment.command(
-            "shell", "--config", str(environment.config), "-d", "crm_mailchimp_demo"
-        ),
-        env=environment.environment(),
-    ).returncode
+    with Environment() as environment:
+        if not environment.postgres.exists(DEMO):
+            raise SetupError("There is no demo database yet: run make demo first.")
+        command = environment.command(
+            "shell", "--config", str(environment.config), "-d", DEMO, "--no-http"
+        )
+        return subprocess.run(command, env=environment.environment()).returncode
 
 
 def bench():
     """Measure the add-on against the floor."""
-    environment = Environment()
-    return subprocess.run(
-        [str(environment.python), "-m", "benchmarks"],
-        cwd=REPOSITORY,
-        env=environment.environment(),
-    ).returncode
+    if not (REPOSITORY / "benchmarks").exists():
+        raise SetupError("There are no benchmarks yet.")
+    with Environment() as environment:
+        return subprocess.run(
+            [str(environment.python), "-m", "benchmarks", *sys.argv[2:]],
+            cwd=REPOSITORY,
+            env=environment.environment(),
+        ).returncode
 
 
 def pot():
     """Write the translation template of the add-on."""
-    environment = Environment()
-    environment.install("crm_mailchimp_pot")
-    return subprocess.run(
-        environment.command(
-            "i18n",
-            "export",
-            "--config",
-            str(environment.config),
-            "-d",
-            "crm_mailchimp_pot",
-            "crm_mailchimp",
-        ),
-        env=environment.environment(),
-    ).returncode
+    with Environment() as environment:
+        template, _lines = environment.addon_database()
+        database = environment.clone_database(template, "crm_mailchimp_pot")
+        target = ADDON / "i18n" / "crm_mailchimp.pot"
+        target.parent.mkdir(exist_ok=True)
+        code = subprocess.run(
+            environment.command(
+                *("i18n", "export", "--config", str(environment.config)),
+                *("-d", database, "-o", str(target), "crm_mailchimp"),
+            ),
+            env=environment.environment(),
+        ).returncode
+        environment.drop_database(database)
+        return code
+
+
+def env():
+    """Prepare everything, and leave the database server running."""
+    environment = Environment(browser=True)
+    environment.addon_database()
+    variables = environment.environment()
+    for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PATH", "PYTHONPATH"):
+        print(f"export {name}='{variables[name]}'")
+    print(f"export ODOO_RC='{environment.config}'")
+    print(f"# {' '.join(environment.command())}")
+    return 0
+
+
+def lock():
+    """Pin the newest Python packages, with the oldest Python that Odoo takes."""
+    python = shutil.which("python3.10")
+    if not python:
+        raise SetupError("Pins are made with Python 3.10, which is not on the PATH.")
+    here = REPOSITORY / "tools"
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([python, "-m", "venv", folder], check=True)
+        pip = [f"{folder}/bin/python", "-m", "pip"]
+        subprocess.run(
+            [*pip, "install", "-q", "-r", str(here / "requirements.in")], check=True
+        )
+        pins = subprocess.run(
+            [*pip, "freeze"], check=True, capture_output=True, text=True
+        ).stdout
+    target = here / "requirements.txt"
+    head = [line for line in target.read_text().splitlines() if line.startswith("#")]
+    target.write_text("\n".join([*head, pins]))
+    return 0
+
+
+def stop():
+    """Stop the private database server."""
+    if (ENV / "venv").exists():
+        Postgres(ENV / "venv" / "bin" / "python").stop()
+    return 0
 
 
 def clean():
@@ -97,4 +206,5 @@ def distclean():
 
 
 if __name__ == "__main__":
-    main({f.__name__: f for f in (lint, shell, bench, pot, clean, distclean)}[sys.argv[1]])
+    chores = (lint, format, shell, bench, pot, env, lock, stop, clean, distclean)
+    main({chore.__name__: chore for chore in chores}[sys.argv[1]])

@@ -19,14 +19,28 @@ def run():
     simulator_port = int(os.environ.get("SIMULATOR_PORT") or "8091")
     for name, port in (("ODOO_PORT", odoo_port), ("SIMULATOR_PORT", simulator_port)):
         _check_free(name, port)
-    environment = Environment()
-    if environment.postgres.exists(DATABASE) and (ENV / "demo.stamp").exists():
-        say("Using the demo database that is there (make clean starts anew).")
-    else:
+    with Environment() as environment:
+        return _play(environment, odoo_port, simulator_port)
+
+
+def _database(environment):
+    stamp, digest = ENV / "demo.stamp", environment.addon_digest()
+    if not (stamp.exists() and environment.postgres.exists(DATABASE)):
         say("Making the demo database (one or two minutes) …")
-        for line in environment.install(DATABASE, demo=True):
-            print(f"  {line}")
-        (ENV / "demo.stamp").touch()
+        lines = environment.install(DATABASE, demo=True)
+    elif stamp.read_text() != digest:
+        say("Updating the add-on in the demo database that is there …")
+        lines = environment.update(DATABASE)
+    else:
+        say("Using the demo database that is there (make clean starts anew).")
+        lines = []
+    for line in lines:
+        print(f"  {line}")
+    stamp.write_text(digest)
+
+
+def _play(environment, odoo_port, simulator_port):
+    _database(environment)
     simulator = _start_simulator(environment, simulator_port)
     instance = Instance(environment, DATABASE, odoo_port)
     try:
@@ -46,13 +60,13 @@ def run():
             time.sleep(1)
         raise SetupError(f"A server stopped by itself. Odoo's log: {instance.log}")
     except StoryError as error:
-        raise SetupError(f"The demo failed: {error}\nOdoo's log: {instance.log}") from None
+        raise SetupError(
+            f"The demo failed: {error}\nOdoo's log: {instance.log}"
+        ) from None
     finally:
         instance.stop()
         simulator.terminate()
         simulator.wait(10)
-        if os.environ.get("ONCE") and environment.postgres.cluster:
-            environment.postgres.stop()
 
 
 def _check_free(name, port):

@@ -132,17 +132,10 @@ class Environment:
     def addon_database(self):
         """Return ``(template, complaints)``: a database with the add-on as it is now.
 
-        It is made anew when a file changes that the database knows of. To use it, clone
-        it. ``complaints`` are the warnings and errors of the log of its installation.
+        To use it, clone it. ``complaints`` are the warnings and errors of the log of
+        its installation.
         """
-        release = (self.odoo_home / "odoo" / "release.py").read_bytes()
-        digest = hashlib.sha256(release)
-        for path in sorted(ADDON.rglob("*")):
-            inside = path.relative_to(ADDON)
-            if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
-                content = path.read_bytes() if path.is_file() else b""
-                digest.update(f"{inside}\n".encode() + content)
-        name = f"crm_mailchimp_{digest.hexdigest()[:12]}"
+        name = f"crm_mailchimp_{self.addon_digest()}"
         with alone(ENV):
             if not self.postgres.exists(name):
                 for old in self.postgres.names():
@@ -155,8 +148,18 @@ class Environment:
                 self.drop_database(building)
         return name, complaints(ENV / f"{name}_building.install.log")
 
+    def addon_digest(self):
+        """Return what changes whenever a database needs the add-on's update."""
+        release = (self.odoo_home / "odoo" / "release.py").read_bytes()
+        digest = hashlib.sha256(release)
+        for path in sorted(ADDON.rglob("*.*")):
+            inside = path.relative_to(ADDON)
+            if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
+                digest.update(f"{inside}\n".encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
+
     def install(self, name, demo=False):
-        """Make a database with the add-on; return the lines of its log that complain."""
+        """Make a database with the add-on; return what its log complains of."""
         log = ENV / f"{name}.install.log"
         if demo:
             self.drop_database(name)
@@ -172,13 +175,25 @@ class Environment:
         )
         return complaints(log)
 
+    def update(self, name):
+        """Update the add-on in a database; return what the log complains of."""
+        log = ENV / f"{name}.update.log"
+        self.odoo(
+            f"--database={name}",
+            "--update=crm_mailchimp",
+            "--stop-after-init",
+            "--no-http",
+            log=log,
+        )
+        return complaints(log)
+
     def clone_database(self, template, name):
         """Copy a database with its filestore, which PostgreSQL does not know of."""
-        self.postgres.clone(template, name)
         stores = self.data / "filestore"
         shutil.rmtree(stores / name, ignore_errors=True)
         if (stores / template).exists():
             shutil.copytree(stores / template, stores / name)
+        self.postgres.clone(template, name)
         return name
 
     def drop_database(self, name):

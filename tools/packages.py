@@ -13,14 +13,19 @@ from pathlib import Path
 
 from .paths import CACHE, ENV, REPOSITORY, SetupError, say
 
-ODOO_PACKAGES = ("odoo-19", "libjs-jquery", "fonts-font-awesome", "fonts-roboto-unhinted")
+ODOO_PACKAGES = (
+    "odoo-19",
+    "libjs-jquery",
+    "fonts-font-awesome",
+    "fonts-roboto-unhinted",
+)
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # The names Odoo looks for, in its order.
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 # Without these switches Chromium asks its maker's servers at every start.
 WRAPPER = """#!/bin/sh
-{preparation}exec '{program}' --no-sandbox --no-first-run --disable-sync --disable-quic \\
-    --disable-background-networking --disable-component-update "$@"
+{preparation}exec '{program}' --no-sandbox --no-first-run --disable-quic \\
+    --disable-background-networking --disable-component-update --disable-sync "$@"
 """
 UNPACKED = """# Unpacked from its Debian packages, with the libraries beside it.
 root='{root}'
@@ -190,7 +195,7 @@ class Apt:
         return [path.replace(done / path.name) for path in partial.glob("*.deb")]
 
     def download_missing(self, *packages):
-        """Fetch packages and all they need that the machine lacks; return their files."""
+        """Fetch packages and what they need that is not installed; return files."""
         self.get("install", "--download-only", "-y", *packages)
         return sorted((self.root / "cache" / "archives").glob("*.deb"))
 
@@ -209,7 +214,8 @@ def mirror():
         if uri.rpartition("/")[2] in ("debian", "debian.list"):
             return uri
     raise SetupError(
-        "The machine's apt has no Debian mirror. Set ODOO_HOME to a folder with Odoo 19."
+        "The machine's apt has no Debian mirror. Add one to its sources, or set"
+        " ODOO_HOME to a folder with Odoo 19."
     )
 
 

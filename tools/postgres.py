@@ -174,7 +174,7 @@ class Postgres:
     # === DATABASES === #
 
     def environment(self):
-        """Return environment variables under which Odoo and psycopg2 find the server."""
+        """Return variables under which Odoo and psycopg2 find the server."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         return {
             **clean,
