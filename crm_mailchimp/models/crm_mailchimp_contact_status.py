@@ -18,7 +18,8 @@ REASONS = [
     ("cleaned", "Address bounced (cleaned)"),
     ("pending", "Has not confirmed yet"),
     ("transactional", "Not subscribed in Mailchimp"),
-    *REFUSALS,
+    # An address Mailchimp refuses is as invalid as one that is never sent.
+    *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
 
 

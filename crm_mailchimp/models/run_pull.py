@@ -70,7 +70,10 @@ class CrmMailchimpRun(models.Model):
                     _logger.info("Audience and ledger differ: reading everything.")
                     self._count(full_reads=1)
                     self._read_all(gateway)
-        self._set_cursor(look_again=None)
+        if complete and self.phase in ("send", "verify"):
+            # Requests got lost: what was planned may be done by now.
+            self.phase = "diff"
+        self._set_cursor(look_again=None, mid_send=None)
         self.env["ir.cron"]._commit_progress()
 
     def _drifted(self, gateway):

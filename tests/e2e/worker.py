@@ -1,0 +1,83 @@
+"""A process that loads Odoo once and forks a child for every job it is told.
+
+One line of JSON on standard input is a job, one on standard output what became of it:
+``{"code": "..."}`` runs Python with ``env`` and commits; ``{"trigger": xmlid}`` runs a
+scheduled action as Odoo's own worker does, with its commits. With ``"kill": [n, point]``
+the child kills itself at its n-th API call, ``before`` it is sent or when it is
+``answered``; at the point ``applied`` the simulator kills it.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import requests
+
+
+def main(config, database):
+    from odoo import sql_db
+    from odoo.modules.registry import Registry
+    from odoo.tools import config as settings
+
+    settings.parse_config(["--config", config, "--database", database])
+    registry = Registry(database)
+    # Forked children must not share the parent's connections.
+    sql_db.close_all()
+    say({"ready": True})
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            os._exit(child(registry, job))
+        say({"pid": pid})
+        _pid, status = os.waitpid(pid, 0)
+        say({"exit": os.waitstatus_to_exitcode(status)})
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+def child(registry, job):
+    from odoo import SUPERUSER_ID, api, sql_db
+
+    try:
+        if "kill" in job:
+            kill_at(*job["kill"])
+        with registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, {})
+            if "code" in job:
+                exec(job["code"], {"env": env})
+            else:
+                env.ref(job["trigger"]).method_direct_trigger()
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    finally:
+        sql_db.close_all()
+
+
+def kill_at(number, point):
+    original = requests.Session.send
+    calls = 0
+
+    def send(session, request, **options):
+        nonlocal calls
+        calls += 1
+        mine = calls == number
+        if mine and point == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        response = original(session, request, **options)
+        if mine and point == "answered":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return response
+
+    requests.Session.send = send
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
