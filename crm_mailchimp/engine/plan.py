@@ -91,7 +91,9 @@ def decide(known, wanted, desired, tags, owned):
     body = difference(desired, held(known), tags, owned)
     if body:
         return "update", body
-    if known.sent is None or not known.ours:
+    if known.sent is None or not known.ours or known.edited:
+        # It is as it should be, by somebody else's hand or by a call of ours whose
+        # answer got lost: from now on this counts as sent.
         return "adopt", None
     return None, None
 

@@ -137,6 +137,7 @@ class CrmMailchimpRun(models.Model):
                         desired,
                         "claimed" if known["origin"] == "foreign" else known["origin"],
                         None,
+                        False,
                     )
                 )
                 operation = None
@@ -147,7 +148,7 @@ class CrmMailchimpRun(models.Model):
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
         Member._update_rows(
-            ("values_sent", "origin", "values_seen"), adopted
+            ("values_sent", "origin", "values_seen", "edited"), adopted
         )
 
     def _phase_brake(self, gateway, deadline):

@@ -47,6 +47,14 @@ def test_what_mailchimp_made_of_our_value_is_not_sent_again_but_an_edit_is():
     assert plan(status="subscribed", sent=VALUES, seen=seen, edited=True)[0] == "update"
 
 
+def test_a_lost_answer_is_adopted_when_the_value_is_there():
+    seen = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
+    assert plan(status="subscribed", sent=OTHER, seen=seen, edited=True) == (
+        "adopt",
+        None,
+    )
+
+
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
