@@ -57,9 +57,18 @@ class AudienceActs:
 
     # --- members -----------------------------------------------------------------
 
-    def add_member(self, email, status="subscribed", *, merge_fields=None,
-                   interests=None, tags=(), by="person", last_changed=None,
-                   **attributes):
+    def add_member(
+        self,
+        email,
+        status="subscribed",
+        *,
+        merge_fields=None,
+        interests=None,
+        tags=(),
+        by="person",
+        last_changed=None,
+        **attributes,
+    ):
         """Somebody signs up (or an admin adds them).
 
         A person may come back after anything, a permanent deletion included.
@@ -100,6 +109,8 @@ class AudienceActs:
                 setattr(member, name, value)
             if last_changed is not None:
                 audience.touch(member, last_changed)
+                if status == "unsubscribed":
+                    member.unsubscribed_at = last_changed
             return member
 
     def add_members(self, count, *, domain="example.com", prefix="person", **values):
@@ -120,8 +131,14 @@ class AudienceActs:
         with self._lock:
             member = self.member(email)
             if by != "person":
-                rules.update(self._audience, member, {}, "unsubscribed",
-                             skip_required=True, source=by)
+                rules.update(
+                    self._audience,
+                    member,
+                    {},
+                    "unsubscribed",
+                    skip_required=True,
+                    source=by,
+                )
                 return member
             self._leave(member, "unsubscribe", reason)
             recipient = self._recipient(member, campaign)
@@ -129,10 +146,19 @@ class AudienceActs:
                 recipient.unsubscribed_at = member.unsubscribed_at
                 recipient.unsubscribe_reason = reason
             else:
-                self._feed(member, "unsub", unsubscribe_reason=reason,
-                           is_admin_unsubscribed=False)
-            self._tell(member, "unsubscribe", action="unsub", reason="manual",
-                       campaign_id=campaign or "")
+                self._feed(
+                    member,
+                    "unsub",
+                    unsubscribe_reason=reason,
+                    is_admin_unsubscribed=False,
+                )
+            self._tell(
+                member,
+                "unsubscribe",
+                action="unsub",
+                reason="manual",
+                campaign_id=campaign or "",
+            )
             return member
 
     def complain(self, email, campaign=None):
@@ -154,8 +180,13 @@ class AudienceActs:
                     "date": member.unsubscribed_at,
                 }
             )
-            self._tell(member, "unsubscribe", action="unsub", reason="abuse",
-                       campaign_id=campaign or "")
+            self._tell(
+                member,
+                "unsubscribe",
+                action="unsub",
+                reason="abuse",
+                campaign_id=campaign or "",
+            )
             return member
 
     def _leave(self, member, why, reason):
@@ -216,8 +247,9 @@ class AudienceActs:
             member = self.member(email)
             status = values.pop("status", None)
             body = {**self._body(merge_fields, interests), **values}
-            rules.update(self._audience, member, body, status, skip_required=True,
-                         source=by)
+            rules.update(
+                self._audience, member, body, status, skip_required=True, source=by
+            )
             return member
 
     def confirm(self, email):
@@ -225,15 +257,26 @@ class AudienceActs:
         with self._lock:
             member = self.member(email)
             member.compliance = None
-            rules.update(self._audience, member, {}, "subscribed",
-                         skip_required=True, source="person")
+            rules.update(
+                self._audience,
+                member,
+                {},
+                "subscribed",
+                skip_required=True,
+                source="person",
+            )
             return member
 
     def change_address(self, email, new, by="person"):
         with self._lock:
             member = self.member(email)
-            rules.update(self._audience, member, {"email_address": new},
-                         skip_required=True, source=by)
+            rules.update(
+                self._audience,
+                member,
+                {"email_address": new},
+                skip_required=True,
+                source=by,
+            )
             return member
 
     def _feed(self, member, kind, **values):
@@ -295,7 +338,7 @@ class AudienceActs:
 
     # --- campaigns ---------------------------------------------------------------
 
-    def add_campaign(self, type="regular", **settings):  # noqa: A002
+    def add_campaign(self, type="regular", **settings):
         """:param settings: title, subject, urls, parent (campaign or id), variants."""
         with self._lock:
             if isinstance(settings.get("parent"), str):
@@ -312,7 +355,7 @@ class AudienceActs:
 
     def send_campaign(self, campaign, recipients="all"):
         """:param recipients: "all", ``{"interest": id or name}``, ``{"tag": name}``,
-            or addresses. :return: the number of recipients."""
+        or addresses. :return: the number of recipients."""
         with self._lock:
             if isinstance(recipients, dict) and "interest" in recipients:
                 recipients = {"interest": self.interest(recipients["interest"]).id}

@@ -91,9 +91,7 @@ def _details(audience, query):
                     {
                         "id": i.id,
                         "name": i.name,
-                        "members": sum(
-                            i.id in m.interests for m in audience.current
-                        ),
+                        "members": sum(i.id in m.interests for m in audience.current),
                     }
                     for i in c.interests.values()
                 ],

@@ -131,9 +131,7 @@ def forgotten(email):
 
 
 def fake(email):
-    return invalid(
-        f"{email} looks fake or invalid, please enter a real email address."
-    )
+    return invalid(f"{email} looks fake or invalid, please enter a real email address.")
 
 
 def bad_syntax():
@@ -234,9 +232,7 @@ def too_many_requests():
 
 
 def too_many_batches():
-    return Problem(
-        429, "Too Many Requests", "You have more than 500 pending batches."
-    )
+    return Problem(429, "Too Many Requests", "You have more than 500 pending batches.")
 
 
 def json_parse():

@@ -39,7 +39,7 @@ VALUE_SHAPE = {
             zip=shape.STRING,
             country=shape.STRING,
         ),
-    ]
+    ],
 }
 _NUMBER_OR_TEXT = {"anyOf": [shape.NUMBER, shape.STRING]}
 _MEMBER = {
@@ -53,9 +53,7 @@ _MEMBER = {
     "location": shape.obj(latitude=_NUMBER_OR_TEXT, longitude=_NUMBER_OR_TEXT),
     "marketing_permissions": {
         "type": "array",
-        "items": shape.obj(
-            marketing_permission_id=shape.STRING, enabled=shape.BOOLEAN
-        ),
+        "items": shape.obj(marketing_permission_id=shape.STRING, enabled=shape.BOOLEAN),
     },
     "ip_signup": shape.STRING,
     "ip_opt": shape.STRING,
@@ -69,7 +67,9 @@ PUT_MEMBER = shape.obj(
 )
 PATCH_MEMBER = shape.obj((), **_MEMBER)
 BATCH_MEMBER = shape.obj(
-    (), status_if_new=shape.choice(*WRITABLE), **{**_MEMBER, "marketing_permissions": {}}
+    (),
+    status_if_new=shape.choice(*WRITABLE),
+    **{**_MEMBER, "marketing_permissions": {}},
 )
 
 
@@ -148,9 +148,9 @@ def clean_values(audience, member, given, skip_required):
         if not field.required or skip_required:
             continue
         mentioned = field.merge_id in values
-        if member is not None and not mentioned:
-            if not switches.required_fields_on_update:
-                continue
+        update = member is not None and not mentioned
+        if update and not switches.required_fields_on_update:
+            continue
         if values.get(field.merge_id, current.get(field.merge_id, "")) == "":
             if field.default_value and not mentioned:
                 values[field.merge_id] = field.default_value
@@ -220,9 +220,7 @@ def create(audience, body, status, *, ip="", skip_required=False, source="api"):
     if hash_of(email) in audience.forgotten:
         raise problems.forgotten(email)
     status = check_status(account, None, email, status)
-    values = clean_values(
-        audience, None, body.get("merge_fields") or {}, skip_required
-    )
+    values = clean_values(audience, None, body.get("merge_fields") or {}, skip_required)
     stamps = _check_rest(audience, body)
     member = audience.add(email, status)
     member.values = values
@@ -240,8 +238,9 @@ def create(audience, body, status, *, ip="", skip_required=False, source="api"):
     return member
 
 
-def update(audience, member, body, status=None, *, ip="", skip_required=False,
-           source="api"):
+def update(
+    audience, member, body, status=None, *, ip="", skip_required=False, source="api"
+):
     """Change an existing member; without ``status`` its subscription stays.
 
     :return: True when anything changed.

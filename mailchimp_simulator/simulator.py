@@ -53,8 +53,9 @@ class Simulator:
         when the simulator stops.
     """
 
-    def __init__(self, port=0, host="127.0.0.1", api_key=DEFAULT_KEY, state=None,
-                 **switches):
+    def __init__(
+        self, port=0, host="127.0.0.1", api_key=DEFAULT_KEY, state=None, **switches
+    ):
         self.host = host
         self.port = port
         self.api_key = api_key
@@ -105,7 +106,7 @@ class Simulator:
         self._server = Server(self.host, self.port, self._answer)
         self.port = self._server.port
         thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
         )
         thread.daemon = True
         thread.start()
@@ -366,9 +367,9 @@ class Simulator:
         known = self.account.keys.get(key)
         if known is None:
             own = {k.rpartition("-")[0] for k in self.account.keys}
-            if key.rpartition("-")[0] in own:
-                if self.switches.wrong_data_center_status == 403:
-                    raise problems.wrong_data_center()
+            elsewhere = key.rpartition("-")[0] in own
+            if elsewhere and self.switches.wrong_data_center_status == 403:
+                raise problems.wrong_data_center()
             raise problems.key_invalid()
         if known.revoked:
             raise problems.key_invalid()

@@ -93,7 +93,9 @@ class Checker:
 
 
 def _query_findings(operation, query):
-    known = {p["name"]: p for p in operation.get("parameters", ()) if p["in"] == "query"}
+    known = {
+        p["name"]: p for p in operation.get("parameters", ()) if p["in"] == "query"
+    }
     found = []
     for name, value in query.items():
         parameter = known.get(name)

@@ -3,12 +3,13 @@
 Source: Mailchimp's merge field documentation and request constraints.
 """
 
+import math
 import re
 from datetime import date
 
 _ADDRESS = ("addr1", "addr2", "city", "state", "zip", "country")
 _US_PHONE = re.compile(r"^\(?(\d{3})\)?[-. ]?(\d{3})[-. ]?(\d{4})$")
-_URL = re.compile(r"^https?://[^\s/]+\.[^\s]+$", re.I)
+_URL = re.compile(r"^https?://[^\s/]+\.[^\s]+$", re.IGNORECASE)
 MAX_TEXT_BYTES = 255
 
 
@@ -50,7 +51,7 @@ def _number(field, value, switches):
             value = float(value)
         except ValueError:
             raise BadValue("number") from None
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         raise BadValue("number")
     return int(value) if value == int(value) else value
 

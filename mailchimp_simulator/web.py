@@ -43,8 +43,7 @@ def answer(simulator, received):
         with simulator.lock:
             return _html(200, _page(simulator, parts, query))
     except KeyError:
-        text = _templates.get_template("missing.html").render(simulator=simulator)
-        return _html(404, text)
+        return _html(404, _render("missing.html", simulator, query))
 
 
 def _html(status, text):

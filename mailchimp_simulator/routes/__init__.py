@@ -1,7 +1,16 @@
 """The endpoints. Importing this package registers them all."""
 
-from . import batches, campaigns, fields, lists, members, reports, root, segments
-from . import webhooks
+from . import (
+    batches,
+    campaigns,
+    fields,
+    lists,
+    members,
+    reports,
+    root,
+    segments,
+    webhooks,
+)
 
 __all__ = [
     "batches",

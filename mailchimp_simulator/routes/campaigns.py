@@ -127,9 +127,7 @@ def find(request, campaign_id):
 def get_campaigns(request):
     query = request.query
     kind = request.choice("type", *_TYPES)
-    status = request.choice(
-        "status", "save", "paused", "schedule", "sending", "sent"
-    )
+    status = request.choice("status", "save", "paused", "schedule", "sending", "sent")
     sent = request.time("since_send_time"), request.time("before_send_time")
     made = request.time("since_create_time"), request.time("before_create_time")
     sort = request.choice("sort_field", "create_time", "send_time")
@@ -159,8 +157,7 @@ def _sent_to(campaign, member_id):
     if member_id is None:
         return True
     return any(
-        member_id in (m.hash, rules.unique_email_id(m))
-        for m in campaign.recipients
+        member_id in (m.hash, rules.unique_email_id(m)) for m in campaign.recipients
     )
 
 

@@ -27,8 +27,13 @@ _LIST = {
     "marketing_permissions": shape.BOOLEAN,
 }
 _NEW_LIST = shape.obj(
-    ("name", "contact", "permission_reminder", "campaign_defaults",
-     "email_type_option"),
+    (
+        "name",
+        "contact",
+        "permission_reminder",
+        "campaign_defaults",
+        "email_type_option",
+    ),
     **_LIST,
 )
 # A change asks for more than a creation: state and zip too.
@@ -198,7 +203,7 @@ def batch_subscribe(request, list_id):
     entries = request.body["members"]
     request.weight = len(entries)
     created, updated, errors = [], [], []
-    for index, entry, duplicate in _unique(request, entries):
+    for entry, duplicate in _unique(request, entries):
         if duplicate:
             problem = problems.invalid("This email address is a duplicate.")
             errors.append(_error(entry, problem))
@@ -220,7 +225,7 @@ def batch_subscribe(request, list_id):
 
 
 def _unique(request, entries):
-    """Entries as (index, entry, is a refused duplicate)."""
+    """Entries as (entry, is a refused duplicate)."""
     skip = request.flag("skip_duplicate_check")
     whole = request.account.switches.duplicates_fail == "call"
     seen, found = set(), []
@@ -234,10 +239,10 @@ def _unique(request, entries):
                 raise problems.schema(
                     (f"members.item:{index}.email_address", "Duplicate email address.")
                 )
-            found.append((index, entry, True))
+            found.append((entry, True))
             continue
         seen.add(key)
-        found.append((index, entry, False))
+        found.append((entry, False))
     return found
 
 
@@ -258,9 +263,7 @@ def _subscribe(request, audience, entry):
     member = audience.members.get(email.lower())
     if member is None:
         return (
-            rules.create(
-                audience, entry, status or entry["status_if_new"], **options
-            ),
+            rules.create(audience, entry, status or entry["status_if_new"], **options),
             True,
         )
     update = request.body.get("update_existing", False)
@@ -272,9 +275,9 @@ def _subscribe(request, audience, entry):
             f"{email} is already a list member, do you want to update? please provide "
             "update_existing:true in the request body",
         )
-    if status is None:
-        if not update or not switches.batch_status_if_new_keeps_status:
-            status = entry["status_if_new"]
+    keeps = update and switches.batch_status_if_new_keeps_status
+    if status is None and not keeps:
+        status = entry["status_if_new"]
     undone = (
         status == "subscribed"
         and member.status == "unsubscribed"

@@ -487,7 +487,8 @@ def history(member):
             continue
         label = {"campaign_id": campaign.id, "title": campaign.title}
         items += [{**item, **label} for item in recipient.history(campaign.send_time)]
-    return sorted(items, key=lambda item: item["when"], reverse=True)
+    # Within one second the later one comes first, too.
+    return sorted(items, key=lambda item: item["when"])[::-1]
 
 
 @route("GET", ONE + "/goals")

@@ -142,8 +142,10 @@ def _timeseries(campaign):
     if not campaign.send_time:
         return []
     start = campaign.send_time - campaign.send_time % 3600
-    hours = [{"emails_sent": 0, "unique_opens": 0, "recipients_clicks": 0}
-             for _hour in range(24)]
+    hours = [
+        {"emails_sent": 0, "unique_opens": 0, "recipients_clicks": 0}
+        for _hour in range(24)
+    ]
     hours[0]["emails_sent"] = len(campaign.recipients)
     for recipient in campaign.recipients.values():
         for name, times in (
