@@ -168,6 +168,13 @@ def send(campaign, wanted="all"):
             "winning_campaign_id": campaign.children[0].id,
             "winning_combination_id": hash_of(campaign.children[0].id)[:24],
         }
+    data = {
+        "id": campaign.id,
+        "subject": campaign.subject,
+        "status": "sent",
+        "reason": "",
+    }
+    campaign.audience.account.notify(campaign.audience, "campaign", data, "admin")
     if campaign.parent is not None:
         # An RSS or automation child: the parent's totals include it.
         campaign.parent.recipients.update(campaign.recipients)

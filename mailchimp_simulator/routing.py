@@ -1,10 +1,11 @@
 """From method and path to a handler, and the request a handler sees."""
 
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import timezone
 from urllib.parse import parse_qsl, unquote
 
 from . import problems
+from .state import parse_time
 
 MAX_COUNT = 1000
 
@@ -25,7 +26,8 @@ class Request:
     template: str = ""
     #: Filled by handlers: how many members the call was about, for latency.
     weight: int = 0
-    headers: dict = field(default_factory=dict)
+    #: The user's key (``state.ApiKey``); none inside a batch.
+    key: object = None
 
     def flag(self, name):
         """A boolean of the query; only lower case is understood."""
@@ -74,10 +76,10 @@ class Request:
         if text is None:
             return None
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            moment = parse_time(text)
         except ValueError:
             raise problems.schema((name, "Invalid date or time")) from None
-        if moment.tzinfo is None or self.account.switches.query_offset_ignored:
+        if self.account.switches.query_offset_ignored:
             moment = moment.replace(tzinfo=timezone.utc)
         return moment.timestamp()
 

@@ -5,10 +5,9 @@ applied before everything was checked.
 """
 
 import re
-from datetime import datetime, timezone
 
 from . import problems, shape
-from .state import WRITABLE, hash_of
+from .state import WRITABLE, hash_of, parse_time
 from .values import BadValue, clean
 
 _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+"
@@ -167,14 +166,10 @@ def parse_stamp(name, text):
         return 0
     if not _STAMP.match(text):
         raise problems.schema((name, "Invalid date or time"))
-    # Python 3.10 reads offsets with a colon only.
-    text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", text.replace("Z", "+00:00"))
     try:
-        moment = datetime.fromisoformat(text)
+        moment = parse_time(text)
     except ValueError:
         raise problems.schema((name, "Invalid date or time")) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
     return int(moment.timestamp())
 
 

@@ -1,6 +1,5 @@
 """The simulator: one account behind one HTTP server, with its log and its faults."""
 
-import base64
 import fnmatch
 import json
 import pickle
@@ -12,7 +11,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import batches, control, problems, routing, spec, web
+from . import auth, batches, control, problems, routing, spec, web
 from . import routes as _routes  # noqa: F401  (registers the endpoints)
 from .acts import AudienceActs
 from .faults import BLOCKED, GARBAGE, Faults
@@ -154,6 +153,7 @@ class Simulator:
         """A fresh account, no calls, no faults; switches stay."""
         with self.lock:
             self.faults.clear()
+            self.deliveries.stop()
             self._take(self._fresh())
             self.clear_calls()
 
@@ -190,10 +190,16 @@ class Simulator:
     def clear_calls(self):
         """Forget the calls so far; numbering starts again at 1."""
         with self._log_lock:
-            self.calls = deque(maxlen=MAX_CALLS)
+            self._calls = deque(maxlen=MAX_CALLS)
             self.violations = []
             self._number = 0
             self.max_in_flight = 0
+
+    @property
+    def calls(self):
+        """The calls so far, oldest first (a copy)."""
+        with self._log_lock:
+            return list(self._calls)
 
     def count(self, method=None, path_glob=None):
         """Calls by method and by path (shell pattern, ``*`` crosses slashes)."""
@@ -201,7 +207,7 @@ class Simulator:
             return sum(
                 method in (None, call.method)
                 and (path_glob is None or fnmatch.fnmatchcase(call.path, path_glob))
-                for call in self.calls
+                for call in self._calls
             )
 
     def on_call(self, callback):
@@ -242,11 +248,15 @@ class Simulator:
         path = received.path
         if path == "/3.0" or path.startswith("/3.0/"):
             return self._answer_api(received)
-        if path.startswith("/batch-results/"):
-            return self._answer_results(received)
-        if path.startswith("/control"):
-            return control.answer(self, received)
-        return web.answer(self, received)
+        try:
+            if path.startswith("/batch-results/"):
+                return self._answer_results(received)
+            if path.startswith("/control"):
+                return control.answer(self, received)
+            return web.answer(self, received)
+        except Exception:  # a fault of the simulator itself
+            traceback.print_exc()
+            return Reply(500, {"Content-Type": "text/plain"}, b"Simulator error")
 
     def _answer_api(self, received):
         path = received.path[len("/3.0") :] or "/"
@@ -262,7 +272,7 @@ class Simulator:
                 started=time.time(),
                 in_flight=self._in_flight,
             )
-            self.calls.append(call)
+            self._calls.append(call)
         try:
             reply = self._handle(call, received)
         except BaseException:
@@ -324,7 +334,8 @@ class Simulator:
         """The data of an answer. :raise Problem: for every refusal."""
         if call.in_flight > self.switches.max_in_flight:
             raise problems.too_many_requests()
-        self._authenticate(request, received.headers)
+        header = received.headers.get("Authorization", "")
+        request.key = auth.authenticate(self.account, request, header)
         found, values = routing.match(request.method, request.path)
         request.template = found.template
         request.body = _parsed(received)
@@ -360,25 +371,6 @@ class Simulator:
         if self.switches.strict:
             raise problems.schema(*found)
 
-    def _authenticate(self, request, headers):
-        key = _key_of(headers.get("Authorization", ""))
-        if key is None:
-            raise problems.key_missing()
-        known = self.account.keys.get(key)
-        if known is None:
-            own = {k.rpartition("-")[0] for k in self.account.keys}
-            elsewhere = key.rpartition("-")[0] in own
-            if elsewhere and self.switches.wrong_data_center_status == 403:
-                raise problems.wrong_data_center()
-            raise problems.key_invalid()
-        if known.revoked:
-            raise problems.key_invalid()
-        if known.disabled:
-            raise problems.user_disabled()
-        if not _allowed(known.role, request.method, request.path):
-            raise problems.forbidden()
-        request.headers["key"] = key
-
     def _problem_reply(self, problem):
         instance = str(uuid.uuid4())
         body = problem.body(instance, self.switches.problems_have_type)
@@ -402,7 +394,9 @@ class Simulator:
         """Batch results lie on another host, which knows no API keys."""
         if received.headers.get("Authorization"):
             return _xml(400, "InvalidArgument", "Only one auth mechanism allowed")
-        _start, batch_id, name = received.path.strip("/").split("/")[:3]
+        batch_id, _slash, name = (
+            received.path.strip("/").partition("/")[2].partition("/")
+        )
         with self.lock:
             batch = self.account.batches.get(batch_id)
             until = batch and batch.tokens.get(name.partition("-")[0])
@@ -420,7 +414,7 @@ class Simulator:
                 "total": self._number,
                 "in_flight": self._in_flight,
                 "max_in_flight": self.max_in_flight,
-                "calls": [asdict(call) for call in self.calls],
+                "calls": [asdict(call) for call in self._calls],
                 "violations": list(self.violations),
             }
 
@@ -455,27 +449,3 @@ def _parsed(received):
     if not isinstance(body, dict):
         raise problems.schema(("", "Schema describes object, array found instead"))
     return body
-
-
-def _key_of(header):
-    """The key of an Authorization header, or None."""
-    kind, _blank, value = header.strip().partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip()
-    if kind.lower() == "basic":
-        try:
-            return base64.b64decode(value).decode().partition(":")[2]
-        except ValueError:
-            return None
-    return None
-
-
-def _allowed(role, method, path):
-    """What a user's role lets a key do: viewers read reports, authors no members."""
-    if role in ("owner", "admin", "manager"):
-        return True
-    if path.rstrip("/") in ("", "/ping"):
-        return True
-    if role == "author":
-        return method == "GET" or path.startswith("/campaigns")
-    return method == "GET" and path.startswith(("/reports", "/campaigns"))

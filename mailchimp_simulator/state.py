@@ -5,6 +5,7 @@ decided in ``rules``; who is told is decided in ``webhooks``.
 """
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -13,6 +14,19 @@ from functools import lru_cache
 DEFAULT_KEY = "0123456789abcdef0123456789abcdef-us21"
 WRITABLE = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
 STATUSES = (*WRITABLE, "archived")
+
+
+def parse_time(text):
+    """A datetime from ISO 8601; one without zone is UTC.
+
+    :raise ValueError: for anything else.
+    """
+    # Python 3.10 knows neither "Z" nor an offset without a colon.
+    text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", text.replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment
 
 
 class Clock:
@@ -33,11 +47,9 @@ class Clock:
         self.offset += seconds
 
     def set(self, when):
-        """Make it ``when`` now (an aware datetime or ISO 8601 text)."""
+        """Make it ``when`` now (a datetime with its zone, or ISO 8601 text)."""
         if isinstance(when, str):
-            when = datetime.fromisoformat(when.replace("Z", "+00:00"))
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=timezone.utc)
+            when = parse_time(when)
         self.offset = when.timestamp() - time.time()
 
 

@@ -73,6 +73,8 @@ class Switches:
     activity_since_drops_idle: bool = False
     #: Reports carry ``proxy_excluded_*`` numbers.
     proxy_fields: bool = True
+    #: Dates that nothing set (``last_open``, ``last_click``) are null, not "".
+    report_dates_null: bool = False
     #: Erased people in reports: "vanish" or "blank" (entry without address).
     erased_in_reports: str = "vanish"
     #: ``GET /campaigns`` lists automation emails too.

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from .problems import Problem
 from .render import member_view
-from .routes.members import history
+from .routes.activity import history
 from .routes.reports import numbers
 from .routing import parse_query
 from .server import Reply

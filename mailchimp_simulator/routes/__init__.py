@@ -1,11 +1,13 @@
 """The endpoints. Importing this package registers them all."""
 
 from . import (
+    activity,
     batches,
     campaigns,
     fields,
     lists,
     members,
+    recipients,
     reports,
     root,
     segments,
@@ -13,11 +15,13 @@ from . import (
 )
 
 __all__ = [
+    "activity",
     "batches",
     "campaigns",
     "fields",
     "lists",
     "members",
+    "recipients",
     "reports",
     "root",
     "segments",

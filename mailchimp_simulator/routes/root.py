@@ -9,7 +9,6 @@ from ..state import iso
 @route("GET", "/")
 def root(request):
     account = request.account
-    key = account.keys.get(request.headers.get("key"))
     return {
         "account_id": account.id,
         "login_id": str(account.login_id),
@@ -19,7 +18,7 @@ def root(request):
         "last_name": "Owner",
         "username": "owner",
         "avatar_url": "",
-        "role": key.role if key else "owner",
+        "role": request.key.role if request.key else "owner",
         "member_since": iso(account.member_since),
         "pricing_plan_type": "monthly",
         "first_payment": iso(account.member_since),

@@ -161,6 +161,16 @@ def test_a_campaign_shows_on_the_member(audience, api, sent):
     assert api("GET", path)["stats"]["avg_open_rate"] == 1
 
 
+@pytest.mark.parametrize("null", [False, True])
+def test_dates_that_nothing_set(world, null):
+    audience, api = world(report_dates_null=null)
+    audience.add_members(2)
+    campaign = audience.add_campaign()
+    audience.send_campaign(campaign)
+    report = api.raw("GET", f"/reports/{campaign.id}").json()
+    assert report["opens"]["last_open"] == (None if null else "")
+
+
 # --- types -----------------------------------------------------------------------
 
 

@@ -159,6 +159,17 @@ def test_what_people_do(sim, audience, receiver, hook):
     assert sorted(reasons) == ["abuse", "manual"]
 
 
+def test_a_campaign_that_is_sent(sim, audience, receiver, hook):
+    campaign = audience.add_campaign(title="News")
+    audience.send_campaign(campaign)
+    ((kind, form),) = delivered(sim, receiver)
+    assert (kind, form["data[id]"], form["data[status]"]) == (
+        "campaign",
+        campaign.id,
+        "sent",
+    )
+
+
 @pytest.mark.parametrize("listens", [True, False])
 def test_own_writes_come_back_only_if_asked_for(sim, audience, api, receiver, listens):
     make(audience, api, receiver, sources=("api", "user") if listens else ("user",))
