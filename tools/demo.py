@@ -10,15 +10,16 @@ import urllib.request
 from .demo_story import StoryError, tell
 from .instance import Environment, Instance
 from .paths import ENV, REPOSITORY, SetupError, main, say
+from .postgres import free_port
 
 DATABASE = "crm_mailchimp_demo"
+# What the simulated Mailchimp remembers, to go with that database.
+STATE = ENV / "simulator.json"
 
 
 def run():
-    odoo_port = int(os.environ.get("ODOO_PORT") or "8069")
-    simulator_port = int(os.environ.get("SIMULATOR_PORT") or "8091")
-    for name, port in (("ODOO_PORT", odoo_port), ("SIMULATOR_PORT", simulator_port)):
-        _check_free(name, port)
+    odoo_port = _port("ODOO_PORT", "8069")
+    simulator_port = _port("SIMULATOR_PORT", "8091")
     with Environment() as environment:
         return _play(environment, odoo_port, simulator_port)
 
@@ -27,6 +28,7 @@ def _database(environment):
     stamp, digest = ENV / "demo.stamp", environment.addon_digest()
     if not (stamp.exists() and environment.postgres.exists(DATABASE)):
         say("Making the demo database (one or two minutes) …")
+        STATE.unlink(missing_ok=True)
         lines = environment.install(DATABASE, demo=True)
     elif stamp.read_text() != digest:
         say("Updating the add-on in the demo database that is there …")
@@ -69,15 +71,20 @@ def _play(environment, odoo_port, simulator_port):
         simulator.wait(10)
 
 
-def _check_free(name, port):
+def _port(name, default):
+    given = os.environ.get(name) or default
+    if not (given.isdecimal() and 0 < int(given) < 65536):
+        raise SetupError(f"{name}={given} is no port: take a number up to 65535.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", int(given)))
         except OSError:
             raise SetupError(
-                f"Port {port} is in use. Choose another: make demo {name}=1{port}"
+                f"Port {given} cannot be had, most likely because a program uses it."
+                f" Choose another: make demo {name}={free_port()}"
             ) from None
+    return int(given)
 
 
 def _start_simulator(environment, port):
@@ -88,6 +95,7 @@ def _start_simulator(environment, port):
             [
                 str(environment.python),
                 *("-m", "mailchimp_simulator", "--demo", "--port", str(port)),
+                *("--state", str(STATE)),
             ],
             cwd=REPOSITORY,
             stdout=output,
