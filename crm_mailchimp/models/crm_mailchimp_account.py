@@ -57,7 +57,7 @@ class CrmMailchimpAccount(models.Model):
         " and replaced here, but nobody can read it again.",
     )
     api_key_hint = fields.Char(string="Key in use", readonly=True, copy=False)
-    data_center = fields.Char(readonly=True, copy=False)
+    data_center = fields.Char(string="Data centre", readonly=True, copy=False)
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
     remote_name = fields.Char(string="Mailchimp account", readonly=True)
@@ -84,6 +84,7 @@ class CrmMailchimpAccount(models.Model):
         string="Only contacts matching", default="[]", required=True
     )
     double_opt_in = fields.Boolean(
+        string="Double opt-in",
         help="New members are asked by a mail from Mailchimp to confirm before they"
         " receive campaigns.",
     )
@@ -93,6 +94,7 @@ class CrmMailchimpAccount(models.Model):
         " either.",
     )
     log_to_chatter = fields.Boolean(
+        string="Note in the chatter",
         default=True,
         help="Say on the contact when Mailchimp took its opt-in back, and why.",
     )

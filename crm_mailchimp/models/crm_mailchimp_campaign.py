@@ -6,7 +6,7 @@ class CrmMailchimpCampaign(models.Model):
 
     _name = "crm.mailchimp.campaign"
     _description = "Mailchimp Campaign"
-    _order = "send_time desc, id desc"
+    _order = "send_time desc nulls last, id desc"
 
     name = fields.Char(required=True, readonly=True)
     account_id = fields.Many2one(

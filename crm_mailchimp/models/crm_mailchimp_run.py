@@ -78,16 +78,16 @@ class CrmMailchimpRun(models.Model):
     cursor = fields.Json(readonly=True)
     counters = fields.Json(readonly=True)
     progress = fields.Float(compute="_compute_progress")
-    progress_label = fields.Char(compute="_compute_progress")
+    progress_label = fields.Char(string="Doing", compute="_compute_progress")
     summary = fields.Char(compute="_compute_summary")
-    error_message = fields.Text(readonly=True)
+    error_message = fields.Text(string="Problem", readonly=True)
     error_detail = fields.Text(
         readonly=True, groups="base.group_system", string="Detail for administrators"
     )
     attempts = fields.Integer(readonly=True)
-    resume_at = fields.Datetime(readonly=True)
-    started_at = fields.Datetime(readonly=True)
-    ended_at = fields.Datetime(readonly=True)
+    resume_at = fields.Datetime(string="Goes on at", readonly=True)
+    started_at = fields.Datetime(string="Started on", readonly=True)
+    ended_at = fields.Datetime(string="Ended on", readonly=True)
     # Members changed in Mailchimp until this time are in the ledger.
     pulled_until = fields.Datetime(readonly=True)
     requested_by_id = fields.Many2one(

@@ -40,7 +40,7 @@ class CrmMailchimpSegment(models.Model):
         required=True,
         readonly=True,
     )
-    error_message = fields.Text(readonly=True)
+    error_message = fields.Text(string="Problem", readonly=True)
     # Interest ids of the group for people and of the one for companies.
     person_ref = fields.Char(readonly=True)
     company_ref = fields.Char(readonly=True)
