@@ -1,6 +1,7 @@
 """Merge fields, interest categories and interests."""
 
 import re
+from collections import Counter
 
 from .. import problems, rules, shape
 from ..routing import page_of, route
@@ -250,17 +251,19 @@ def _take_off(audience, interest_ids):
 # --- interests -------------------------------------------------------------------
 
 
-def interest_view(audience, category, interest, count=None):
-    if count is None:
-        count = sum(
-            interest.id in m.interests for m in audience.by_status["subscribed"]
-        )
+def _counts(audience):
+    """Subscribed members by interest id, in one walk over them."""
+    return Counter(i for m in audience.by_status["subscribed"] for i in m.interests)
+
+
+def interest_view(audience, category, interest, counts=None):
+    counts = _counts(audience) if counts is None else counts
     return {
         "category_id": category.id,
         "list_id": audience.id,
         "id": interest.id,
         "name": interest.name,
-        "subscriber_count": str(count),
+        "subscriber_count": str(counts[interest.id]),
         "display_order": interest.display_order,
     }
 
@@ -277,9 +280,11 @@ def _find_interest(request, list_id, category_id, interest_id):
 def get_interests(request, list_id, interest_category_id):
     audience, category = _find_category(request, list_id, interest_category_id)
     found = list(category.interests.values())
+    counts = _counts(audience)
     return {
         "interests": [
-            interest_view(audience, category, i) for i in page_of(found, request)
+            interest_view(audience, category, i, counts)
+            for i in page_of(found, request)
         ],
         "list_id": list_id,
         "category_id": category.id,

@@ -88,7 +88,8 @@ def _source(request, audience, status, sort, newest_first):
     else:
         members = audience.current
     if sort == "last_changed" and audience.ordered and (status or not archived_too):
-        return (_Reversed(members) if newest_first else members), True
+        order = reversed(members) if newest_first else iter(members)
+        return _Ordered(members, order), True
     if sort:
         key = {
             "last_changed": lambda m: m.last_changed,
@@ -96,20 +97,22 @@ def _source(request, audience, status, sort, newest_first):
             "timestamp_signup": lambda m: m.timestamp_signup,
         }[sort]
         return sorted(members, key=key, reverse=newest_first), False
-    return sorted(members, key=lambda m: m.web_id), False
+    everybody = audience.members.values()
+    return _Ordered(members, (m for m in everybody if m in members)), False
 
 
-class _Reversed:
-    """The keys of a dict from the last to the first, with a length."""
+class _Ordered:
+    """Members in an order of their own, counted without walking them."""
 
-    def __init__(self, items):
-        self.items = items
+    def __init__(self, members, order):
+        self.members = members
+        self.order = order
 
     def __len__(self):
-        return len(self.items)
+        return len(self.members)
 
     def __iter__(self):
-        return reversed(self.items)
+        return iter(self.order)
 
 
 def _until_older(members, since):
