@@ -1,0 +1,178 @@
+"""First push of many contacts against the floor, then a run with nothing to do.
+
+The floor is a bare client that sends the very same bodies, built before, with the same
+number of requests in flight, to the same server. Ratios are taken in one run on one
+machine; the seconds are only there to see what the ratios are made of.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+
+import requests
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.instance import Environment  # noqa: E402
+
+DATABASE = "crm_mailchimp_bench"
+IN_FLIGHT = 4
+LATENCIES = {
+    "(a) no latency": (0, 0),
+    "(b) 200 ms + 2 ms a member": (0.2, 0.002),
+}
+
+
+class Server:
+    """The canned server, in a process of its own."""
+
+    def __init__(self, python, folder, base, per_member, record=""):
+        port_file = folder / "port"
+        port_file.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            [
+                str(python),
+                *("-m", "benchmarks.canned", str(port_file)),
+                *map(str, (base, per_member, record)),
+            ],
+            cwd=Path(__file__).parents[1],
+        )
+        while not port_file.exists() or not port_file.read_text():
+            time.sleep(0.05)
+        self.url = f"http://127.0.0.1:{port_file.read_text()}/3.0"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.kill()
+        self.process.wait()
+
+
+def push(environment, what, url=""):
+    script = Path(__file__).with_name("push.py")
+    result = subprocess.run(
+        [
+            str(environment.python),
+            *(str(script), str(environment.config), DATABASE, what, url),
+        ],
+        env=environment.environment(),
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        sys.exit(result.stderr[-3000:])
+    figures = json.loads(result.stdout.splitlines()[-1])
+    if figures["state"] not in ("done", ""):
+        sys.exit(f"The run is {figures['state']}:\n{result.stderr[-3000:]}")
+    return figures
+
+
+def floor(url, bodies):
+    """Send the bodies with a bare client and return the seconds it took."""
+    sessions = local()
+
+    def send(body):
+        if not hasattr(sessions, "session"):
+            sessions.session = requests.Session()
+        reply = sessions.session.post(
+            f"{url}/lists/canned",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            timeout=60,
+        )
+        reply.raise_for_status()
+        return len(reply.content)
+
+    start = time.monotonic()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        list(pool.map(send, bodies))
+    return time.monotonic() - start
+
+
+def prepare(environment, contacts):
+    """Make a database with so many contacts and five flagged filters."""
+    template, _complaints = environment.addon_database()
+    environment.clone_database(template, DATABASE)
+    sql = environment.postgres.sql
+    columns = [
+        name
+        for (name,) in sql(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_name = 'res_partner'",
+            DATABASE,
+        )
+    ]
+    own = {
+        "id": "nextval('res_partner_id_seq')",
+        "name": "'First' || n || ' Last' || n",
+        "complete_name": "'First' || n || ' Last' || n",
+        "email": "'p' || n || '@firm' || n % 1000 || '.example.net'",
+        "email_normalized": "'p' || n || '@firm' || n % 1000 || '.example.net'",
+        "city": "'City ' || n % 50",
+        "is_company": "n % 10 = 0",
+        "mailchimp_opt_in": "TRUE",
+        "mailchimp_opt_in_date": "'2026-01-01'::timestamp",
+        "country_id": "(SELECT id FROM res_country WHERE code = 'BE')",
+        "active": "TRUE",
+        "user_id": "NULL",
+        "company_id": "NULL",
+    }
+    sql(
+        f"INSERT INTO res_partner ({', '.join(columns)})"
+        f" SELECT {', '.join(own.get(name, f'p.{name}') for name in columns)}"
+        f" FROM res_partner p, generate_series(1, {contacts}) n"
+        " WHERE p.id = (SELECT partner_id FROM res_company ORDER BY id LIMIT 1)",
+        DATABASE,
+    )
+    for number in range(5):
+        sql(
+            "INSERT INTO ir_filters (name, model_id, domain, context, sort, active,"
+            " mailchimp_sync, mailchimp_owner_id) SELECT"
+            f" 'Segment {number}', 'res.partner',"
+            f" '[(\"city\", \"like\", \"City {number}\")]', '{{}}', '[]', TRUE, TRUE, id"
+            " FROM res_users WHERE login = 'admin'",
+            DATABASE,
+        )
+    sql("ANALYZE", DATABASE)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--contacts", type=int, default=100_000)
+    options = parser.parse_args()
+    with Environment() as environment, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for title, latency in LATENCIES.items():
+            measure(environment, folder, title, latency, options.contacts)
+        environment.drop_database(DATABASE)
+
+
+def measure(environment, folder, title, latency, contacts):
+    record = folder / title.split()[0].strip("()")
+    record.mkdir()
+    prepare(environment, contacts)
+    idle = push(environment, "idle")
+    with Server(environment.python, folder, *latency, record) as server:
+        first = push(environment, "link", server.url)
+        nothing = push(environment, "push")
+    bodies = [path.read_bytes() for path in sorted(record.glob("*.json"))]
+    with Server(environment.python, folder, *latency) as server:
+        bare = floor(server.url, bodies)
+    print(f"\n{title}: {contacts} contacts, 5 segments, {len(bodies)} calls of 500")
+    print(f"  floor (bare client)    {bare:8.1f} s")
+    print(f"  first push             {first['wall']:8.1f} s")
+    print(f"  ratio                  {first['wall'] / bare:8.2f}")
+    print(f"  CPU of Odoo            {first['cpu']:8.1f} s")
+    print(f"  peak above idle        {first['peak'] - idle['peak']:8.0f} MB")
+    print(f"  run with nothing to do {nothing['wall']:8.1f} s, CPU {nothing['cpu']:.1f} s")
+    print(f"  peak above idle        {nothing['peak'] - idle['peak']:8.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

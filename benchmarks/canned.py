@@ -1,0 +1,134 @@
+"""A server that answers like Mailchimp at the least possible cost, for both sides.
+
+``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD`` prints nothing, writes
+its port to a file, and answers batch subscribes with full member objects after
+``BASE + PER_MEMBER * members`` seconds. With a RECORD folder it keeps their bodies.
+"""
+
+import json
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+
+NUMBER = count(1)
+LOCK = threading.Lock()
+STATE = {"members": 0, "categories": {}, "interests": {}, "fields": {}}
+MEMBER = (
+    '{"id":"0123456789abcdef0123456789abcdef","email_address":%s,'
+    '"unique_email_id":"0123456789","contact_id":"0123456789abcdef0123456789abcdef",'
+    '"full_name":"Some Body","web_id":%d,"email_type":"html","status":"%s",'
+    '"merge_fields":%s,"interests":%s,"stats":{"avg_open_rate":0,"avg_click_rate":0},'
+    '"ip_signup":"","timestamp_signup":"2026-01-01T00:00:00+00:00","ip_opt":"127.0.0.1",'
+    '"timestamp_opt":"2026-01-01T00:00:00+00:00","member_rating":2,'
+    '"last_changed":"%s","language":"%s","vip":false,"email_client":"",'
+    '"location":{"latitude":0,"longitude":0,"gmtoff":0,"dstoff":0,"country_code":"",'
+    '"timezone":"","region":""},"source":"API - Generic","tags_count":0,"tags":[],'
+    '"list_id":"%s"}'
+)
+DEFAULT_FIELDS = ("FNAME", "LNAME", "CITY", "COUNTRY", "GENDER")
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    base = per_member = 0.0
+    record = None
+
+    def log_message(self, *args):
+        """Be quiet."""
+
+    def reply(self, text):
+        raw = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def read(self):
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def do_GET(self):
+        path = self.path.partition("?")[0].removeprefix("/3.0")
+        total = {"total_items": STATE["members"], "members": []}
+        if path in ("", "/"):
+            data = {"account_name": "Canned", "role": "owner"}
+        elif path == "/lists":
+            data = {
+                "lists": [{"id": "canned", "name": "Canned", "web_id": 1}],
+                "total_items": 1,
+            }
+        elif path.endswith("/members"):
+            # Only the count of all is asked for more than an empty list.
+            data = total if "since_last_changed" not in self.path else {
+                "members": [],
+                "total_items": 0,
+            }
+            if "status=" in self.path:
+                data = {"members": [], "total_items": 0}
+        elif path.endswith("/merge-fields"):
+            data = {
+                "merge_fields": [
+                    {"merge_id": number, "tag": tag, "name": tag, "type": "text"}
+                    for number, tag in enumerate(DEFAULT_FIELDS, 1)
+                ],
+                "total_items": len(DEFAULT_FIELDS),
+            }
+        elif path.endswith("/interests"):
+            data = {"interests": [], "total_items": 0}
+        else:
+            data = {"categories": [], "total_items": 0}
+        time.sleep(self.base)
+        self.reply(json.dumps(data))
+
+    def do_POST(self):
+        raw = self.read()
+        path = self.path.partition("?")[0].removeprefix("/3.0")
+        if not re.fullmatch("/lists/[^/]+", path):
+            body = json.loads(raw)
+            time.sleep(self.base)
+            body["id"] = f"{next(NUMBER):010x}"
+            self.reply(json.dumps(body))
+            return
+        members = json.loads(raw)["members"]
+        if self.record:
+            (self.record / f"{next(NUMBER):06d}.json").write_bytes(raw)
+        now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        found = ",".join(
+            MEMBER
+            % (
+                json.dumps(member["email_address"]),
+                number,
+                member["status"],
+                json.dumps(member.get("merge_fields", {})),
+                json.dumps(member.get("interests", {})),
+                now,
+                member.get("language", "en"),
+                "canned",
+            )
+            for number, member in enumerate(members, 1)
+        )
+        with LOCK:
+            STATE["members"] += len(members)
+        time.sleep(self.base + self.per_member * len(members))
+        self.reply(
+            f'{{"new_members":[{found}],"updated_members":[],"errors":[],'
+            f'"total_created":{len(members)},"total_updated":0,"error_count":0}}'
+        )
+
+
+def main(port_file, base, per_member, record=""):
+    Handler.base, Handler.per_member = float(base), float(per_member)
+    Handler.record = Path(record) if record else None
+    ThreadingHTTPServer.daemon_threads = True
+    ThreadingHTTPServer.request_queue_size = 64
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Path(port_file).write_text(str(server.server_port))
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
