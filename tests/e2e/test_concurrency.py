@@ -1,7 +1,10 @@
-"""Two servers and people who press the button at once: one run, no doubled call."""
+"""Servers, workers and people at once: one run, no doubled call."""
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from mailchimp_simulator import Simulator
 from tools.instance import Instance
@@ -10,57 +13,131 @@ from .conftest import DATABASE, Worker
 from .test_kill import LINK, PUSH
 
 CONTACTS = """
-env["res.partner"].create([
-    {"name": f"c{n}", "email": f"c{n}@firma.be", "mailchimp_opt_in": True}
-    for n in range(40)
-])
+for n in range(40):
+    env["res.partner"].create({{
+        "name": f"{name}{{n}}", "email": f"{name}{{n}}@firma.be",
+        "mailchimp_opt_in": True,
+    }})
 """
+# Campaigns are another scheduled action's, which would mix its calls with ours.
+NO_STATISTICS = """
+env.ref("crm_mailchimp.ir_cron_stats").active = False
+"""
+RUNS = "SELECT id, state FROM crm_mailchimp_run ORDER BY id"
+TRIGGERS = "SELECT id FROM ir_cron_trigger WHERE call_at <= NOW() AT TIME ZONE 'UTC'"
 
 
-def test_two_servers_and_a_crowd(environment, template):
-    environment.clone_database(template, DATABASE)
+class Place:
+    """A database and the audience it is linked to."""
+
+    def __init__(self, environment, template, simulator):
+        self.environment = environment
+        self.simulator = simulator
+        environment.clone_database(template, DATABASE)
+        self.audience = simulator.add_audience("Test audience")
+        self.worker = Worker(environment, DATABASE)
+        self.worker.execute(
+            NO_STATISTICS + LINK.format(url=simulator.url, key=simulator.api_key)
+        )
+        assert self.worker.run(trigger=PUSH) == 0
+
+    def sql(self, query):
+        return self.environment.postgres.sql(query, DATABASE)
+
+    def add_contacts(self, name):
+        """Make contacts for the next run, and count its calls from here."""
+        self.worker.execute(CONTACTS.format(name=name))
+        self.simulator.clear_calls()
+
+    def calls(self):
+        return Counter((call.method, call.path) for call in self.simulator.calls)
+
+    def wait_until_held(self):
+        self._wait(self.simulator.paused)
+
+    def wait_until_idle(self):
+        """Wait until no run is open and no scheduled action has been asked for."""
+        self._wait(
+            lambda: (
+                {state for _id, state in self.sql(RUNS)} == {"done"}
+                and not self.sql(TRIGGERS)
+            )
+        )
+
+    def _wait(self, condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, f"see {self.environment.config.parent}"
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def place(environment, template):
     with Simulator(port=0) as simulator:
-        simulator.add_audience("Test audience")
-        worker = Worker(environment, DATABASE)
-        worker.execute(LINK.format(url=simulator.url, key=simulator.api_key))
-        assert worker.run(trigger=PUSH) == 0
-        worker.execute(CONTACTS)
-        worker.close()
-        before = _runs(environment)
-        simulator.clear_calls()
-        # Slow enough for the others to come while the first is at work.
-        simulator.latency(base=0.2)
-        with Instance(environment, DATABASE) as one, Instance(environment, DATABASE) as two:
-            account = one.rpc("crm.mailchimp.account", "search", [])[0]
-            two.rpc("crm.mailchimp.account", "search", [])
-            with ThreadPoolExecutor(8) as crowd:
-                presses = [
-                    crowd.submit(
-                        server.rpc, "crm.mailchimp.account", "action_sync_now", [account]
-                    )
-                    for server in (one, two) * 4
-                ]
-                for press in presses:
-                    assert press.result()["tag"] == "display_notification"
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                states = {state for _id, state in _runs(environment)}
-                if states == {"done"}:
-                    break
-                time.sleep(0.5)
-        runs = _runs(environment)
-        assert {state for _id, state in runs} == {"done"}
-        (audience,) = simulator.audiences
-        assert len(audience.members) == 43
-        # Whoever pressed after the end got a run of their own, with nothing to send.
-        posts = [call for call in simulator.calls if call.method != "GET"]
-        assert [call.method for call in posts] == ["POST"]
-        assert simulator.max_in_flight <= 4
-        assert len(runs) - len(before) <= 2
+        place = Place(environment, template, simulator)
+        yield place
+        place.worker.close()
     environment.drop_database(DATABASE)
 
 
-def _runs(environment):
-    return environment.postgres.sql(
-        "SELECT id, state FROM crm_mailchimp_run WHERE kind <> 'stats'", DATABASE
-    )
+def press(server):
+    """Press "Sync now" as a user does; return what it says."""
+    (account,) = server.rpc("crm.mailchimp.account", "search", [])
+    answer = server.rpc("crm.mailchimp.account", "action_sync_now", [account])
+    return answer["params"]["message"]
+
+
+def test_two_servers_and_a_crowd(place):
+    place.add_contacts("alone")
+    place.worker.execute('env["crm.mailchimp.account"].search([]).action_sync_now()')
+    assert place.worker.run(trigger=PUSH) == 0
+    alone = place.calls()
+    assert sum(alone.values()) > 4
+
+    place.add_contacts("crowd")
+    before = place.sql(RUNS)
+    simulator, environment = place.simulator, place.environment
+    with Instance(environment, DATABASE) as one, Instance(environment, DATABASE) as two:
+        # The run stands still at its first call until everybody has come.
+        simulator.hold(call=1)
+        with ThreadPoolExecutor(8) as crowd:
+            said = list(crowd.map(press, (one, two) * 4))
+        place.wait_until_held()
+        assert any("starts" in message for message in said)
+        with ThreadPoolExecutor(8) as crowd:
+            said = list(crowd.map(press, (one, two) * 4))
+        assert all("under way" in message for message in said)
+        # A third worker has the same action in its hand: it is turned away.
+        assert place.worker.run(trigger=PUSH) == 1
+        assert len(simulator.calls) == 1
+        simulator.release()
+        place.wait_until_idle()
+    assert len(place.sql(RUNS)) == len(before) + 1
+    assert place.calls() == alone
+    assert place.audience.counts()["subscribed"] == 84
+    assert not simulator.violations
+
+
+def test_a_killed_server_goes_on_when_it_is_back(place):
+    place.add_contacts("late")
+    simulator = place.simulator
+    server = Instance(place.environment, DATABASE)
+    try:
+        server.start()
+        simulator.hold(route="POST /lists/*", point="applied")
+        press(server)
+        place.wait_until_held()
+        server.kill()
+        simulator.release()
+        assert [state for _id, state in place.sql(RUNS)][-1] == "running"
+        server.start()
+        # What the server looks for by itself after a minute.
+        place.environment.postgres.sql(
+            f"SELECT pg_notify('cron_trigger', '{DATABASE}')"
+        )
+        place.wait_until_idle()
+    finally:
+        server.stop()
+    assert simulator.count("POST") == 1
+    assert place.audience.counts()["subscribed"] == 44
+    assert len(place.sql(RUNS)) == 2

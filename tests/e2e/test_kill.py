@@ -1,10 +1,15 @@
-"""A process that dies at any point of any call leaves nothing lost and nothing doubled."""
+"""A process that dies at any point of any call leaves nothing lost and nothing doubled.
+
+Somebody unsubscribes before the push, and two more while the process is dead: one
+whom the push changes and one whom it may just have created.
+"""
 
 import os
 import shutil
 import signal
 
 import pytest
+
 from mailchimp_simulator import Simulator
 
 from .conftest import DATABASE, READY, Worker
@@ -20,7 +25,7 @@ wizard = env["crm.mailchimp.choose.audience"].create({{"account_id": account.id}
 wizard.line_id = wizard.line_ids[:1]
 wizard.action_link()
 account.push_enabled = True
-for name in ("ann", "bob", "carol"):
+for name in ("ann", "bob", "carol", "gus"):
     env["res.partner"].create({{
         "name": name, "email": name + "@firma.be", "city": "Ghent",
         "mailchimp_opt_in": True,
@@ -50,6 +55,25 @@ for name, domain in (("Ghent", "[('city', '=', 'Ghent')]"), ("All", "[]")):
     })
 account._request_run("push")
 """
+REQUEST = """
+env["crm.mailchimp.account"].search([])._request_run("push")
+"""
+# They unsubscribe while the process is dead.
+AWAY = ("ann@firma.be", "dan@firma.be")
+CONTACTS = """
+SELECT p.email_normalized, p.mailchimp_opt_in,
+       (SELECT json_agg(json_build_array(c.kind, c.source, c.email_normalized)
+                        ORDER BY c.id)
+          FROM crm_mailchimp_consent c WHERE c.partner_id = p.id),
+       (SELECT COUNT(*) FROM mail_message m
+         WHERE m.model = 'res.partner' AND m.res_id = p.id),
+       (SELECT json_agg(json_build_array(m.status, m.origin, m.operation,
+                                         m.values_sent->'m'))
+          FROM crm_mailchimp_member m WHERE m.email_normalized = p.email_normalized),
+       (SELECT json_agg(json_build_array(r.kind, r.state) ORDER BY r.id)
+          FROM crm_mailchimp_run r)
+  FROM res_partner p WHERE p.email_normalized LIKE '%@firma.be'
+"""
 
 
 class Story:
@@ -68,32 +92,38 @@ class Story:
             LINK.format(url=self.simulator.url, key=self.simulator.api_key)
         )
         for _tick in range(2):
-            assert self.worker.run(trigger=PUSH) == 0
+            self.push()
         self.worker.execute(CHANGE)
+        self.simulator.audiences[0].unsubscribe("gus@firma.be", reason="Too many")
         self.simulator.stop()
         shutil.copy(self.state, self.ready)
         environment.clone_database(DATABASE, READY)
-        self.expected = self.play()
-        self.calls = self.count
+        with self.on_stage():
+            self.push()
+            self.calls = len(self.simulator.calls)
+            self.expected = self.look()
+            self.leave()
+            self.worker.execute(REQUEST)
+            self.push()
+            self.expected_of_leavers = self.look()
 
-    def play(self, number=None, point=None):
-        """Play the push, killed at a point of a call if one is given, then once more.
-
-        :return: what Mailchimp and Odoo look like afterwards
-        """
+    def on_stage(self):
+        """Put database and audience back to where the push begins."""
         self.environment.clone_database(READY, DATABASE)
         shutil.copy(self.ready, self.state)
-        self.simulator = Simulator(port=self.port, state=self.state).start()
-        try:
-            if point is None:
-                assert self.worker.run(trigger=PUSH) == 0
-                self.count = len(self.simulator.calls)
-            else:
-                self.kill(number, point)
-                assert self.worker.run(trigger=PUSH) == 0
-            return self.look()
-        finally:
-            self.simulator.stop()
+        self.simulator = Simulator(port=self.port, state=self.state)
+        return self.simulator
+
+    def push(self):
+        assert self.worker.run(trigger=PUSH) == 0, f"see {self.worker.log.name}"
+
+    def leave(self):
+        """Unsubscribe those of ``AWAY`` who are members; return them."""
+        (audience,) = self.simulator.audiences
+        leavers = [address for address in AWAY if address in audience.members]
+        for address in leavers:
+            audience.unsubscribe(address, reason="Not for me")
+        return leavers
 
     def kill(self, number, point):
         if point == "applied":
@@ -109,46 +139,71 @@ class Story:
             job = {"trigger": PUSH, "kill": [number, point]}
             assert self.worker.run(**job) == -signal.SIGKILL
 
+    def mistakes(self, number, point):
+        """Kill the push at a point of a call, run it once more, and look.
+
+        :return: ``[(what, found, expected)]`` of everything that is not right
+        """
+        with self.on_stage():
+            self.kill(number, point)
+            leavers = self.leave()
+            self.push()
+            found = self.look()
+            created = self.creations()
+        wrong = []
+        for address, expected in self.expected["contacts"].items():
+            contact = found["contacts"][address]
+            if address in leavers:
+                # Their values went or did not go; after the "no" nothing is sent.
+                expected = self.expected_of_leavers["contacts"][address]
+                expected, contact = (
+                    {part: side[part] for part in ("status", "opt-in", "trace")}
+                    for side in (expected, contact)
+                )
+            if contact != expected:
+                wrong.append((address, contact, expected))
+        for part in ("members", "groups", "merge fields", "runs"):
+            if found[part] != self.expected[part]:
+                wrong.append((part, found[part], self.expected[part]))
+        twice = sorted({item for item in created if created.count(item) > 1})
+        if twice:
+            wrong.append(("sent twice", twice, []))
+        return wrong
+
+    def creations(self):
+        """Return what was asked to be created since the push began."""
+        return [
+            (call.path, item.get("email_address") or item.get("title") or item["name"])
+            for call in self.simulator.calls
+            if call.method == "POST"
+            for item in call.body.get("members") or [call.body]
+        ]
+
     def look(self):
         (audience,) = self.simulator.audiences
-        sql = self.environment.postgres.sql
+        rows = self.environment.postgres.sql(CONTACTS, DATABASE)
+        contacts = {}
+        for address, opt_in, consent, messages, ledger, _runs in rows:
+            member = audience.members.get(address)
+            contacts[address] = {
+                "status": member and member.status,
+                "opt-in": opt_in,
+                # Nothing is noted twice, neither as consent nor in the chatter.
+                "trace": (consent, messages),
+                "values": member
+                and {tag: value for tag, value in member.merge_fields.items() if value},
+                "groups": member and sorted(member.interest_names),
+                "ledger": ledger,
+            }
         return {
-            "members": {
-                address: (
-                    member.status,
-                    {tag: value for tag, value in member.merge_fields.items() if value},
-                    sorted(
-                        interest.name
-                        for category in audience.categories.values()
-                        for interest in category.interests.values()
-                        if interest.id in member.interests
-                    ),
-                )
-                for address, member in audience.members.items()
-            },
-            "categories": sorted(
+            "contacts": contacts,
+            "members": sorted(audience.members),
+            "groups": sorted(
                 (category.title, sorted(i.name for i in category.interests.values()))
                 for category in audience.categories.values()
             ),
             "merge fields": sorted(f.tag for f in audience.merge_fields.values()),
-            "runs": sql(
-                "SELECT kind, state FROM crm_mailchimp_run ORDER BY id", DATABASE
-            ),
-            "consent": sql(
-                "SELECT email_normalized, kind, source FROM crm_mailchimp_consent"
-                " ORDER BY 1, 2, 3",
-                DATABASE,
-            ),
-            "chatter": sql(
-                "SELECT res_id, COUNT(*) FROM mail_message WHERE model = 'res.partner'"
-                " GROUP BY 1 ORDER BY 1",
-                DATABASE,
-            ),
-            "ledger": sql(
-                "SELECT email_normalized, status, origin, operation, values_sent->'m'"
-                " FROM crm_mailchimp_member ORDER BY 1",
-                DATABASE,
-            ),
+            "runs": rows[0][-1],
         }
 
     def close(self):
@@ -166,33 +221,50 @@ def story(environment, template, tmp_path_factory):
 
 def test_the_push_without_any_trouble(story):
     """What all the others are compared with."""
-    members = story.expected["members"]
-    assert {address: member[0] for address, member in members.items()} == {
+    contacts = story.expected["contacts"]
+    assert {address: contact["status"] for address, contact in contacts.items()} == {
         "ann@firma.be": "subscribed",
         "bob@firma.be": "archived",
         "carol@firma.be": "subscribed",
         "dan@firma.be": "subscribed",
         "eve@firma.be": "subscribed",
         "fay@firma.be": "subscribed",
+        "gus@firma.be": "unsubscribed",
         "corp@firma.be": "subscribed",
     }
-    assert members["ann@firma.be"][1]["CITY"] == "Bruges"
-    assert members["ann@firma.be"][2] == ["All"]
-    assert members["dan@firma.be"][1]["ZIP"] == "9000"
-    assert members["dan@firma.be"][2] == ["All", "Ghent"]
-    assert story.expected["categories"] == [
+    assert contacts["ann@firma.be"]["values"]["CITY"] == "Bruges"
+    assert contacts["ann@firma.be"]["groups"] == ["All"]
+    assert contacts["dan@firma.be"]["values"]["ZIP"] == "9000"
+    assert contacts["dan@firma.be"]["groups"] == ["All", "Ghent"]
+    assert not contacts["gus@firma.be"]["opt-in"]
+    kinds = [line[:2] for line in contacts["gus@firma.be"]["trace"][0]]
+    assert kinds == [["in", "user"], ["out", "mailchimp"]]
+    assert story.expected["groups"] == [
         ("CRM companies", ["All", "Ghent"]),
         ("CRM contacts", ["All", "Ghent"]),
     ]
+    assert {state for _kind, state in story.expected["runs"]} == {"done"}
     assert 12 <= story.calls <= 25
+
+
+def test_somebody_leaves_after_the_push(story):
+    for address in AWAY:
+        before = story.expected["contacts"][address]
+        after = story.expected_of_leavers["contacts"][address]
+        assert (after["status"], after["opt-in"]) == ("unsubscribed", False)
+        consent, messages = after["trace"]
+        assert consent == [
+            *before["trace"][0],
+            ["out", "mailchimp", address],
+        ]
+        assert messages == before["trace"][1] + 1
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_every_call(story, point):
-    wrong = []
-    for number in range(1, story.calls + 1):
-        found = story.play(number, point)
-        for part, expected in story.expected.items():
-            if found[part] != expected:
-                wrong.append((number, part, found[part], expected))
+    wrong = [
+        (number, *mistake)
+        for number in range(1, story.calls + 1)
+        for mistake in story.mistakes(number, point)
+    ]
     assert not wrong, f"killed {point}: {wrong[:3]}"
