@@ -183,16 +183,19 @@ class Apt:
     def download(self, *packages):
         """Fetch packages without what they depend on; return their files.
 
-        apt writes straight to the final name, so that an interrupted download would
-        look like a whole one: it works aside.
+        apt checks each file that is there already: a whole one is kept, what an
+        interruption left is fetched again.
         """
-        done = self.root / "download"
-        partial = done.with_name("download.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        self.get("download", *packages, cwd=partial)
-        done.mkdir(exist_ok=True)
-        return [path.replace(done / path.name) for path in partial.glob("*.deb")]
+        folder = self.root / "download"
+        folder.mkdir(exist_ok=True)
+        self.get("download", *packages, cwd=folder)
+        listing = subprocess.run(
+            ["apt-get", *self._options(), "download", "--print-uris", *packages],
+            capture_output=True,
+            text=True,
+        ).stdout
+        names = re.findall(r"^'\S+' (\S+\.deb) ", listing, re.M)
+        return [folder / name for name in names]
 
     def download_missing(self, *packages):
         """Fetch packages and what they need that is not installed; return files."""
