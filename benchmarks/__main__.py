@@ -170,8 +170,12 @@ def measure(environment, folder, title, latency, contacts):
     print(f"  ratio                  {first['wall'] / bare:8.2f}")
     print(f"  CPU of Odoo            {first['cpu']:8.1f} s")
     print(f"  peak above idle        {first['peak'] - idle['peak']:8.0f} MB")
-    print(f"  run with nothing to do {nothing['wall']:8.1f} s, CPU {nothing['cpu']:.1f} s")
-    print(f"  peak above idle        {nothing['peak'] - idle['peak']:8.0f} MB", flush=True)
+    print(
+        f"  run with nothing to do {nothing['wall']:8.1f} s, CPU {nothing['cpu']:.1f} s"
+    )
+    print(
+        f"  peak above idle        {nothing['peak'] - idle['peak']:8.0f} MB", flush=True
+    )
 
 
 if __name__ == "__main__":

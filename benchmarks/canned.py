@@ -63,10 +63,14 @@ class Handler(BaseHTTPRequestHandler):
             }
         elif path.endswith("/members"):
             # Only the count of all is asked for more than an empty list.
-            data = total if "since_last_changed" not in self.path else {
-                "members": [],
-                "total_items": 0,
-            }
+            data = (
+                total
+                if "since_last_changed" not in self.path
+                else {
+                    "members": [],
+                    "total_items": 0,
+                }
+            )
             if "status=" in self.path:
                 data = {"members": [], "total_items": 0}
         elif path.endswith("/merge-fields"):

@@ -49,7 +49,9 @@ def main(config, database, what, url=""):
             env.ref("crm_mailchimp.ir_cron_push").method_direct_trigger()
 
         def state(env):
-            return env["crm.mailchimp.run"].search([("kind", "=", "push")], limit=1).state
+            return (
+                env["crm.mailchimp.run"].search([("kind", "=", "push")], limit=1).state
+            )
 
         run(ask)
         while run(state) in ("queued", "running"):

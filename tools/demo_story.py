@@ -9,7 +9,6 @@ import json
 import time
 import urllib.request
 
-
 # The key the simulator accepts by default.
 API_KEY = "0123456789abcdef0123456789abcdef-us21"
 
@@ -87,9 +86,7 @@ def _connect(odoo, mailchimp, say):
         if linked
         else odoo.call("crm.mailchimp.account", "create", [{"name": "Mailchimp"}])[0]
     )
-    odoo.call(
-        "crm.mailchimp.account", "write", [account], {"api_key": API_KEY}
-    )
+    odoo.call("crm.mailchimp.account", "write", [account], {"api_key": API_KEY})
     odoo.call("crm.mailchimp.account", "action_connect", [account])
     wizard = odoo.call("crm.mailchimp.account", "action_choose_audience", [account])[
         "res_id"

@@ -25,9 +25,7 @@ def is_address(address):
     :rtype: bool
     """
     # ``fullmatch``, because ``$`` lets a final line break through.
-    return bool(
-        address and len(address) <= 254 and _PYTHON_PATTERN.fullmatch(address)
-    )
+    return bool(address and len(address) <= 254 and _PYTHON_PATTERN.fullmatch(address))
 
 
 def member_hash(address):

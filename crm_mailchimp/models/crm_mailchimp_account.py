@@ -320,7 +320,9 @@ class CrmMailchimpAccount(models.Model):
             )
         return _(
             "Mailchimp refused the request: %(detail)s",
-            detail=getattr(error, "detail", None) or getattr(error, "title", None) or _("no reason given"),
+            detail=getattr(error, "detail", None)
+            or getattr(error, "title", None)
+            or _("no reason given"),
         )
 
     def _set_error(self, error):
@@ -334,9 +336,11 @@ class CrmMailchimpAccount(models.Model):
     def _notify_managers(self, sentence):
         managers = self.env.ref("crm_mailchimp.group_mailchimp_manager").all_user_ids
         for user in managers.filtered(
-            lambda user: not user.share
-            and user != self.env.ref("base.user_root")
-            and self.company_id in user.company_ids
+            lambda user: (
+                not user.share
+                and user != self.env.ref("base.user_root")
+                and self.company_id in user.company_ids
+            )
         ):
             self.sudo().with_context(mail_activity_quick_update=True).activity_schedule(
                 "mail.mail_activity_data_todo",

@@ -139,13 +139,17 @@ class CrmMailchimpMember(models.Model):
         if json_at:
             rows = [
                 tuple(
-                    json.dumps(value) if index in json_at and value is not None else value
+                    json.dumps(value)
+                    if index in json_at and value is not None
+                    else value
                     for index, value in enumerate(row)
                 )
                 for row in rows
             ]
         # The names are keys of COLUMNS, never anything a user typed.
-        changes = ", ".join(f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns)
+        changes = ", ".join(
+            f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns
+        )
         self.env.cr.execute_values(
             f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
             f" FROM (VALUES %s) AS v(id, {', '.join(columns)}) WHERE m.id = v.id",

@@ -156,7 +156,9 @@ class CrmMailchimpRun(models.Model):
 
         :return: ``(run, created)``
         """
-        family = [("kind", "=", "stats")] if kind == "stats" else [("kind", "!=", "stats")]
+        family = (
+            [("kind", "=", "stats")] if kind == "stats" else [("kind", "!=", "stats")]
+        )
         domain = [
             ("account_id", "=", account.id),
             ("state", "in", self.OPEN_STATES),
@@ -195,7 +197,11 @@ class CrmMailchimpRun(models.Model):
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""
         for run in self:
-            vals = {"state": state, "ended_at": fields.Datetime.now(), "resume_at": False}
+            vals = {
+                "state": state,
+                "ended_at": fields.Datetime.now(),
+                "resume_at": False,
+            }
             if error is not None:
                 vals.update(run._error_vals(error))
             elif state == "done":

@@ -97,8 +97,10 @@ class CrmMailchimpSegment(models.Model):
         """Give each flagged filter its segment and withdraw the others."""
         filters = self.env["ir.filters"].sudo().search([("mailchimp_sync", "=", True)])
         filters = filters.filtered(
-            lambda record: account.company_id in record.mailchimp_owner_id.company_ids
-            or not record.mailchimp_owner_id.active
+            lambda record: (
+                account.company_id in record.mailchimp_owner_id.company_ids
+                or not record.mailchimp_owner_id.active
+            )
         )
         known = {segment.filter_id: segment for segment in account.segment_ids}
         names = filters.mapped("name")
@@ -115,9 +117,7 @@ class CrmMailchimpSegment(models.Model):
             }
             segment = known.get(record)
             if not segment:
-                self.create(
-                    dict(vals, account_id=account.id, filter_id=record.id)
-                )
+                self.create(dict(vals, account_id=account.id, filter_id=record.id))
                 continue
             if segment.state == "withdrawn":
                 vals["state"] = "active"
@@ -159,7 +159,9 @@ class CrmMailchimpSegment(models.Model):
                     if isinstance(error, UserError)
                     else self.env._("The database refused the condition of the filter.")
                 )
-                _logger.info("Segment %s kept its last members: %s", segment.name, error)
+                _logger.info(
+                    "Segment %s kept its last members: %s", segment.name, error
+                )
                 segment._write_changes({"state": "broken", "error_message": message})
                 continue
             if segment.state == "broken":
@@ -194,6 +196,8 @@ class CrmMailchimpSegment(models.Model):
         )[0]
         if added or removed:
             self.invalidate_recordset(["partner_ids"])
+        if added >= 1000:
+            self.env.cr.execute("ANALYZE crm_mailchimp_segment_partner")
         self._write_changes({"matching_count": total})
 
     def action_open_contacts(self):

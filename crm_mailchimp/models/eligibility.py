@@ -135,7 +135,9 @@ class CrmMailchimpAccount(models.Model):
         scope = self._scope_domain()
         if not scope.is_true():
             query = partners._search(scope)
-            exclusions.append(("out_of_scope", SQL("p.id NOT IN %s", query.subselect())))
+            exclusions.append(
+                ("out_of_scope", SQL("p.id NOT IN %s", query.subselect()))
+            )
         return exclusions
 
     def _scope_domain(self):
@@ -242,4 +244,3 @@ class CrmMailchimpAccount(models.Model):
             )
         )
         return dict(rows)
-

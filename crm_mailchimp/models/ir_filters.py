@@ -180,7 +180,9 @@ class IrFilters(models.Model):
                     "The filter %(name)s cannot be evaluated outside its own screen:"
                     " %(error)s. Correct its condition, or take the flag off.",
                     name=self.name,
-                    error=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                    error=str(error).splitlines()[0]
+                    if str(error)
+                    else type(error).__name__,
                 )
             ) from error
         if partner_field == "id":

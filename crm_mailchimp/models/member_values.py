@@ -127,7 +127,9 @@ class MemberValues:
             field = model._fields.get(model._rec_name or "")
         if field is None or not field.store or not field.column_type:
             raise SlowPath(path)
-        return model._field_to_sql(alias, field.name, self.query), self._converter(field)
+        return model._field_to_sql(alias, field.name, self.query), self._converter(
+            field
+        )
 
     def _converter(self, field):
         env = self.account.env
@@ -160,7 +162,9 @@ class MemberValues:
         )
         if not self.slow:
             return rows
-        return [(*row, slow) for row, slow in zip(rows, self._read_slow(rows), strict=True)]
+        return [
+            (*row, slow) for row, slow in zip(rows, self._read_slow(rows), strict=True)
+        ]
 
     def _read_slow(self, rows):
         partners = self.partners.browse([row[2] for row in rows if row[2]])

@@ -13,8 +13,11 @@ class MergePartnerAutomatic(models.TransientModel):
         partners = self.env["res.partner"].browse(partner_ids).exists()
         Consent = self.env["crm.mailchimp.consent"].sudo()
         opted_out = partners.filtered(
-            lambda partner: not partner.mailchimp_opt_in
-            and Consent.search([("partner_id", "=", partner.id)], limit=1).kind == "out"
+            lambda partner: (
+                not partner.mailchimp_opt_in
+                and Consent.search([("partner_id", "=", partner.id)], limit=1).kind
+                == "out"
+            )
         )
         result = super()._merge(partner_ids, dst_partner, extra_checks)
         if opted_out:

@@ -30,7 +30,9 @@ class ResPartner(models.Model):
         search="_search_mailchimp_status",
     )
     mailchimp_reason = fields.Selection(
-        lambda self: self.env["crm.mailchimp.contact.status"]._fields["reason"].selection,
+        lambda self: (
+            self.env["crm.mailchimp.contact.status"]._fields["reason"].selection
+        ),
         string="Why not in Mailchimp",
         compute="_compute_mailchimp_status",
         search="_search_mailchimp_reason",

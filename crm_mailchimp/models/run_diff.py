@@ -7,6 +7,7 @@ from ..engine.plan import Known, brake, decide
 from .member_values import MemberValues
 
 CHUNK = 2000
+MANY = 1000
 
 
 class CrmMailchimpRun(models.Model):
@@ -47,62 +48,80 @@ class CrmMailchimpRun(models.Model):
     def _note_wanted(self):
         """Note in the ledger which addresses Odoo wants and which contact stands for them.
 
-        One statement, and only rows that differ are written.
+        Set-based, and only rows that differ are written.
         """
         account = self.account_id
         account._flush_contacts()
-        self.env.execute_query(
+        cr = self.env.cr
+        # A table with statistics, not a CTE: without them the database compares
+        # every winner with every member.
+        cr.execute("DROP TABLE IF EXISTS mailchimp_winner")
+        cr.execute(
+            SQL(
+                "CREATE TEMPORARY TABLE mailchimp_winner AS"
+                " SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
+                account._contacts_sql(opted_in_only=True),
+            )
+        )
+        cr.execute("CREATE UNIQUE INDEX ON mailchimp_winner (email)")
+        cr.execute("ANALYZE mailchimp_winner")
+        cr.execute(
             SQL(
                 """
-                WITH winner AS MATERIALIZED (
-                    SELECT email, partner_id FROM (%(contacts)s) c
-                     WHERE winner_id = partner_id
-                ), added AS (
-                    INSERT INTO crm_mailchimp_member
-                           (account_id, email_normalized, partner_id, wanted, origin,
-                            operation, create_date)
-                    SELECT %(account)s, w.email, w.partner_id, TRUE, 'odoo', 'create',
-                           NOW() AT TIME ZONE 'UTC'
-                      FROM winner w
-                     WHERE NOT EXISTS (
-                        SELECT FROM crm_mailchimp_member m
-                         WHERE m.account_id = %(account)s
-                           AND m.email_normalized = w.email)
-                    RETURNING 1
-                ), moved AS (
-                    UPDATE crm_mailchimp_member m
-                       SET partner_id = w.partner_id, wanted = TRUE, cause = NULL
-                      FROM winner w
-                     WHERE m.account_id = %(account)s AND m.email_normalized = w.email
-                       AND (m.wanted IS NOT TRUE
-                            OR m.partner_id IS DISTINCT FROM w.partner_id)
-                    RETURNING 1
-                ), gone AS (
-                    UPDATE crm_mailchimp_member m
-                       SET wanted = FALSE,
-                           operation = CASE WHEN m.status IS NOT NULL
-                                            THEN m.operation END,
-                           cause = CASE
-                             WHEN m.partner_id IS NULL THEN 'deleted'
-                             WHEN NOT p.active THEN 'contact_archived'
-                             WHEN p.mailchimp_opt_in IS NOT TRUE THEN 'opt_out'
-                             WHEN p.email_normalized IS DISTINCT FROM m.email_normalized
-                             THEN 'address'
-                             ELSE 'scope' END
-                      FROM crm_mailchimp_member m2
-                 LEFT JOIN res_partner p ON p.id = m2.partner_id
-                     WHERE m2.id = m.id AND m.account_id = %(account)s AND m.wanted
-                       AND NOT EXISTS (
-                        SELECT FROM winner w WHERE w.email = m.email_normalized)
-                    RETURNING 1
-                )
-                SELECT (SELECT COUNT(*) FROM added), (SELECT COUNT(*) FROM moved),
-                       (SELECT COUNT(*) FROM gone)
+                UPDATE crm_mailchimp_member m
+                   SET partner_id = w.partner_id, wanted = TRUE, cause = NULL
+                  FROM mailchimp_winner w
+                 WHERE m.account_id = %s AND m.email_normalized = w.email
+                   AND (m.wanted IS NOT TRUE
+                        OR m.partner_id IS DISTINCT FROM w.partner_id)
                 """,
-                contacts=account._contacts_sql(opted_in_only=True),
+                account.id,
+            )
+        )
+        cr.execute(
+            SQL(
+                """
+                UPDATE crm_mailchimp_member m
+                   SET wanted = FALSE,
+                       operation = CASE WHEN m.status IS NOT NULL THEN m.operation END,
+                       cause = CASE
+                           WHEN m.partner_id IS NULL THEN 'deleted'
+                           WHEN NOT p.active THEN 'contact_archived'
+                           WHEN p.mailchimp_opt_in IS NOT TRUE THEN 'opt_out'
+                           WHEN p.email_normalized IS DISTINCT FROM m.email_normalized
+                           THEN 'address'
+                           ELSE 'scope' END
+                  FROM crm_mailchimp_member m2
+             LEFT JOIN res_partner p ON p.id = m2.partner_id
+                 WHERE m2.id = m.id AND m2.account_id = %s AND m2.wanted
+                   AND NOT EXISTS (
+                       SELECT FROM mailchimp_winner w
+                        WHERE w.email = m2.email_normalized)
+                """,
+                account.id,
+            )
+        )
+        cr.execute(
+            SQL(
+                """
+                INSERT INTO crm_mailchimp_member
+                       (account_id, email_normalized, partner_id, wanted, origin,
+                        operation, create_date)
+                SELECT %(account)s, w.email, w.partner_id, TRUE, 'odoo', 'create',
+                       NOW() AT TIME ZONE 'UTC'
+                  FROM mailchimp_winner w
+             LEFT JOIN crm_mailchimp_member m
+                    ON m.account_id = %(account)s AND m.email_normalized = w.email
+                 WHERE m.id IS NULL
+                """,
                 account=account.id,
             )
         )
+        if cr.rowcount >= MANY:
+            # The walks that follow are planned on statistics; the database's own
+            # turn to gather them may come minutes later.
+            cr.execute("ANALYZE crm_mailchimp_member")
+        cr.execute("DROP TABLE mailchimp_winner")
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def _plan(self, reader, rows):
@@ -147,9 +166,7 @@ class CrmMailchimpRun(models.Model):
                 planned.append((known["id"], operation))
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
-        Member._update_rows(
-            ("values_sent", "origin", "values_seen", "edited"), adopted
-        )
+        Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
 
     def _phase_brake(self, gateway, deadline):
         """Wait for a manager when a run would archive unusually many members.

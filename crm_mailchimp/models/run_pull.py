@@ -234,7 +234,9 @@ class CrmMailchimpRun(models.Model):
             " WHERE account_id = %s AND email_normalized = ANY(%s)",
             (account.id, list(members)),
         )
-        known = {row[1]: dict(zip(names, row, strict=True)) for row in self.env.cr.fetchall()}
+        known = {
+            row[1]: dict(zip(names, row, strict=True)) for row in self.env.cr.fetchall()
+        }
         now = fields.Datetime.now()
         inserts, changes = [], []
         unsubscribed = 0
@@ -333,8 +335,10 @@ class CrmMailchimpRun(models.Model):
         )
         for chunk in split_every(CONTACTS, rows):
             details = {row[0]: row[1:] for row in chunk}
-            partners = self.env["res.partner"].browse(details).try_lock_for_update(
-                allow_referencing=True
+            partners = (
+                self.env["res.partner"]
+                .browse(details)
+                .try_lock_for_update(allow_referencing=True)
             )
             self._opt_out(partners.filtered("mailchimp_opt_in"), details)
             self.env["ir.cron"]._commit_progress()
@@ -357,8 +361,11 @@ class CrmMailchimpRun(models.Model):
                 moment = fields.Datetime.to_string(details[partner.id][0])
                 reason = notes[partner.id]
                 partner._track_set_log_message(
-                    self.env._("Unsubscribed in Mailchimp on %(date)s UTC. %(reason)s",
-                               date=moment, reason=reason or "")
+                    self.env._(
+                        "Unsubscribed in Mailchimp on %(date)s UTC. %(reason)s",
+                        date=moment,
+                        reason=reason or "",
+                    )
                 )
         partners.write({"mailchimp_opt_in": False})
         if account.blacklist_on_unsubscribe:

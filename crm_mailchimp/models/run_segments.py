@@ -119,7 +119,8 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         audience = account.audience_ref
         categories = {
-            category["id"]: category["title"] for category in gateway.categories(audience)
+            category["id"]: category["title"]
+            for category in gateway.categories(audience)
         }
         interests = {
             category: {
@@ -322,5 +323,7 @@ class CrmMailchimpMergeField(models.Model):
             }
             or False,
         }
-        if any((self[name] or False) != (value or False) for name, value in vals.items()):
+        if any(
+            (self[name] or False) != (value or False) for name, value in vals.items()
+        ):
             self.write(vals)

@@ -392,7 +392,14 @@ class CrmMailchimpRun(models.Model):
             return
         known = reader.known(row)
         self.env["crm.mailchimp.member"]._update_rows(
-            ("status", "status_before", "archived_by", "operation", "batch_ref", "wanted"),
+            (
+                "status",
+                "status_before",
+                "archived_by",
+                "operation",
+                "batch_ref",
+                "wanted",
+            ),
             [(row[0], "archived", known["status"], "odoo", None, None, False)],
         )
         self._count(archived=1, sent=1)
@@ -501,7 +508,8 @@ class CrmMailchimpRun(models.Model):
                 continue
             batch = gateway.create_batch(operations)
             self.env["crm.mailchimp.member"]._update_rows(
-                ("batch_ref",), [(item["operation_id"], batch["id"]) for item in operations]
+                ("batch_ref",),
+                [(item["operation_id"], batch["id"]) for item in operations],
             )
             batches = (self.cursor or {}).get("batches") or []
             self._set_cursor(batches=[*batches, batch["id"]])
@@ -532,8 +540,7 @@ class CrmMailchimpRun(models.Model):
     def _record_batch(self, gateway, ref, url):
         reader = MemberValues(self.account_id)
         rows = {
-            row[0]: row
-            for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
+            row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
         for operation_id, result in gateway.batch_results(url):
             row = rows.get(int(operation_id or 0))

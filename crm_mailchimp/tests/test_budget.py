@@ -56,9 +56,7 @@ class TestBudget(MailchimpCase):
         created = (
             counters["groups_created"] + 2 + counters.get("merge_fields_created", 0)
         )
-        self.assertLessEqual(
-            len(self.simulator.calls), CONTACTS // 500 + 10 + created
-        )
+        self.assertLessEqual(len(self.simulator.calls), CONTACTS // 500 + 10 + created)
         self.assertEqual(len(self.audience.members), CONTACTS)
 
         self.simulator.clear_calls()

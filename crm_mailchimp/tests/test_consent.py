@@ -268,9 +268,7 @@ class TestConsent(MailchimpCase):
         self.push()
         ann.city = "Bruges"
         self.contact("New")
-        with self.before_subscribing(
-            lambda: self.audience.archive("ann@firma.be")
-        ):
+        with self.before_subscribing(lambda: self.audience.archive("ann@firma.be")):
             self.later()
             self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
@@ -328,9 +326,7 @@ class TestConsent(MailchimpCase):
         partner.with_user(user).mailchimp_opt_in = True
         partner.with_user(user).mailchimp_opt_in = True
         (line,) = partner.mailchimp_consent_ids
-        self.assertEqual(
-            (line.kind, line.source, line.user_id), ("in", "user", user)
-        )
+        self.assertEqual((line.kind, line.source, line.user_id), ("in", "user", user))
         self.assertTrue(partner.mailchimp_opt_in_date)
         partner.with_user(user).mailchimp_opt_in = False
         partner.invalidate_recordset()

@@ -117,9 +117,7 @@ class TestFilters(MailchimpCase):
                 "model_id": self.env["ir.model"]._get_id("res.partner"),
                 "domain_force": f"[('id', '!=', {ann.id})]",
                 "groups": [
-                    Command.link(
-                        self.env.ref("crm_mailchimp.group_mailchimp_user").id
-                    )
+                    Command.link(self.env.ref("crm_mailchimp.group_mailchimp_user").id)
                 ],
             }
         )

@@ -29,7 +29,8 @@ class TestStats(MailchimpCase):
     def test_totals(self):
         campaign = self.send(type="regular", subject="News", title="November")
         self.audience.generate(
-            campaign, opens=0.5,
+            campaign,
+            opens=0.5,
             clicks=0.2,
             hard_bounces=0.1,
             soft_bounces=0.1,

@@ -47,5 +47,7 @@ class TestViews(TransactionCase):
         user = self.user("base.group_user")
         visible = self.env["ir.ui.menu"].with_user(user)._visible_menu_ids()
         self.assertNotIn(self.env.ref("crm_mailchimp.crm_mailchimp_menu").id, visible)
-        arch = self.env["res.partner"].with_user(user).get_view(view_type="form")["arch"]
+        arch = (
+            self.env["res.partner"].with_user(user).get_view(view_type="form")["arch"]
+        )
         self.assertNotIn("mailchimp_opt_in", arch)

@@ -14,6 +14,7 @@ from engine import batches, errors
 from engine.address import member_hash
 from engine.gateway import Gateway
 from mailchimp_marketing.api_client import ApiClientError
+
 from mailchimp_simulator import Simulator
 
 KEY = "0123456789abcdef0123456789abcdef-us21"
@@ -348,7 +349,11 @@ def test_batch_results(answers, gateway):
             (
                 "results/1.json",
                 [
-                    {"status_code": 200, "operation_id": "1", "response": '{"id": "a"}'},
+                    {
+                        "status_code": 200,
+                        "operation_id": "1",
+                        "response": '{"id": "a"}',
+                    },
                     {
                         "status_code": 404,
                         "operation_id": "2",
@@ -387,7 +392,10 @@ def test_unsafe_batch_results_are_refused(answers, gateway, raw):
     ("entry", "code"),
     [
         (
-            {"error": "x is already a list member", "error_code": "ERROR_CONTACT_EXISTS"},
+            {
+                "error": "x is already a list member",
+                "error_code": "ERROR_CONTACT_EXISTS",
+            },
             "member_exists",
         ),
         (

@@ -18,7 +18,9 @@ STATUSES = (
 
 
 def plan(wanted=True, desired=VALUES, **known):
-    return decide(Known(**known), wanted, desired if wanted else None, ["FNAME"], ["g1"])
+    return decide(
+        Known(**known), wanted, desired if wanted else None, ["FNAME"], ["g1"]
+    )
 
 
 def test_an_unknown_address_is_created():
