@@ -102,7 +102,7 @@ def may_restore(member, events, since):
     """Tell whether an archived member may be subscribed again.
 
     :param dict member: the member as just read from Mailchimp
-    :param events: its activity feed, with ``activity_type`` and ``created_at_timestamp``
+    :param events: its activity, with ``activity_type`` and ``created_at_timestamp``
     :param str since: ISO time (UTC) when it was last seen subscribed
     :return: the first event that forbids it, ``True`` if it may, ``False`` if its
         status forbids it

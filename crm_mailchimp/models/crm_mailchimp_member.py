@@ -39,7 +39,7 @@ CAUSES = [
 
 
 class CrmMailchimpMember(models.Model):
-    """The ledger: what is known of each address of the audience, and what is to be done.
+    """The ledger: what is known of each address of the audience, and what to do.
 
     ``status`` is what Mailchimp said last (empty: not known there), ``wanted`` what
     Odoo wants, ``operation`` what the next calls will do about the difference. It is

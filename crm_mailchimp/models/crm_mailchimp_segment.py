@@ -81,7 +81,8 @@ class CrmMailchimpSegment(models.Model):
                                ON m.account_id = s.account_id
                               AND m.partner_id = r.partner_id
                             WHERE m.status = 'subscribed' AND m.wanted
-                              AND m.values_sent->'i' ?| ARRAY[s.person_ref, s.company_ref]
+                              AND m.values_sent->'i' ?|
+                                  ARRAY[s.person_ref, s.company_ref]
                               AND s.id = ANY(%s)
                          GROUP BY r.segment_id""",
                         self.ids,

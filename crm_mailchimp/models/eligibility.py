@@ -191,7 +191,7 @@ class CrmMailchimpAccount(models.Model):
     def _contact_lines_sql(self, emails=None, partner_ids=()):
         """Return a query with what the status list shows of each contact.
 
-        :return: ``SQL`` with ``partner_id, email, winner_id, status, reason, member_id``
+        :return: ``SQL``: ``partner_id, email, winner_id, status, reason, member_id``
         """
         return SQL(
             """

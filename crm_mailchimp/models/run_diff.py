@@ -46,7 +46,7 @@ class CrmMailchimpRun(models.Model):
         return "brake"
 
     def _note_wanted(self):
-        """Note in the ledger which addresses Odoo wants and which contact stands for them.
+        """Note in the ledger which addresses Odoo wants, and for which contact.
 
         Set-based, and only rows that differ are written.
         """

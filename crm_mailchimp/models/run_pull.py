@@ -421,7 +421,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _pulled_until(self):
-        """Return the time until which the ledger has Mailchimp's changes, or ``None``."""
+        """Return until when the ledger has Mailchimp's changes, or ``None``."""
         run = self.env["crm.mailchimp.run"].search(
             [
                 ("account_id", "=", self.id),

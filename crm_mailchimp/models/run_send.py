@@ -115,7 +115,7 @@ class CrmMailchimpRun(models.Model):
         if trouble:
             raise trouble[0]
 
-    def _walk(self, reader, operation, size, deadline, where=SQL("TRUE")):
+    def _walk(self, reader, operation, size, deadline, where=None):
         """Yield chunks of planned rows in the order of their addresses.
 
         Rows that are under way still have their operation, so the walk goes forward
@@ -129,7 +129,7 @@ class CrmMailchimpRun(models.Model):
                     " AND m.batch_ref IS NULL AND %s",
                     operation,
                     after,
-                    where,
+                    where or SQL("TRUE"),
                 ),
                 size,
             )
@@ -175,7 +175,7 @@ class CrmMailchimpRun(models.Model):
             self._carry_out(gateway, iter(pending), record)
 
     def _creation_items(self, reader, rows, status):
-        """Return ``[(item, row, desired)]`` of rows whose contact is eligible right now.
+        """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
 
         Contacts may have changed since the diff: nobody without an opt-in at this very
         moment is sent.
@@ -367,7 +367,7 @@ class CrmMailchimpRun(models.Model):
     def _send_archives(self, gateway, deadline, causes=None):
         account = self.account_id
         reader = MemberValues(account)
-        where = SQL("m.cause = ANY(%s)", list(causes)) if causes else SQL("TRUE")
+        where = SQL("m.cause = ANY(%s)", list(causes)) if causes else None
         if not causes and self._planned("archive") >= BATCH_FROM:
             return self._send_batches(gateway, reader, "archive", deadline)
 

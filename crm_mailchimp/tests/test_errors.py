@@ -5,7 +5,7 @@ from .common import MailchimpCase
 
 @tagged("post_install", "-at_install")
 class TestErrors(MailchimpCase):
-    """Mailchimp down, refusing or talking rubbish: nothing is lost, nobody is blocked."""
+    """Mailchimp down, refusing or talking rubbish: nothing is lost."""
 
     def setUp(self):
         super().setUp()
