@@ -34,3 +34,13 @@ def uninstall_hook(env):
         }
     )
     env["ir.config_parameter"].search([("key", "=like", "crm_mailchimp.%")]).unlink()
+    # Bookkeeping that Odoo's own clean-up passes over: foreign keys on its tables,
+    # which go with their columns, and names its modules gave to parts of our models.
+    env.cr.execute(
+        "DELETE FROM ir_model_constraint WHERE type = 'f' AND module ="
+        " (SELECT id FROM ir_module_module WHERE name = 'crm_mailchimp')"
+    )
+    env.cr.execute(
+        "DELETE FROM ir_model_data WHERE module <> 'crm_mailchimp'"
+        " AND model LIKE 'ir.model.%' AND STRPOS(name, '__crm_mailchimp_') > 0"
+    )
