@@ -17,7 +17,12 @@ class ResPartner(models.Model):
         help="Since when the present opt-in holds.",
     )
     mailchimp_consent_ids = fields.One2many(
-        "crm.mailchimp.consent", "partner_id", string="Consent", readonly=True
+        "crm.mailchimp.consent",
+        "partner_id",
+        string="Consent",
+        readonly=True,
+        # Who may not read the lines must still be able to read the contact.
+        groups="sales_team.group_sale_salesman",
     )
     mailchimp_status = fields.Selection(
         [
@@ -45,6 +50,7 @@ class ResPartner(models.Model):
         string="Mailchimp segments",
         readonly=True,
         copy=False,
+        groups="sales_team.group_sale_salesman",
     )
     # Same name and values as partner_contact_gender of the OCA.
     gender = fields.Selection(

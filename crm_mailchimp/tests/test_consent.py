@@ -204,6 +204,27 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertFalse(partner.mailchimp_opt_in)
 
+    def test_complained_then_archived_by_hand_stays_out(self):
+        """A complaint need not show in the activity feed."""
+        self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.complain("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    def test_bounced_then_archived_by_hand_stays_out(self):
+        self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.bounce("ann@firma.be", kind="hard")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
     # === BETWEEN THE PULL AND THE SEND === #
 
     def check_act_during_send(self, act, expected_status, opt_in, reason):
@@ -335,3 +356,19 @@ class TestConsent(MailchimpCase):
 
     def test_a_copied_contact_has_no_opt_in(self):
         self.assertFalse(self.contact("Ann").copy().mailchimp_opt_in)
+
+
+@tagged("post_install", "-at_install")
+class TestConsentOtherAnswers(TestConsent):
+    """The same where Mailchimp may answer either way, and nobody documents which."""
+
+    switches = {
+        "batch_archived_is_existing": True,
+        "archived_keeps_compliance": True,
+        "batch_undoes_api_unsubscribe": False,
+        "plain_listing_has_archived": True,
+        "since_inclusive": True,
+        "query_offset_ignored": False,
+        "complaint_in_feed": True,
+        "tags_move_last_changed": True,
+    }

@@ -51,3 +51,14 @@ class TestViews(TransactionCase):
             self.env["res.partner"].with_user(user).get_view(view_type="form")["arch"]
         )
         self.assertNotIn("mailchimp_opt_in", arch)
+
+    def test_contacts_stay_readable_and_writable_without_sales_rights(self):
+        user = self.user("base.group_partner_manager")
+        user.group_ids += self.env.ref("base.group_user")
+        partner = self.env["res.partner"].create(
+            {"name": "Ann", "email": "ann@firma.be", "mailchimp_opt_in": True}
+        )
+        records = partner.with_user(user)
+        self.assertEqual(records.read()[0]["name"], "Ann")
+        records.write({"city": "Ghent"})
+        records.copy().unlink()
