@@ -135,7 +135,8 @@ def prepare(environment, contacts):
             "INSERT INTO ir_filters (name, model_id, domain, context, sort, active,"
             " mailchimp_sync, mailchimp_owner_id) SELECT"
             f" 'Segment {number}', 'res.partner',"
-            f" '[(\"city\", \"like\", \"City {number}\")]', '{{}}', '[]', TRUE, TRUE, id"
+            f" '[(\"city\", \"like\", \"City {number}\")]', '{{}}', '[]',"
+            " TRUE, TRUE, id"
             " FROM res_users WHERE login = 'admin'",
             DATABASE,
         )

@@ -121,7 +121,7 @@ class _Bounded:
     def __init__(self, file, size):
         self._file, self._left = file, size
 
-    def read(self, size):
+    def read(self, size):  # pylint: disable=method-required-super
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:

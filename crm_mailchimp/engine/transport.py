@@ -354,10 +354,8 @@ def _query_value(value):
 def _retry_after(value):
     if not value:
         return None
-    try:
-        return max(0, int(value))
-    except ValueError:
-        pass
+    if value.strip().isdigit():
+        return int(value)
     try:
         moment = parsedate_to_datetime(value)
         if moment.tzinfo is None:

@@ -33,5 +33,5 @@ class CrmMailchimpConsent(models.Model):
     # The diff looks for the newest opt-out of an address.
     _opt_out_idx = models.Index("(email_normalized, date) WHERE kind = 'out'")
 
-    def write(self, vals):
+    def write(self, vals):  # pylint: disable=method-required-super
         raise UserError(self.env._("A consent line is a record; it cannot be changed."))

@@ -1,7 +1,8 @@
 from odoo import models
 
 
-class MergePartnerAutomatic(models.TransientModel):
+# Extends a wizard of the base module; there is nothing to show here.
+class MergePartnerAutomatic(models.TransientModel):  # pylint: disable=no-wizard-in-models
     _inherit = "base.partner.merge.automatic.wizard"
 
     def _merge(self, partner_ids, dst_partner=None, extra_checks=True):

@@ -36,22 +36,18 @@ registry.category("web_tour.tours").add("crm_mailchimp_flag_filter", {
 });
 
 registry.category("web_tour.tours").add("crm_mailchimp_menus", {
-    steps: () => [
-        "campaign",
-        "member",
-        "contact_status",
-        "segment",
-        "run",
-        "account",
-    ].flatMap((name) => [
-        {
-            trigger: "[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu']",
-            run: "click",
-        },
-        {
-            trigger: `[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu_${name}']`,
-            run: "click",
-        },
-        {trigger: ".o_list_view"},
-    ]),
+    steps: () =>
+        ["campaign", "member", "contact_status", "segment", "run", "account"].flatMap(
+            (name) => [
+                {
+                    trigger: "[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu']",
+                    run: "click",
+                },
+                {
+                    trigger: `[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu_${name}']`,
+                    run: "click",
+                },
+                {trigger: ".o_list_view"},
+            ]
+        ),
 });
