@@ -326,7 +326,7 @@ def network_error(error, method, path, scrub=str):
     else:
         detail = "The connection to Mailchimp was lost"
     return Retryable(
-        f"{detail} ({type(error).__name__}: {scrub(str(error))})",
+        f"{detail} ({type(causes[-1]).__name__}: {scrub(str(causes[-1]))})",
         method=method,
         path=path,
         outcome_unknown=not refused and method != "GET",
