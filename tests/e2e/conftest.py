@@ -1,6 +1,7 @@
 """Odoo in processes of its own, beside a simulator in this one."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tools.instance import Environment  # noqa: E402
 
-DATABASE = "crm_mailchimp_e2e"
-READY = "crm_mailchimp_e2e_ready"
+# Several runs may go on at once in one clone.
+DATABASE = f"crm_mailchimp_e2e_{os.getpid()}"
+READY = f"{DATABASE}_ready"
+COPY = f"{DATABASE}_copy"
 
 
 class Worker:
     """Jobs in forked processes of one Odoo; see ``worker.py``."""
 
     def __init__(self, environment, database):
-        self.log = open(environment.config.with_name(f"{database}.worker.log"), "w")
+        self.log = open(environment.config.with_name(f"{database}.worker.log"), "a")
         self.process = subprocess.Popen(
             [
                 str(environment.python),
@@ -64,9 +67,14 @@ class Worker:
 
 
 @pytest.fixture(scope="session")
-def environment():
+def environment(request):
     with Environment() as environment:
         yield environment
+        for name in (DATABASE, READY, COPY):
+            environment.drop_database(name)
+        if not request.session.testsfailed:
+            for log in environment.config.parent.glob(f"{DATABASE}*.log"):
+                log.unlink()
 
 
 @pytest.fixture(scope="session")

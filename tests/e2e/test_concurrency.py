@@ -77,7 +77,6 @@ def place(environment, template):
         place = Place(environment, template, simulator)
         yield place
         place.worker.close()
-    environment.drop_database(DATABASE)
 
 
 def press(server):

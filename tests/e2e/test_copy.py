@@ -6,11 +6,10 @@ import pytest
 
 from mailchimp_simulator import Simulator
 
-from .conftest import DATABASE, Worker
+from .conftest import COPY, DATABASE, Worker
 from .test_kill import CHANGE, LINK, PUSH
 from .test_uninstall import STATISTICS
 
-COPY = "crm_mailchimp_e2e_copy"
 # What a person may do in the copy, short of entering the key again.
 PRESS = """
 from odoo.exceptions import UserError
@@ -60,7 +59,6 @@ def simulator(environment, template):
         worker.execute(CHANGE)
         worker.close()
         yield simulator
-    environment.drop_database(DATABASE)
 
 
 @pytest.mark.parametrize("make", [by_postgres, by_odoo, neutralized])
@@ -80,7 +78,6 @@ def test_no_call_leaves_a_copy(environment, simulator, make):
         worker.execute(PRESS)
     worker.close()
     assert not simulator.calls
-    environment.drop_database(COPY)
 
 
 def test_the_original_goes_on(environment, simulator):

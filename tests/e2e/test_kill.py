@@ -126,10 +126,12 @@ class Story:
         return leavers
 
     def kill(self, number, point):
+        """Push, and kill the process at a point of its call of that number."""
         if point == "applied":
+            fatal = len(self.simulator.calls) + number
 
             def on_call(call, reached):
-                if call.number == number and reached == "applied":
+                if call.number == fatal and reached == "applied":
                     os.kill(self.worker.pid, signal.SIGKILL)
 
             forget = self.simulator.on_call(on_call)
@@ -140,16 +142,16 @@ class Story:
             assert self.worker.run(**job) == -signal.SIGKILL
 
     def mistakes(self, number, point):
-        """Kill the push at a point of a call, run it once more, and look.
-
-        :return: ``[(what, found, expected)]`` of everything that is not right
-        """
+        """Kill the push at a point of a call, run it once more, and compare."""
         with self.on_stage():
             self.kill(number, point)
             leavers = self.leave()
             self.push()
-            found = self.look()
-            created = self.creations()
+            return self.compare(leavers)
+
+    def compare(self, leavers):
+        """Return ``[(what, found, expected)]`` of everything that is not right."""
+        found, created = self.look(), self.creations()
         wrong = []
         for address, expected in self.expected["contacts"].items():
             contact = found["contacts"][address]
@@ -206,17 +208,12 @@ class Story:
             "runs": rows[0][-1],
         }
 
-    def close(self):
-        self.worker.close()
-        for name in (DATABASE, READY):
-            self.environment.drop_database(name)
-
 
 @pytest.fixture(scope="module")
 def story(environment, template, tmp_path_factory):
     story = Story(environment, template, tmp_path_factory.mktemp("kill"))
     yield story
-    story.close()
+    story.worker.close()
 
 
 def test_the_push_without_any_trouble(story):
@@ -268,3 +265,14 @@ def test_killed_at_every_call(story, point):
         for mistake in story.mistakes(number, point)
     ]
     assert not wrong, f"killed {point}: {wrong[:3]}"
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_twice_in_a_row(story, point):
+    """The second process dies further on, after it looked at what the first did."""
+    with story.on_stage():
+        story.kill(9, point)
+        story.kill(13, point)
+        story.push()
+        wrong = story.compare(leavers=[])
+    assert not wrong

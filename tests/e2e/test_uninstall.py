@@ -117,4 +117,3 @@ def test_uninstall(environment, template):
     assert len(consent) == len(statuses) + 2
     (line,) = found["campaigns.csv"]
     assert "Summer sale" in line.values()
-    environment.drop_database(DATABASE)

@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import sys
+import time
 
+import psycopg2
 import requests
 
 
@@ -32,11 +34,34 @@ def main(config, database):
             os._exit(child(registry, job))
         say({"pid": pid})
         _pid, status = os.waitpid(pid, 0)
-        say({"exit": os.waitstatus_to_exitcode(status)})
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            wait_for_release(database)
+        say({"exit": code})
 
 
 def say(message):
     print(json.dumps(message), flush=True)
+
+
+def wait_for_release(database):
+    """Wait until PostgreSQL has seen that the child is dead, and let go of its locks.
+
+    It does so within a moment, but a job that is started in that moment is turned away.
+    """
+    connection = psycopg2.connect(dbname=database)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        others = True
+        while others:
+            cursor.execute(
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE datname ="
+                " current_database() AND backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid()"
+            )
+            (others,) = cursor.fetchone()
+            time.sleep(0.01 if others else 0)
+    connection.close()
 
 
 def child(registry, job):
