@@ -13,6 +13,8 @@ import zlib
 from urllib.parse import urlsplit
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+from urllib3.exceptions import HTTPError
 
 from .errors import Protocol, Retryable, classify
 from .transport import CHUNK_BYTES, network_error, new_session
@@ -111,7 +113,10 @@ def _download(url, archive, loopback):
                     archive.write(chunk)
                     if archive.tell() > MAX_DOWNLOAD_BYTES:
                         raise Protocol("The batch results are too large to download.")
-        except requests.RequestException as error:
+        except (InvalidSchema, InvalidURL, MissingSchema):
+            raise Protocol("The batch results are at no https address.") from None
+        # The raw stream of a response raises errors of urllib3.
+        except (requests.RequestException, HTTPError) as error:
             raise network_error(error, "GET", path) from None
 
 

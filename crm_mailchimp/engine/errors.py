@@ -190,7 +190,8 @@ def classify(status, problem, *, method=None, path=None, request_id=None, after=
     problem = {} if bare else problem
     title = _text(problem.get("title"))
     fields = problem.get("errors")
-    fields = [item for item in fields if isinstance(item, dict)] if fields else []
+    fields = fields if isinstance(fields, list) else []
+    fields = [item for item in fields if isinstance(item, dict)]
     facts = {
         "status": status,
         "title": title,

@@ -134,13 +134,16 @@ class Gateway:
 
     def _pages(self, key, call, *args, **kwargs):
         """Yield ``(items, reply)`` of each page of a collection."""
-        offset, count = 0, kwargs.setdefault("count", PAGE)
+        offset = 0
+        kwargs.setdefault("count", PAGE)
         while True:
             reply = call(*args, offset=offset, **kwargs)
             items = _list(reply, key)
             yield items, reply
-            offset += count
-            if not items or offset >= reply.get("total_items", 0):
+            offset += len(items)
+            total = reply.get("total_items")
+            more = len(items) == kwargs["count"] if total is None else offset < total
+            if not items or not more:
                 return
 
     def _all(self, key, call, *args, **kwargs):

@@ -1,14 +1,13 @@
 """The gateway over real HTTP: what the SDK gets wrong, and what must never happen."""
 
 import gzip
-import io
 import json
 import logging
-import tarfile
+import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from datetime import datetime, timedelta, timezone
 
-import mailchimp_marketing
 import pytest
 from engine import batches, errors
 from engine.address import member_hash
@@ -20,74 +19,31 @@ from mailchimp_simulator import Simulator
 KEY = "0123456789abcdef0123456789abcdef-us21"
 
 
-class Answers:
-    """A server that gives one prepared answer to everything and notes requests."""
-
-    def __init__(self):
-        self.status, self.body, self.headers = 200, b"{}", {}
-        self.requests, self.clients = [], set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args):
-                """Be quiet."""
-
-            def answer(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                outer.requests.append(
-                    (self.command, self.path, self.rfile.read(length), self.headers)
-                )
-                outer.clients.add(self.client_address)
-                self.send_response(outer.status)
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(outer.body)))
-                self.end_headers()
-                self.wfile.write(outer.body)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = answer
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/3.0"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def set(self, status=200, body=b"{}", **headers):
-        self.status, self.headers = status, headers
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-
-@pytest.fixture
-def answers():
-    answers = Answers()
-    yield answers
-    answers.server.shutdown()
-    answers.server.server_close()
-
-
-@pytest.fixture
-def gateway(answers):
-    with Gateway(KEY, answers.url, sleep=lambda seconds: None) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def sdk(answers):
-    """The plain SDK, to show that each flaw is there."""
-    client = mailchimp_marketing.Client()
-    client.set_config({"api_key": KEY, "server": "us21"})
-    client.api_client.host = answers.url
-    return client
-
-
 # === Keys and addresses === #
 
 
-@pytest.mark.parametrize("key", ["", "0123456789abcdef", "a-b-us21", "abc-", None])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "0123456789abcdef",
+        "a-b-us21",
+        "abc-",
+        None,
+        "abc-us21.evil.example",
+        "a b-us1",
+    ]
+    + ["abc-us21/x", "abc-us21@evil", "abc-us21\n"],
+)
 def test_an_incomplete_key_is_told_before_any_call(key):
-    with pytest.raises(errors.InvalidKey):
+    with pytest.raises(errors.InvalidKey) as caught:
         Gateway(key)
+    assert not key or key.strip() not in str(caught.value)
+
+
+def test_a_key_without_data_centre_is_told_as_such():
+    with pytest.raises(errors.InvalidKey, match="without a data centre"):
+        Gateway("0123456789abcdef")
 
 
 @pytest.mark.parametrize(
@@ -97,11 +53,27 @@ def test_an_incomplete_key_is_told_before_any_call(key):
         "http://10.0.0.1/3.0",
         "https://mailchimp.example",
         "ftp://127.0.0.1/3.0",
+        "http://127.0.0.1@evil.example/3.0",
+        "http://127.0.0.1.evil.example/3.0",
+        "http://evil.example\\@127.0.0.1/3.0",
+        "https://us21.api.mailchimp.com/3.0?x=",
+        "http://[::1/3.0",
+        "http://127.0.0.1:port/3.0",
+        "us21.api.mailchimp.com/3.0",
     ],
 )
 def test_the_key_goes_over_https_or_stays_on_this_machine(url):
     with pytest.raises(errors.InvalidUrl):
         Gateway(KEY, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:1/3.0/", "http://[::1]:1/3.0", "http://127.1.2.3/3.0"]
+    + ["https://proxy.example/mailchimp/3.0"],
+)
+def test_usable_urls(url):
+    Gateway(KEY, url).close()
 
 
 def test_the_host_is_that_of_the_key():
@@ -170,9 +142,48 @@ def test_values_in_the_path_are_encoded(answers, gateway):
     assert answers.requests[-1][1].startswith("/3.0/lists/li%2Fst/members/a%20b")
 
 
-def test_booleans_are_lower_case(answers, gateway):
-    gateway.request("GET", "/lists/{id}/members", {"id": "l"}, {"vip_only": True})
-    assert "vip_only=true" in answers.requests[-1][1]
+@pytest.mark.parametrize("value", ["", ".", ".."])
+def test_a_value_cannot_lead_to_another_path(answers, gateway, value):
+    with pytest.raises(ValueError):
+        gateway.archive_member("l", value)
+    assert not answers.requests
+
+
+def test_booleans_are_lower_case(answers, gateway, sdk):
+    sdk.lists.get_list_members_info("l", vip_only=True)
+    assert "vip_only=True" in answers.paths[-1]  # the flaw
+    answers.set(200, {"members": [], "total_items": 0})
+    gateway.members("l", vip_only=True)
+    assert "vip_only=true" in answers.paths[-1]
+
+
+def test_queries_the_sdk_does_not_know_can_be_sent(answers, gateway, sdk):
+    with pytest.raises(TypeError):
+        sdk.lists.get_list("l", newer=True)
+    gateway.request("GET", "/lists/{id}", {"id": "l"}, {"newer": [1, 2], "unset": None})
+    assert answers.paths == ["/lists/l?newer=1%2C2"]
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        datetime(2026, 3, 1, 15, 41, 36),
+        datetime(2026, 3, 1, 15, 41, 36, 999, timezone.utc),
+        datetime(2026, 3, 1, 17, 41, 36, tzinfo=timezone(timedelta(hours=2))),
+    ],
+)
+def test_times_are_sent_in_utc(answers, gateway, since):
+    answers.set(200, {"members": [], "total_items": 0})
+    gateway.members("l", since=since, fields="members.id,members.status")
+    assert "since_last_changed=2026-03-01T15%3A41%3A36%2B00%3A00" in answers.paths[-1]
+    assert "fields=members.id%2Cmembers.status%2Ctotal_items" in answers.paths[-1]
+
+
+def test_bodies_are_compact_utf8(answers, gateway):
+    gateway.patch_member("l", "h", {"merge_fields": {"FNAME": "Zoë", "N": 1}})
+    sent = answers.requests[-1]
+    assert sent[2] == '{"merge_fields":{"FNAME":"Zoë","N":1}}'.encode()
+    assert sent[3]["Content-Type"] == "application/json"
 
 
 def test_one_connection_serves_many_calls(answers, gateway, sdk):
@@ -182,13 +193,6 @@ def test_one_connection_serves_many_calls(answers, gateway, sdk):
     for _call in range(3):
         sdk.root.get_root()
     assert len(answers.clients) == 4
-
-
-def test_nobody_is_home():
-    with Gateway(KEY, "http://127.0.0.1:9/3.0", sleep=lambda _s: None) as gateway:
-        with pytest.raises(errors.Retryable) as caught:
-            gateway.archive_member("l", "h")
-    assert not caught.value.outcome_unknown
 
 
 @pytest.mark.parametrize("body", [b"<html>Hello</html>", b'{"half": ', b'"text"'])
@@ -205,8 +209,13 @@ def test_a_redirect_does_not_carry_the_key(answers, gateway):
     assert len(answers.requests) == 1
 
 
-def test_replies_have_a_bound(answers):
-    answers.set(200, b'{"a": "' + b"x" * 5000 + b'"}')
+@pytest.mark.parametrize("packed", [False, True])
+def test_replies_have_a_bound(answers, packed):
+    body = b'{"a": "' + b"x" * 5000 + b'"}'
+    if packed:
+        answers.set(200, gzip.compress(body), **{"Content-Encoding": "gzip"})
+    else:
+        answers.set(200, body)
     with (
         Gateway(KEY, answers.url, max_bytes=1000) as gateway,
         pytest.raises(errors.Protocol),
@@ -236,6 +245,65 @@ def test_reading_is_tried_again_and_writing_is_not(answers, gateway):
     assert not caught.value.outcome_unknown
 
 
+@pytest.mark.parametrize("first", ["drop", "stall", "cut"])
+def test_a_lost_connection_may_have_left_the_write_applied(answers, gateway, first):
+    answers.next.append(first)
+    with pytest.raises(errors.Retryable) as caught:
+        gateway.archive_member("l", "h")
+    assert caught.value.outcome_unknown
+    assert len(answers.requests) == 1
+    # A read is simply made again.
+    answers.next.append(first)
+    assert gateway.root() == {}
+    assert len(answers.requests) == 3
+
+
+def test_a_senseless_answer_may_have_left_the_write_applied(answers, gateway):
+    answers.set(200, b"<html>")
+    with pytest.raises(errors.Protocol) as caught:
+        gateway.archive_member("l", "h")
+    assert caught.value.outcome_unknown
+    with pytest.raises(errors.Protocol) as caught:
+        gateway.root()
+    assert not caught.value.outcome_unknown
+
+
+def test_what_was_never_sent_was_not_applied(answers, naps):
+    answers.close()
+    with Gateway(KEY, answers.url, sleep=naps.append) as gateway:
+        with pytest.raises(errors.Retryable) as caught:
+            gateway.archive_member("l", "h")
+    assert not caught.value.outcome_unknown
+    assert "cannot be reached" in str(caught.value)
+    # Not the text of another failure the caller is dealing with.
+    with Gateway(KEY, answers.url, sleep=naps.append) as gateway:
+        try:
+            gateway.root()
+        except errors.Retryable:
+            with pytest.raises(errors.Retryable) as caught:
+                gateway.archive_member("l", "h")
+    assert not caught.value.outcome_unknown
+
+
+def test_waits_between_tries_grow_and_end(answers, gateway, naps):
+    answers.set(503, b"")
+    with pytest.raises(errors.Retryable):
+        gateway.root()
+    assert len(naps) == 2 and 0.5 <= naps[0] <= 1.5 and 1 <= naps[1] <= 3
+    assert gateway.calls == 3
+    naps.clear()
+    answers.set(429, b"", **{"Retry-After": "7"})
+    with pytest.raises(errors.Retryable) as caught:
+        gateway.root()
+    assert naps == [7, 7] and caught.value.after == 7
+    # Longer than a worker may sleep: the caller waits, without a worker.
+    naps.clear()
+    answers.set(429, b"", **{"Retry-After": "3600"})
+    with pytest.raises(errors.Retryable) as caught:
+        gateway.root()
+    assert naps == [] and caught.value.after == 3600
+
+
 # === What must never happen === #
 
 
@@ -259,6 +327,25 @@ def test_no_status_but_by_restore(gateway, answers):
     assert not answers.requests
 
 
+def test_only_new_people_are_subscribed_each_once(gateway, answers):
+    one = {"email_address": "a@b.be", "status": "subscribed"}
+    for members in (
+        [],
+        [dict(one, email_address=f"{number}@b.be") for number in range(501)],
+        [one, dict(one, email_address="A@b.be")],
+        [dict(one, status_if_new="subscribed")],
+        [{"email_address": "a@b.be"}],
+    ):
+        with pytest.raises(ValueError):
+            gateway.subscribe_batch("l", members)
+    for status in ("unsubscribed", "archived", None):
+        with pytest.raises(ValueError):
+            gateway.restore_member("l", "h", status)
+    with pytest.raises(ValueError):
+        gateway.change_static_segment("l", 1, add=["a@b.be"] * 501)
+    assert not answers.requests
+
+
 def test_subscribing_never_updates(gateway, answers):
     answers.set(200, {"new_members": [], "errors": []})
     gateway.subscribe_batch("l", [{"email_address": "a@b.be", "status": "subscribed"}])
@@ -277,6 +364,102 @@ def test_the_key_is_nowhere(answers, caplog):
     secret = KEY.split("-")[0]
     assert secret not in text + caplog.text
     assert caught.value.__cause__ is None
+    assert "/3.0/" in caplog.text  # the log was there to look at
+
+
+def test_a_lost_connection_tells_no_secret(answers, gateway, caplog):
+    caplog.set_level(logging.DEBUG)
+    answers.next.append("drop")
+    with pytest.raises(errors.Retryable) as caught:
+        gateway.patch_member("l", "h", {"language": "fr"})
+    log = logging.getLogger("test")
+    log.error("lost", exc_info=caught.value)
+    assert "Authorization" not in caplog.text
+    assert KEY.split("-")[0] not in caplog.text + repr(caught.value)
+
+
+def test_the_machine_cannot_change_who_we_are(answers, gateway, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    # A proxy would carry the key off the machine, in plain text.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    gateway.root()
+    gateway._transport._session.trust_env = True  # as for Mailchimp's own hosts
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    gateway.root()
+    first, second = (request[3]["Authorization"] for request in answers.requests)
+    assert first == second and first.startswith("Basic ")
+
+
+def test_cookies_are_not_kept(answers, gateway):
+    answers.set(200, {}, **{"Set-Cookie": "a=b"})
+    gateway.root()
+    gateway.root()
+    assert "Cookie" not in answers.requests[-1][3]
+
+
+# === Pages === #
+
+
+def test_collections_are_read_to_their_end(answers, gateway):
+    for ids, total in (((1, 2), 3), ((3,), 3)):
+        body = {
+            "merge_fields": [{"merge_id": ref} for ref in ids],
+            "total_items": total,
+        }
+        answers.next.append((200, body, {}))
+    assert [item["merge_id"] for item in gateway.merge_fields("l")] == [1, 2, 3]
+    assert [re.search(r"offset=(\d+)", path)[1] for path in answers.paths] == ["0", "2"]
+
+
+def test_a_collection_that_shrinks_while_it_is_read_ends(answers, gateway):
+    answers.set(200, {"campaigns": [], "total_items": 5})
+    assert list(gateway.campaigns("l")) == [[]]
+
+
+def test_audiences_come_with_what_the_plan_allows(answers, gateway):
+    body = {
+        "lists": [{"id": "l"}],
+        "total_items": 1,
+        "constraints": {"may_create": True},
+    }
+    answers.set(200, body)
+    found = gateway.audiences()
+    assert found == {"lists": [{"id": "l"}], "constraints": {"may_create": True}}
+
+
+@pytest.mark.parametrize("body", [{}, {"members": None}, []])
+def test_a_page_without_its_list_is_no_empty_page(answers, gateway, body):
+    # Taken for an empty audience, it would look as if everybody was deleted.
+    answers.set(200, body)
+    with pytest.raises(errors.Protocol):
+        gateway.members("l")
+    with pytest.raises(errors.Protocol):
+        gateway.merge_fields("l")
+
+
+def test_a_count_has_to_be_there(answers, gateway):
+    answers.set(200, {})
+    with pytest.raises(errors.Protocol):
+        gateway.member_count("l")
+
+
+# === Gone already === #
+
+
+def test_what_is_gone_needs_no_archiving(answers, gateway):
+    gone = {"title": "Resource Not Found", "status": 404}
+    twice = {"title": "Method Not Allowed", "status": 405, "detail": "?"}
+    for status, body in ((404, gone), (405, twice)):
+        answers.next.append((status, body, {}))
+        assert gateway.archive_member("l", "h") is False
+    answers.next.append((404, gone, {}))
+    assert gateway.delete_interest("l", "c", "i") is False
+    answers.next.append((404, None, {}))  # not Mailchimp's word for it
+    with pytest.raises(errors.Protocol):
+        gateway.archive_member("l", "h")
 
 
 # === Several at once === #
@@ -321,111 +504,266 @@ def test_an_error_in_flight_is_a_result():
     assert tag == "gone" and isinstance(result, errors.NotFound)
 
 
-# === Batch results === #
+def test_the_next_call_is_taken_when_there_is_room(answers, gateway):
+    events = []
+
+    def calls():
+        for number in range(8):
+            events.append(("taken", number))
+            yield number, gateway.root
+        events.append(("end", None))
+
+    for number, _result in gateway.map(calls()):
+        events.append(("done", number))
+    for index, (what, _number) in enumerate(events):
+        taken = sum(event[0] == "taken" for event in events[: index + 1])
+        done = sum(event[0] == "done" for event in events[: index + 1])
+        assert taken - done <= gateway.max_in_flight, (index, what)
+    # The first four at once, then one for each that is done.
+    assert [what for what, _number in events[:6]] == ["taken"] * 4 + ["done", "taken"]
 
 
-def archive(*files, link=False):
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        folder = tarfile.TarInfo("results")
-        folder.type = tarfile.DIRTYPE
-        tar.addfile(folder)
-        if link:
-            item = tarfile.TarInfo("results/link")
-            item.type, item.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            tar.addfile(item)
-        for name, content in files:
-            data = json.dumps(content).encode()
-            item = tarfile.TarInfo(name)
-            item.size = len(data)
-            tar.addfile(item, io.BytesIO(data))
-    return gzip.compress(raw.getvalue())
+def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
+    closed = []
+
+    def calls():
+        try:
+            while True:
+                yield "again", gateway.root
+        finally:
+            closed.append(threading.get_ident())
+
+    for _tag, _result in gateway.map(calls()):
+        break
+    arrived = len(answers.requests)
+    assert 1 <= arrived <= gateway.max_in_flight
+    assert closed == [threading.get_ident()]
+    time.sleep(0.05)
+    assert len(answers.requests) == arrived
+    assert gateway.root() == {}  # and it can be used again
 
 
-def test_batch_results(answers, gateway):
-    answers.set(
-        200,
-        archive(
-            (
-                "results/1.json",
+def test_a_mistake_in_a_call_is_not_an_outcome(gateway):
+    with pytest.raises(ValueError):
+        list(gateway.map([("wrong", gateway.patch_member, "l", "h", {})]))
+
+
+def test_no_setting_takes_all_of_mailchimps_connections():
+    with Gateway(KEY, max_in_flight=50) as gateway:
+        assert gateway.max_in_flight == 8
+    with Gateway(KEY, max_in_flight=0) as gateway:
+        assert gateway.max_in_flight == 1
+
+
+def test_several_at_once_share_their_connections(answers, gateway):
+    results = list(gateway.map((number, gateway.root) for number in range(30)))
+    assert len(results) == 30
+    assert len(answers.clients) <= gateway.max_in_flight
+
+
+# === What is sent fits the specification === #
+
+CALLS = [
+    (
+        "post",
+        "/lists/{list_id}",
+        "subscribe_batch",
+        [
+            [
+                {
+                    "email_address": "a@b.be",
+                    "status": "subscribed",
+                    "merge_fields": {"FNAME": "A"},
+                    "interests": {"i": True},
+                    "language": "fr",
+                    "timestamp_signup": "2026-03-01T15:41:36+00:00",
+                }
+            ]
+        ],
+    ),
+    (
+        "patch",
+        "/lists/{list_id}/members/{subscriber_hash}",
+        "patch_member",
+        ["h", {"merge_fields": {"FNAME": ""}, "interests": {"i": False}}],
+    ),
+    (
+        "patch",
+        "/lists/{list_id}/members/{subscriber_hash}",
+        "restore_member",
+        ["h", "pending"],
+    ),
+    (
+        "post",
+        "/lists/{list_id}/merge-fields",
+        "create_merge_field",
+        [{"tag": "CITY", "name": "City", "type": "text"}],
+    ),
+    (
+        "patch",
+        "/lists/{list_id}/merge-fields/{merge_id}",
+        "update_merge_field",
+        [4, {"name": "Town"}],
+    ),
+    (
+        "post",
+        "/lists/{list_id}/interest-categories",
+        "create_category",
+        ["CRM contacts"],
+    ),
+    (
+        "post",
+        "/lists/{list_id}/interest-categories/{interest_category_id}/interests",
+        "create_interest",
+        ["c", "Customers"],
+    ),
+    (
+        "patch",
+        "/lists/{list_id}/interest-categories/{interest_category_id}"
+        "/interests/{interest_id}",
+        "update_interest",
+        ["c", "i", "Clients"],
+    ),
+    ("post", "/lists/{list_id}/segments", "create_static_segment", ["VIP"]),
+    (
+        "patch",
+        "/lists/{list_id}/segments/{segment_id}",
+        "rename_static_segment",
+        [7, "VIPs"],
+    ),
+    (
+        "post",
+        "/lists/{list_id}/segments/{segment_id}",
+        "change_static_segment",
+        [7, ["a@b.be"], ["c@d.be"]],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "arguments"), CALLS, ids=[call[2] for call in CALLS]
+)
+def test_bodies_fit_the_specification(
+    answers, gateway, spec, method, path, name, arguments
+):
+    answers.set(200, {"new_members": [], "errors": []})
+    getattr(gateway, name)("l", *arguments)
+    assert answers.requests[-1][0].lower() == method
+    pattern = re.sub(r"{\w+}", "[^/]+", path)
+    assert re.fullmatch(pattern, answers.paths[-1])
+    check_body(spec, method, path, answers.body)
+
+
+def test_a_batch_fits_the_specification(answers, gateway, spec):
+    path = f"/lists/l/members/{'0' * 32}"
+    values = {"merge_fields": {"FNAME": "A"}}
+    gateway.create_batch(
+        [
+            {"method": "PATCH", "path": path, "operation_id": "1", "body": values},
+            {"method": "DELETE", "path": path, "operation_id": "2"},
+        ]
+    )
+    check_body(spec, "post", "/batches", answers.body)
+    assert json.loads(answers.body["operations"][0]["body"]) == values
+
+
+def check_body(spec, method, path, body):
+    jsonschema = pytest.importorskip("jsonschema")
+    (schema,) = (
+        parameter["schema"]
+        for parameter in spec["paths"][path][method]["parameters"]
+        if parameter["in"] == "body"
+    )
+    assert list(jsonschema.Draft4Validator(schema).iter_errors(body)) == []
+    assert not body.keys() - schema["properties"].keys()
+
+
+# === Against the simulator === #
+
+
+def test_a_member_comes_goes_and_is_counted():
+    with Simulator() as simulator:
+        audience = simulator.add_audience("A")
+        audience.add_member("old@firma.be", status="unsubscribed")
+        audience.add_member("gone@firma.be")
+        audience.delete_permanently("gone@firma.be")
+        with Gateway(KEY, simulator.url, sleep=lambda _seconds: None) as gateway:
+            created, refused = gateway.subscribe_batch(
+                audience.id,
+                [
+                    {"email_address": f"{name}@firma.be", "status": "subscribed"}
+                    for name in ("new", "old", "gone")
+                ],
+            )
+            assert [item["email_address"] for item in created] == ["new@firma.be"]
+            assert {email: error.code for email, error in refused} == {
+                "old@firma.be": "member_exists",
+                "gone@firma.be": "forgotten",
+            }
+            assert audience.members["old@firma.be"].status == "unsubscribed"
+            assert gateway.member_count(audience.id) == 2
+            new = member_hash("new@firma.be")
+            assert gateway.archive_member(audience.id, new) is True
+            assert gateway.archive_member(audience.id, new) is False
+            assert audience.members["new@firma.be"].status == "archived"
+            assert gateway.last_request_id
+        assert not simulator.violations
+
+
+def test_a_tag_and_a_batch_and_the_way_back():
+    with Simulator() as simulator:
+        audience = simulator.add_audience("A")
+        audience.add_member("a@firma.be", merge_fields={"FNAME": "A"})
+        audience.add_member("b@firma.be")
+        with Gateway(KEY, simulator.url) as gateway:
+            tag = gateway.create_static_segment(audience.id, "VIP")["id"]
+            with pytest.raises(errors.Rejected) as caught:
+                gateway.create_static_segment(audience.id, "VIP")
+            assert caught.value.code == "tag_exists"
+            done = gateway.change_static_segment(
+                audience.id, tag, ["a@firma.be", "nobody@firma.be"]
+            )
+            assert done["total_added"] == 1
+            path = f"/lists/{audience.id}/members/"
+            batch = gateway.create_batch(
                 [
                     {
-                        "status_code": 200,
-                        "operation_id": "1",
-                        "response": '{"id": "a"}',
+                        "method": "PATCH",
+                        "path": path + member_hash("a@firma.be"),
+                        "operation_id": "a",
+                        "body": {"merge_fields": {"FNAME": "Ann"}},
                     },
                     {
-                        "status_code": 404,
-                        "operation_id": "2",
-                        "response": '{"title": "Resource Not Found", "status": 404}',
+                        "method": "DELETE",
+                        "path": path + member_hash("b@firma.be"),
+                        "operation_id": "b",
                     },
-                ],
-            ),
-            ("results/2.json", [{"status_code": 204, "operation_id": "3"}]),
-        ),
-    )
-    found = dict(gateway.batch_results(answers.url + "/results"))
-    assert found["1"] == {"id": "a"} and found["3"] == {}
-    assert isinstance(found["2"], errors.NotFound)
-    assert "Authorization" not in answers.requests[-1][3]
+                    {
+                        "method": "GET",
+                        "path": path + "0" * 32,
+                        "operation_id": "c",
+                    },
+                ]
+            )
+            simulator.advance(3600)
+            finished = gateway.batch(batch["id"])
+            assert finished["status"] == "finished"
+            found = dict(gateway.batch_results(finished["response_body_url"]))
+            assert found["a"]["merge_fields"]["FNAME"] == "Ann"
+            assert found["b"] == {}
+            assert isinstance(found["c"], errors.NotFound)
+            assert audience.members["b@firma.be"].status == "archived"
+            assert gateway.delete_batch(batch["id"]) is True
+        assert not simulator.violations
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        archive(("../up.json", [])),
-        archive(link=True),
-        archive(("a.json", {"not": "a list"})),
-        b"rubbish",
-    ],
-)
-def test_unsafe_batch_results_are_refused(answers, gateway, raw):
-    answers.set(200, raw)
-    with pytest.raises(errors.Protocol):
-        list(gateway.batch_results(answers.url + "/results"))
-
-
-# === Telling refusals apart === #
-
-
-@pytest.mark.parametrize(
-    ("entry", "code"),
-    [
-        (
-            {
-                "error": "x is already a list member",
-                "error_code": "ERROR_CONTACT_EXISTS",
-            },
-            "member_exists",
-        ),
-        (
-            {
-                "error": "x looks fake or invalid, please enter a real email address.",
-                "error_code": "ERROR_GENERIC",
-            },
-            "fake",
-        ),
-        (
-            {
-                "error": "x was permanently deleted and cannot be re-imported. The"
-                " contact must re-subscribe to get back on the list.",
-                "error_code": "ERROR_GENERIC",
-            },
-            "forgotten",
-        ),
-        (
-            {
-                "error": "x has signed up to a lot of lists very recently; we're not"
-                " allowing more signups for now",
-                "error_code": "ERROR_GENERIC",
-            },
-            "too_many_signups",
-        ),
-        (
-            {"error": "Noch nie gehört", "error_code": "ERROR_GENERIC"},
-            "other",
-        ),
-    ],
-)
-def test_member_errors(entry, code):
-    assert errors.classify_member(dict(entry, email_address="x@y.be")).code == code
+def test_a_write_that_was_applied_unanswered_is_told_as_unknown():
+    with Simulator() as simulator:
+        audience = simulator.add_audience("A")
+        audience.add_member("a@firma.be")
+        simulator.fault("DELETE **", "drop_applied")
+        with Gateway(KEY, simulator.url) as gateway:
+            with pytest.raises(errors.Retryable) as caught:
+                gateway.archive_member(audience.id, member_hash("a@firma.be"))
+        assert caught.value.outcome_unknown
+        assert audience.members["a@firma.be"].status == "archived"

@@ -1,0 +1,234 @@
+"""Which error a refusal becomes: by status and title, by text only where it must."""
+
+import pytest
+from engine import errors
+
+MEMBER = "/lists/l/members/0123"
+
+
+def problem(title="Invalid Resource", detail="", field=None, message=""):
+    found = {"title": title, "status": 400, "detail": detail, "instance": ""}
+    if field is not None:
+        found["errors"] = [{"field": field, "message": message}]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "unknown"),
+    [
+        (401, problem("API Key Invalid"), errors.AuthLost, False),
+        (401, None, errors.AuthLost, False),
+        (403, problem("User Disabled"), errors.AuthLost, False),
+        (403, problem("Wrong Datacenter"), errors.AuthLost, False),
+        (403, problem("Forbidden"), errors.Forbidden, False),
+        (403, problem("User action not permitted"), errors.Forbidden, False),
+        (403, None, errors.Retryable, False),
+        (404, problem("Resource Not Found"), errors.NotFound, False),
+        (404, None, errors.Protocol, False),
+        (400, None, errors.Protocol, False),
+        (408, None, errors.Retryable, True),
+        (414, problem("Resource Nesting Too Deep"), errors.Retryable, False),
+        (429, problem("Too Many Requests"), errors.Retryable, False),
+        (429, None, errors.Retryable, False),
+        (500, problem("Internal Server Error"), errors.Retryable, True),
+        (503, problem("Compliance Related"), errors.Forbidden, False),
+        (504, None, errors.Retryable, True),
+        (422, problem("Requested Fields Invalid"), errors.Rejected, False),
+    ],
+)
+def test_what_to_do_follows_from_status_and_title(status, body, error, unknown):
+    found = errors.classify(status, body, method="PATCH", path=MEMBER)
+    assert type(found) is error
+    assert found.outcome_unknown is unknown
+
+
+def test_a_failed_read_leaves_nothing_unknown():
+    assert not errors.classify(504, None, method="GET").outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, problem("Member Exists", "Egal was."), "member_exists"),
+        (400, problem("Member In Compliance State", "Egal was."), "compliance"),
+        (400, problem("Forgotten Email Not Subscribed", "Egal was."), "forgotten"),
+        (400, problem("Merge Max Limit Exceeded"), "merge_field_limit"),
+        (400, problem(detail="x looks fake or invalid, please enter a"), "fake"),
+        (
+            400,
+            problem(detail="Please provide a valid email address."),
+            "invalid_address",
+        ),
+        (
+            400,
+            problem(detail="The domain portion of the email address is invalid (x)"),
+            "invalid_address",
+        ),
+        (
+            400,
+            problem(detail="x has signed up to a lot of lists very recently; we're"),
+            "too_many_signups",
+        ),
+        (400, problem(detail="Your merge fields were invalid."), "merge_fields"),
+        (
+            400,
+            problem(detail="Anders.", field="MMERGE6", message="Gib etwas ein."),
+            "merge_fields",
+        ),
+        (
+            400,
+            problem(detail="See the array.", field="merge_fields.FNAME", message="?"),
+            "merge_fields",
+        ),
+        (
+            400,
+            problem(
+                "Bad Request",
+                "Cannot have more than 60 interests per list (Across all categories)",
+            ),
+            "interest_limit",
+        ),
+        (400, problem("Bad Request", "Sorry, that tag already exists."), "tag_exists"),
+        # Nothing is concluded from a text nobody knows.
+        (400, problem(detail="Das sieht falsch aus."), "other"),
+        (400, problem(detail="?", field="email address", message="Nein."), "other"),
+        (400, problem(detail="?", field="email_address", message="Nein."), "other"),
+    ],
+)
+def test_codes_of_refusals(status, body, code):
+    found = errors.classify(status, body, method="POST", path="/lists/l")
+    assert isinstance(found, errors.Rejected)
+    assert found.code == code
+    assert code in errors.REJECTED_CODES
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "status"),
+    [
+        (
+            'This member\'s status is "cleaned." You can only update email addresses'
+            ' for members with a status of "subscribed."',
+            "address_change_status",
+            "cleaned",
+        ),
+        (
+            'This member\'s status is "unsubscribed." You can only update email'
+            ' addresses for members with a status of "subscribed."',
+            "address_change_status",
+            "unsubscribed",
+        ),
+        (
+            '"x@y.be" is already in this list with a status of "Deleted".',
+            "address_taken",
+            "archived",
+        ),
+        (
+            '"x@y.be" is already in this list with a status of "Subscribed".',
+            "address_taken",
+            "subscribed",
+        ),
+    ],
+)
+def test_who_is_in_the_way_of_a_new_address(message, code, status):
+    body = problem(detail="See the array.", field="email address", message=message)
+    found = errors.classify(400, body, method="PATCH", path=MEMBER)
+    assert (found.code, found.member_status) == (code, status)
+
+
+def test_archiving_twice_is_told_from_other_wrong_methods():
+    text = "This list member cannot be removed.  Please contact support."
+    refusal = problem("Method Not Allowed", text)
+
+    def code(body, **request):
+        return errors.classify(405, body, **request).code
+
+    assert code(refusal, method="DELETE", path=MEMBER) == "already_archived"
+    german = problem("Method Not Allowed", "Das geht nicht.")
+    assert code(german, method="DELETE", path=MEMBER) == "already_archived"
+    assert code(refusal) == "already_archived"  # in the results of a batch
+    assert code(german, method="PATCH", path=MEMBER) == "other"
+    assert code(german, method="DELETE", path="/lists/l") == "other"
+
+
+def test_the_line_for_the_log_has_no_address_and_an_end():
+    body = problem(
+        detail='"ann@example.com" is wrong. ' + "x" * 5000,
+        field="email address",
+        message="bob@example.com\nis taken",
+    )
+    found = errors.classify(400, body, method="PATCH", path=MEMBER)
+    line = str(found)
+    assert line.startswith(f"PATCH {MEMBER}: 400 Invalid Resource: ")
+    assert "example.com" not in line + repr(found)
+    assert "\n" not in line and len(line) <= 400
+    # The administrator sees what Mailchimp said, but not all of a book.
+    assert "ann@example.com" in found.detail
+    assert len(found.detail) <= errors.DETAIL_LENGTH
+
+
+@pytest.mark.parametrize(
+    "body", [[], "text", 7, {}, {"errors": 1}, {"title": 5, "errors": [1, {}]}]
+)
+def test_a_strange_problem_document_is_still_an_error(body):
+    assert isinstance(errors.classify(400, body), errors.Protocol | errors.Rejected)
+    assert isinstance(errors.classify(500, body), errors.Retryable)
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        (
+            {
+                "error": "x is already a list member",
+                "error_code": "ERROR_CONTACT_EXISTS",
+            },
+            "member_exists",
+        ),
+        (
+            {
+                "error": "x looks fake or invalid, please enter a real email address.",
+                "error_code": "ERROR_GENERIC",
+            },
+            "fake",
+        ),
+        (
+            {
+                "error": "x was permanently deleted and cannot be re-imported. The"
+                " contact must re-subscribe to get back on the list.",
+                "error_code": "ERROR_GENERIC",
+            },
+            "forgotten",
+        ),
+        (
+            {
+                "error": "x has signed up to a lot of lists very recently; we're not"
+                " allowing more signups for now",
+                "error_code": "ERROR_GENERIC",
+            },
+            "too_many_signups",
+        ),
+        (
+            {
+                "error": "x is in a compliance state due to unsubscribe, bounce, or"
+                " compliance review and cannot be subscribed.",
+                "error_code": "ERROR_GENERIC",
+            },
+            "compliance",
+        ),
+        (
+            {
+                "error": "Ungültig.",
+                "error_code": "ERROR_GENERIC",
+                "field": "MMERGE6",
+                "field_message": "Bitte gib einen Wert ein.",
+            },
+            "merge_fields",
+        ),
+        (
+            {"error": "Noch nie gehört", "error_code": "ERROR_GENERIC"},
+            "other",
+        ),
+    ],
+)
+def test_member_errors(entry, code):
+    assert errors.classify_member(dict(entry, email_address="x@y.be")).code == code
