@@ -20,7 +20,8 @@ class Answers:
 
     ``requests`` holds ``(method, path, body, headers)``. ``next`` holds what goes
     first: answers as arguments of :meth:`set`, or ``"drop"`` (hang up unanswered),
-    ``"stall"`` (never answer) and ``"cut"`` (hang up in the middle of the body).
+    ``"stall"`` (never answer), ``"slow"``, and ``"cut"`` (hang up in the middle of a
+    long body).
     """
 
     key = KEY
@@ -30,6 +31,8 @@ class Answers:
         self.next = deque()
         self.requests, self.clients = [], set()
         self.over = threading.Event()
+        self.open = 0  # requests without an answer yet
+        self.lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,6 +47,8 @@ class Answers:
                     (self.command, self.path, self.rfile.read(length), self.headers)
                 )
                 outer.clients.add(self.client_address)
+                with outer.lock:
+                    outer.open += 1
                 outer.reply(self)
 
             do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = answer
@@ -60,15 +65,18 @@ class Answers:
 
     def reply(self, handler):
         todo = self.next.popleft() if self.next else self.default
-        if todo == "stall":
-            self.over.wait(10)
+        if todo in ("stall", "slow"):
+            self.over.wait(10 if todo == "stall" else 0.1)
+        with self.lock:
+            self.open -= 1
         if todo in ("stall", "drop"):
             handler.close_connection = True
             handler.connection.shutdown(socket.SHUT_RDWR)
             return
         cut = todo == "cut"
-        status, body, headers = (200, {"half": "of it"}, {}) if cut else todo
+        status, body, headers = self.default if isinstance(todo, str) else todo
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        body = body + b" " * 200_000 if cut else body
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)

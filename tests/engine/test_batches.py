@@ -6,7 +6,7 @@ import json
 import tarfile
 
 import pytest
-from engine import batches, errors
+from engine import batches, errors, transport
 
 MEMBER = "/lists/l/members/0123"
 
@@ -19,16 +19,16 @@ def result(ref, status=200, response="{}"):
     return {"status_code": status, "operation_id": ref, "response": response}
 
 
-def archive(*files, link=False):
+def archive(*files, special=None):
     """Return a gzipped tar of ``(name, content)`` as Mailchimp makes them."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         folder = tarfile.TarInfo("results")
         folder.type = tarfile.DIRTYPE
         tar.addfile(folder)
-        if link:
-            item = tarfile.TarInfo("results/link")
-            item.type, item.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        if special:
+            item = tarfile.TarInfo("results/special")
+            item.type, item.linkname = special, "/etc/passwd"
             tar.addfile(item)
         for name, content in files:
             data = content if isinstance(content, bytes) else json.dumps(content)
@@ -121,6 +121,14 @@ def test_the_storage_gets_no_key_nor_netrc(answers, gateway, tmp_path, monkeypat
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret")
     monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def new_session(*args, **kwargs):
+        session = transport.new_session(*args, **kwargs)
+        session.trust_env = True  # as for hosts that are not this machine
+        return session
+
+    monkeypatch.setattr(batches, "new_session", new_session)
     read(gateway, answers, archive())
     assert "Authorization" not in answers.requests[-1][3]
 
@@ -137,7 +145,9 @@ def test_an_archive_sent_as_an_encoding_is_the_same_archive(answers, gateway):
         archive(("../up.json", [])),
         archive(("/etc/up.json", [])),
         archive(("results/../../up.json", [])),
-        archive(link=True),
+        archive(special=tarfile.SYMTYPE),
+        archive(special=tarfile.LNKTYPE),
+        archive(special=tarfile.FIFOTYPE),
         archive(("a.json", {"not": "a list"})),
         archive(("a.json", ["no result"])),
         archive(("a.json", b"[{")),

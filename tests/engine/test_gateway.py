@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 
+import jsonschema
 import pytest
 from engine import batches, errors
 from engine.address import member_hash
@@ -216,6 +217,15 @@ def test_replies_have_a_bound(answers, packed):
         answers.set(200, gzip.compress(body), **{"Content-Encoding": "gzip"})
     else:
         answers.set(200, body)
+    with (
+        Gateway(KEY, answers.url, max_bytes=1000) as gateway,
+        pytest.raises(errors.Protocol),
+    ):
+        gateway.root()
+
+
+def test_a_reply_out_of_bounds_is_not_read_to_its_end(answers):
+    answers.next.append("cut")  # whoever waits for the end finds none
     with (
         Gateway(KEY, answers.url, max_bytes=1000) as gateway,
         pytest.raises(errors.Protocol),
@@ -533,8 +543,10 @@ def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
         finally:
             closed.append(threading.get_ident())
 
+    answers.next += [(200, {}, {}), "slow", "slow", "slow"]
     for _tag, _result in gateway.map(calls()):
         break
+    assert answers.open == 0
     arrived = len(answers.requests)
     assert 1 <= arrived <= gateway.max_in_flight
     assert closed == [threading.get_ident()]
@@ -668,7 +680,6 @@ def test_a_batch_fits_the_specification(answers, gateway, spec):
 
 
 def check_body(spec, method, path, body):
-    jsonschema = pytest.importorskip("jsonschema")
     (schema,) = (
         parameter["schema"]
         for parameter in spec["paths"][path][method]["parameters"]
