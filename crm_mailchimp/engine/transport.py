@@ -298,9 +298,16 @@ def new_session(loopback, pool_size, auth=None):
         session.trust_env = False  # a proxy would carry the key off the machine
     session.auth = auth
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.hooks["response"].append(_enforce_length)
     session.headers["User-Agent"] = USER_AGENT
     session.headers["Accept"] = "application/json, application/problem+json"
     return session
+
+
+def _enforce_length(response, **_kwargs):
+    # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a reply that
+    # was cut off for a whole one unless told otherwise.
+    response.raw.enforce_content_length = True
 
 
 def network_error(error, method, path, scrub=str):
