@@ -6,6 +6,8 @@ from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_campaign
+from . import crm_mailchimp_recipient
+from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
 from . import run_pull
 from . import run_segments
