@@ -43,6 +43,10 @@ def observe(known, member, tags, owned):
                 news["status_before"] = before
         elif status == "unsubscribed":
             news["no_date"] = changed
+        elif status == "subscribed":
+            news["opt_in_date"] = utc(
+                member.get("timestamp_opt") or member.get("timestamp_signup")
+            )
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
         news["reason_text"] = member["unsubscribe_reason"]
     seen = seen_values(member, tags, owned)

@@ -194,7 +194,73 @@ def same_values(one, other, owned):
     return "l" not in one or "l" not in other or one["l"] == other["l"]
 
 
-def difference(desired, held, tags, owned):
+def missing(desired, required):
+    """Return the required merge tags that have no value, in order.
+
+    :param dict desired: canonical values wanted
+    :param required: tags of the merge fields the audience requires
+    """
+    return [tag for tag in required if tag not in desired["m"]]
+
+
+def reconcile(desired, sent, held, tags, writable, direction, winner):
+    """Settle the merge fields of a member that is there on both sides.
+
+    A value changed on a side when it differs from the one last sent; what changed on
+    one side only wins, what changed on both goes by ``winner``. Before the first
+    sending there is nothing to compare with: a value on one side only wins, two
+    different ones go by ``winner``.
+
+    :param dict desired: canonical values Odoo holds
+    :param sent: canonical values last sent, or ``None``
+    :param dict held: canonical values Mailchimp holds
+    :param tags: the mapped merge tags
+    :param writable: those whose value can be written to a contact
+    :param str direction: ``push``, ``pull`` (only what changed in Mailchimp travels)
+        or ``both``
+    :param str winner: ``odoo`` or ``mailchimp``
+    :return: ``(target, back)``: the canonical values both sides should hold, and
+        ``{tag: value}`` to write in Odoo, ``None`` where it is to be emptied
+    """
+    if direction == "push":
+        return desired, {}
+    merge, back = dict(desired["m"]), {}
+    base = (sent or {}).get("m") or {}
+    for tag in tags:
+        ours, theirs, before = merge.get(tag), held["m"].get(tag), base.get(tag)
+        if _same(ours, theirs):
+            continue
+        if sent is None:
+            # An empty field of Mailchimp takes nothing from a contact.
+            take = theirs is not None and (
+                ours is None or direction == "pull" or winner == "mailchimp"
+            )
+        else:
+            changed_here = not _same(ours, before)
+            changed_there = not _same(theirs, before)
+            take = changed_there and (
+                direction == "pull" or not changed_here or winner == "mailchimp"
+            )
+        take = take and tag in writable
+        if take:
+            back[tag] = theirs
+        if take or direction == "pull":
+            merge.pop(tag, None)
+            if theirs is not None:
+                merge[tag] = theirs
+    return dict(desired, m=merge), back
+
+
+def _same(one, other):
+    """Tell whether two merge values are equal, or Mailchimp only added to ours."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(other.get(part) == text for part, text in one.items()) or all(
+            one.get(part) == text for part, text in other.items()
+        )
+    return one == other
+
+
+def difference(desired, held, tags, owned, required=()):
     """Return the body parts that turn what Mailchimp holds into what is desired.
 
     Only keys that differ are in it: a merge field or group that is not sent stays as
@@ -205,6 +271,7 @@ def difference(desired, held, tags, owned):
     :param dict held: canonical values Mailchimp holds, as far as known
     :param tags: the mapped merge tags; others are left alone
     :param owned: ids of our groups; others are left alone
+    :param required: tags that Mailchimp lets nobody clear
     :return: a dict with ``merge_fields``, ``interests``, ``language`` where they differ
     """
     body = {}
@@ -212,7 +279,7 @@ def difference(desired, held, tags, owned):
     merge = {}
     for tag in tags:
         new, old = wanted.get(tag), present.get(tag)
-        if new == old or (new is None and isinstance(old, dict)):
+        if new == old or (new is None and (isinstance(old, dict) or tag in required)):
             continue
         if isinstance(new, dict) and isinstance(old, dict):
             # Mailchimp adds parts nobody sent, such as its default country.

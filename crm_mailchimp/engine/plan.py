@@ -9,7 +9,7 @@ Mailchimp itself, before it is carried out (see :func:`may_restore`).
 
 from dataclasses import dataclass
 
-from .payload import difference
+from .payload import difference, missing
 
 # The statuses in which a member receives campaigns or is being asked to.
 REACHABLE = ("subscribed", "pending")
@@ -61,7 +61,7 @@ def held(known):
     return known.sent
 
 
-def decide(known, wanted, desired, tags, owned):
+def decide(known, wanted, desired, tags, owned, required=()):
     """Return ``(operation, body)`` for one address.
 
     :param Known known: what the ledger holds
@@ -69,6 +69,7 @@ def decide(known, wanted, desired, tags, owned):
     :param desired: canonical values wanted, or ``None``
     :param tags: the mapped merge tags
     :param owned: ids of our groups
+    :param required: tags of merge fields that must have a value
     :return: ``create``, ``update``, ``adopt`` (nothing to send, but the member is ours
         from now on), ``restore``, ``archive`` or ``None``; and the body of an update
     """
@@ -79,8 +80,10 @@ def decide(known, wanted, desired, tags, owned):
     if known.reason in FINAL:
         return None, None
     if known.reason and not known.retry and known.refused == desired:
-        # Refused as it is: only another value or a passed time is worth a call.
-        return None, None
+        # Refused as it is: only another value or a passed time is worth a call. What
+        # was never sent for want of a value may go once Mailchimp requires it no more.
+        if known.reason != "required_field" or missing(desired, required):
+            return None, None
     if known.status is None:
         return "create", None
     if known.status in NO:
@@ -88,7 +91,7 @@ def decide(known, wanted, desired, tags, owned):
     if known.status not in REACHABLE:
         once = known.status_before == "subscribed" and not known.said_no
         return ("restore" if once and not known.reason else None), None
-    body = difference(desired, held(known), tags, owned)
+    body = difference(desired, held(known), tags, owned, required)
     if body:
         return "update", body
     if known.sent is None or not known.ours or known.edited:

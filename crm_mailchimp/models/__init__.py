@@ -9,10 +9,13 @@ from . import crm_mailchimp_campaign
 from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
+from . import contact_values
 from . import run_pull
 from . import run_segments
 from . import run_diff
 from . import run_send
+from . import run_batches
+from . import run_single
 from . import run_stats
 from . import crm_mailchimp_contact_status
 from . import ir_filters

@@ -70,6 +70,59 @@ class CrmMailchimpAccount(models.Model):
         help="Off until somebody starts the first push. While it is off, changes made"
         " in Mailchimp and opt-outs made in Odoo still travel.",
     )
+    sync_direction = fields.Selection(
+        [
+            ("push", "Odoo to Mailchimp"),
+            ("pull", "Mailchimp to Odoo"),
+            ("both", "Both directions"),
+        ],
+        string="Field values",
+        default="push",
+        required=True,
+        help="Which way the values of mapped fields travel for members that are"
+        " there already. Opt-ins, opt-outs and segments always travel.",
+    )
+    conflict_winner = fields.Selection(
+        [("odoo", "Odoo"), ("mailchimp", "Mailchimp")],
+        string="When both changed, keep",
+        default="odoo",
+        required=True,
+        help="Which value is kept when one was changed in Odoo and in Mailchimp since"
+        " the last synchronisation.",
+    )
+    email_scope = fields.Selection(
+        [("primary", "The first address"), ("all", "Every address")],
+        string="Of contacts with several addresses",
+        default="primary",
+        required=True,
+        help="With every address, a contact with three addresses is three members.",
+    )
+    segment_target = fields.Selection(
+        [("group", "Groups"), ("tag", "Tags"), ("both", "Groups and tags")],
+        string="Segments become",
+        default="group",
+        required=True,
+        help="Mailchimp has room for 60 groups, and a change of group is one request"
+        " for each member. Tags are not limited, and 500 members are tagged at once:"
+        " better for large segments.",
+    )
+    foreign_members = fields.Selection(
+        [
+            ("keep", "Leave them alone"),
+            ("archive", "Archive them, after a question"),
+            ("import", "Make them contacts"),
+        ],
+        string="Members only in Mailchimp",
+        default="keep",
+        required=True,
+        help="Members that Odoo did not add and that no contact with an opt-in stands"
+        " for. Made contacts have their opt-in on, dated as in Mailchimp.",
+    )
+    default_salesperson_id = fields.Many2one(
+        "res.users",
+        string="Salesperson of new contacts",
+        domain="[('share', '=', False), ('company_ids', 'in', company_id)]",
+    )
     partner_kind = fields.Selection(
         [
             ("all", "People and companies"),

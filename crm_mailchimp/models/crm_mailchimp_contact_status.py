@@ -94,16 +94,20 @@ class CrmMailchimpContactStatus(models.Model):
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _("Change the contact or the account's conditions."),
             "opted_out": _("Opt in again, later than the opt-out, if the person asks."),
-            "unsubscribed": _("The person must sign up again by a Mailchimp form."),
+            "unsubscribed": _(
+                "If the person asks, opt in again and press Ask again: Mailchimp sends"
+                " a mail to confirm."
+            ),
             "cleaned": _("Correct the address; mail to it bounced."),
             "pending": _("Wait until the person confirms Mailchimp's mail."),
-            "transactional": _("The person must sign up by a Mailchimp form."),
+            "transactional": _("Press Ask again: Mailchimp sends a mail to confirm."),
             "forgotten": _("The person must sign up again by a Mailchimp form."),
             "fake": _("Correct the address."),
             "compliance": _("The person must sign up again by a Mailchimp form."),
             "too_many_signups": _("It is tried again after some days."),
             "merge_fields": _("Correct the value that Mailchimp refused."),
-            "archived": _("Subscribe the member again in Mailchimp."),
+            "required_field": _("Fill in the fields that Mailchimp requires."),
+            "archived": _("Press Ask again: Mailchimp sends a mail to confirm."),
             "other": _("Read the words of Mailchimp on the member."),
         }
         for line in self:

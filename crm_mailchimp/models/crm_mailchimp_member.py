@@ -19,6 +19,7 @@ REFUSALS = [
     ("compliance", "Unsubscribed or bounced before"),
     ("too_many_signups", "Signed up to a lot of lists"),
     ("merge_fields", "A value does not suit its merge field"),
+    ("required_field", "A required merge field has no value"),
     ("archived", "Archived in Mailchimp"),
     ("other", "Refused by Mailchimp"),
 ]
@@ -26,7 +27,9 @@ OPERATIONS = [
     ("create", "Add"),
     ("update", "Change"),
     ("read", "Look"),
+    ("move", "Change the address"),
     ("restore", "Subscribe again"),
+    ("ask", "Ask again"),
     ("archive", "Archive"),
 ]
 CAUSES = [
@@ -35,6 +38,7 @@ CAUSES = [
     ("contact_archived", "Contact archived"),
     ("address", "Address changed or removed"),
     ("scope", "Out of scope"),
+    ("foreign", "Only in Mailchimp"),
 ]
 
 
@@ -80,12 +84,19 @@ class CrmMailchimpMember(models.Model):
     reason_text = fields.Char(string="Reason in words")
     next_try = fields.Datetime()
     no_date = fields.Datetime(string="Said no on")
+    # Whose address this one replaces, while the change is under way.
+    moved_from_id = fields.Many2one(
+        "crm.mailchimp.member", ondelete="set null", index="btree_not_null"
+    )
+    opt_in_date = fields.Datetime(string="Opted in in Mailchimp on")
     subscribed_at = fields.Datetime(string="Seen subscribed on")
     last_changed = fields.Datetime(string="Changed in Mailchimp on")
     web_id = fields.Integer(string="Mailchimp ID")
     values_sent = fields.Json()
     values_seen = fields.Json()
     values_refused = fields.Json()
+    # What a batch that is under way brings.
+    values_sending = fields.Json()
     edited = fields.Boolean(string="Edited in Mailchimp")
     seen_in_run = fields.Integer()
 
@@ -111,6 +122,8 @@ class CrmMailchimpMember(models.Model):
         "reason_text": "varchar",
         "next_try": "timestamp",
         "no_date": "timestamp",
+        "moved_from_id": "int4",
+        "opt_in_date": "timestamp",
         "subscribed_at": "timestamp",
         "last_changed": "timestamp",
         "web_id": "int4",
@@ -119,6 +132,7 @@ class CrmMailchimpMember(models.Model):
         "edited": "bool",
         "wanted": "bool",
         "values_refused": "jsonb",
+        "values_sending": "jsonb",
         "seen_in_run": "int4",
     }
 

@@ -129,9 +129,14 @@ class CrmMailchimpRun(models.Model):
             "created": _("%s added"),
             "updated": _("%s changed"),
             "archived": _("%s archived"),
+            "moved": _("%s addresses changed"),
             "restored": _("%s subscribed again"),
+            "asked": _("%s asked again"),
+            "brought_back": _("%s contacts changed"),
+            "imported": _("%s contacts made"),
             "unsubscribed": _("%s unsubscribed in Mailchimp"),
             "refused": _("%s refused"),
+            "lacking": _("%s without a required value"),
             "groups_created": _("%s groups created"),
             "campaigns": _("%s campaigns"),
         }
@@ -229,6 +234,10 @@ class CrmMailchimpRun(models.Model):
         """Change keys of the cursor; ``None`` removes one."""
         cursor = dict(self.cursor or {}, **values)
         self.cursor = {key: value for key, value in cursor.items() if value is not None}
+
+    def _commit(self):
+        """Keep what was done so far."""
+        self.env["ir.cron"]._commit_progress()
 
     def _notify(self):
         """Tell everybody who may synchronise how far the run is (after the commit)."""

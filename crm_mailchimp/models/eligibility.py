@@ -6,6 +6,9 @@ from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
 
+# Contacts whose e-mail field holds more than one address; an index has the same words.
+SEVERAL = "p.email LIKE '%%@%%@%%'"
+
 
 class CrmMailchimpAccount(models.Model):
     """Who belongs to the audience, and why somebody does not: the one SQL of it.
@@ -27,39 +30,46 @@ class CrmMailchimpAccount(models.Model):
         :param bool scoped: look at the account's own conditions, too
         :return: ``SQL`` with the columns ``partner_id, email, reason, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
-            that stands for the address
+            that stands for the address. A contact with several addresses has a row for
+            each, where the account sends them all.
         """
         self.ensure_one()
         where = [SQL("TRUE")]
         if opted_in_only:
             where.append(SQL("p.mailchimp_opt_in"))
         if emails is not None:
+            emails, partner_ids = list(emails), list(partner_ids)
             where.append(
                 SQL(
-                    "(p.email_normalized = ANY(%s) OR p.id = ANY(%s))",
-                    list(emails),
-                    list(partner_ids),
+                    "(p.email_normalized = ANY(%s) OR p.id = ANY(%s) OR %s)",
+                    emails,
+                    partner_ids,
+                    SQL(SEVERAL) if self.email_scope == "all" else SQL("FALSE"),
                 )
+            )
+            where.append(
+                SQL("(a.email = ANY(%s) OR p.id = ANY(%s))", emails, partner_ids)
             )
         return SQL(
             """
             WITH contact AS (
                 SELECT p.id AS partner_id,
-                       p.email_normalized AS email,
+                       a.email,
                        COALESCE(p.is_company, FALSE) AS is_company,
                        p.mailchimp_opt_in_date AS opt_in_date,
                        CASE %(reasons)s END AS reason
                   FROM res_partner p
-             LEFT JOIN mail_blacklist b ON b.email = p.email_normalized AND b.active
+    CROSS JOIN LATERAL (%(addresses)s) a
+             LEFT JOIN mail_blacklist b ON b.email = a.email AND b.active
              LEFT JOIN crm_mailchimp_member m
                     ON m.account_id = %(account)s
-                   AND m.email_normalized = p.email_normalized
+                   AND m.email_normalized = a.email
              LEFT JOIN (
                     SELECT email_normalized, MAX(date) AS date
                       FROM crm_mailchimp_consent
                      WHERE kind = 'out' AND email_normalized IS NOT NULL
                   GROUP BY email_normalized
-                  ) o ON o.email_normalized = p.email_normalized
+                  ) o ON o.email_normalized = a.email
                  WHERE %(where)s
             )
             SELECT partner_id, email, reason,
@@ -76,7 +86,32 @@ class CrmMailchimpAccount(models.Model):
                 for reason, condition in self._exclusions(scoped)
             ),
             account=self.id,
+            addresses=self._addresses_sql(),
             where=SQL(" AND ").join(where),
+        )
+
+    def _addresses_sql(self):
+        """Return a query with the addresses of the contact ``p``.
+
+        The first is Odoo's normalised one; further ones stand between blanks, commas or
+        semicolons, and what is quoted is a name.
+
+        :return: ``SQL``: ``email``, and ``is_further`` for those we found ourselves
+        """
+        first = SQL("SELECT p.email_normalized AS email, FALSE AS is_further")
+        if self.email_scope != "all":
+            return first
+        return SQL(
+            """%s UNION ALL
+               SELECT DISTINCT word, TRUE
+                 FROM regexp_split_to_table(
+                          regexp_replace(LOWER(p.email), '"[^"]*"', ' ', 'g'),
+                          '[][[:space:],;:<>()]+') word
+                WHERE %s AND word ~ %s AND LENGTH(word) <= 254
+                  AND word IS DISTINCT FROM p.email_normalized""",
+            first,
+            SQL(SEVERAL),
+            ADDRESS_PATTERN,
         )
 
     def _exclusions(self, scoped=True):
@@ -85,13 +120,13 @@ class CrmMailchimpAccount(models.Model):
         # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
         # stand in the text the user typed as a whole word.
         typed = SQL("LOWER(p.email)")
-        place = SQL("STRPOS(%s, p.email_normalized)", typed)
+        place = SQL("STRPOS(%s, a.email)", typed)
         around = ' \t\n\r<>,;:"()[]' + "'"
         whole_word = SQL(
             "(%(place)s > 0"
             " AND STRPOS(%(around)s, SUBSTR(%(typed)s, %(place)s - 1, 1)) > 0"
             " AND STRPOS(%(around)s, SUBSTR(%(typed)s,"
-            " %(place)s + LENGTH(p.email_normalized), 1)) > 0)",
+            " %(place)s + LENGTH(a.email), 1)) > 0)",
             place=place,
             typed=typed,
             around=around,
@@ -103,9 +138,9 @@ class CrmMailchimpAccount(models.Model):
             (
                 "invalid_address",
                 SQL(
-                    "p.email_normalized IS NULL OR p.email_normalized !~ %s"
-                    " OR LENGTH(p.email_normalized) > 254"
-                    " OR NOT (%s = p.email_normalized OR %s)",
+                    "a.email IS NULL OR a.email !~ %s"
+                    " OR LENGTH(a.email) > 254"
+                    " OR NOT (%s = a.email OR a.is_further OR %s)",
                     ADDRESS_PATTERN,
                     typed,
                     whole_word,
@@ -170,6 +205,18 @@ class CrmMailchimpAccount(models.Model):
             limit=1,
         )
 
+    def _winners(self, emails):
+        """Return ``{address: id of the contact that stands for it}`` of now."""
+        self._flush_contacts()
+        return dict(
+            self.env.execute_query(
+                SQL(
+                    "SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
+                    self._contacts_sql(emails=emails),
+                )
+            )
+        )
+
     def _contact_lines(self, partners):
         """Return ``{partner id: (status, reason)}`` for some contacts.
 
@@ -193,7 +240,7 @@ class CrmMailchimpAccount(models.Model):
 
         :return: ``SQL``: ``partner_id, email, winner_id, status, reason, member_id``
         """
-        return SQL(
+        lines = SQL(
             """
             SELECT c.partner_id, c.email, c.winner_id, m.id AS member_id,
                    CASE WHEN c.reason IS NULL AND c.winner_id = c.partner_id
@@ -221,6 +268,14 @@ class CrmMailchimpAccount(models.Model):
             """,
             contacts=self._contacts_sql(emails, partner_ids),
             account=self.id,
+        )
+        if self.email_scope != "all":
+            return lines
+        # The best of a contact's addresses stands for it.
+        return SQL(
+            "SELECT DISTINCT ON (partner_id) * FROM (%s) address ORDER BY partner_id,"
+            " ARRAY_POSITION(ARRAY['in', 'waiting', 'out'], status), email",
+            lines,
         )
 
     def _flush_contacts(self):

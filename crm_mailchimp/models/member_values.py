@@ -5,6 +5,7 @@ from operator import itemgetter
 from odoo.tools import SQL, Query, html2plaintext
 
 from ..engine.payload import split_name, values
+from ..engine.plan import Known
 
 HEAD = (
     "id",
@@ -24,6 +25,8 @@ HEAD = (
     "edited",
     "web_id",
     "subscribed_at",
+    "moved_from_id",
+    "values_sending",
 )
 
 
@@ -52,6 +55,7 @@ class MemberValues:
         self.opt_in_date = self._add(
             SQL.identifier(self.alias, "mailchimp_opt_in_date")
         )
+        self.is_company = self._add(SQL.identifier(self.alias, "is_company"))
         self.interests = self._add(self._interests())
         self.merge_fields, self.getters, self.slow = [], [], {}
         for line in account.merge_field_ids.filtered("remote_ref"):
@@ -59,6 +63,12 @@ class MemberValues:
             self.getters.append(self._getter(line))
         self.tags = [merge_field.tag for merge_field in self.merge_fields]
         self.owned = account._owned_interests()
+        self.required = account._refs().get("required_tags") or []
+        self.writable = {
+            line.tag
+            for line in account.merge_field_ids.filtered("remote_ref")
+            if line._is_writable()
+        }
 
     def _add(self, column):
         self.columns.append(column)
@@ -186,6 +196,25 @@ class MemberValues:
     def known(self, row):
         """Return the ledger's part of a row as a dict."""
         return dict(zip(HEAD, row, strict=False))
+
+    def state(self, row, now=None):
+        """Return the ledger's part of a row as the engine knows it.
+
+        :param now: time after which refusals that pass are tried again
+        """
+        known = self.known(row)
+        return Known(
+            status=known["status"],
+            ours=known["origin"] != "foreign",
+            status_before=known["status_before"],
+            reason=known["reason"],
+            said_no=bool(known["no_date"]),
+            sent=known["values_sent"],
+            seen=known["values_seen"],
+            edited=bool(known["edited"]),
+            refused=known["values_refused"],
+            retry=bool(now and known["next_try"] and known["next_try"] <= now),
+        )
 
     def desired(self, row):
         """Return the canonical values the contact of a row should have."""

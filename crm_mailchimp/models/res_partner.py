@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.tools import email_normalize_all
 
 
 class ResPartner(models.Model):
@@ -62,6 +63,7 @@ class ResPartner(models.Model):
         "(email_normalized) WHERE email_normalized IS NOT NULL"
     )
     _mailchimp_opt_in_idx = models.Index("(id) WHERE mailchimp_opt_in")
+    _mailchimp_several_idx = models.Index("(id) WHERE email LIKE '%@%@%'")
 
     @api.depends_context("company", "allowed_company_ids")
     @api.depends("mailchimp_opt_in", "email_normalized", "active")
@@ -127,7 +129,7 @@ class ResPartner(models.Model):
         return True
 
     def _log_consent(self, kind):
-        """Append one consent line a contact.
+        """Append one consent line an address of each contact.
 
         The context may hold ``mailchimp_consent``, a dict with ``source``, ``date`` and
         ``note``, for changes that no person typed in.
@@ -140,7 +142,7 @@ class ResPartner(models.Model):
             [
                 {
                     "partner_id": partner.id,
-                    "email_normalized": partner.email_normalized,
+                    "email_normalized": email,
                     "kind": kind,
                     "source": given.get("source") or source,
                     "date": dates.get(partner.id) or fields.Datetime.now(),
@@ -148,5 +150,14 @@ class ResPartner(models.Model):
                     "user_id": self.env.uid,
                 }
                 for partner in self
+                for email in partner._mailchimp_addresses() or [False]
             ]
         )
+
+    def _mailchimp_addresses(self):
+        """Return the contact's addresses, lower-cased, the first one first."""
+        self.ensure_one()
+        addresses = [self.email_normalized] if self.email_normalized else []
+        if (self.email or "").count("@") > 1:
+            addresses += [email.lower() for email in email_normalize_all(self.email)]
+        return list(dict.fromkeys(addresses))

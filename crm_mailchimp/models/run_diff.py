@@ -1,10 +1,12 @@
 import time
 
 from odoo import fields, models
-from odoo.tools import SQL
+from odoo.tools import SQL, split_every
 
-from ..engine.plan import Known, brake, decide
+from ..engine.payload import reconcile
+from ..engine.plan import brake, decide, held
 from .member_values import MemberValues
+from .run_pull import CONTACTS
 
 CHUNK = 2000
 MANY = 1000
@@ -22,15 +24,18 @@ class CrmMailchimpRun(models.Model):
             self._note_wanted()
             cursor["after"] = ""
             self._set_cursor(diff=cursor)
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
         reader = MemberValues(self.account_id)
         while cursor["after"] is not None:
             rows = reader.chunk(
                 SQL(
                     "m.email_normalized > %s AND (m.wanted OR m.origin <> 'foreign')"
-                    # An address Mailchimp does not know is planned by _note_wanted.
-                    " AND NOT (m.status IS NULL AND m.operation IS NOT DISTINCT FROM"
-                    " 'create')",
+                    # An address Mailchimp does not know is planned by _note_wanted,
+                    # and so is the member whose address it replaces.
+                    " AND NOT (m.status IS NULL AND COALESCE(m.operation, '') IN"
+                    " ('create', 'move'))"
+                    " AND NOT EXISTS (SELECT FROM crm_mailchimp_member n"
+                    " WHERE n.moved_from_id = m.id AND n.operation = 'move')",
                     cursor["after"],
                 ),
                 CHUNK,
@@ -39,7 +44,7 @@ class CrmMailchimpRun(models.Model):
             cursor["after"] = rows[-1][1] if len(rows) == CHUNK else None
             if cursor["after"] is not None:
                 self._set_cursor(diff=cursor)
-                self.env["ir.cron"]._commit_progress()
+                self._commit()
                 if time.monotonic() >= deadline:
                     return None
         self._set_cursor(diff=None)
@@ -84,21 +89,25 @@ class CrmMailchimpRun(models.Model):
                 UPDATE crm_mailchimp_member m
                    SET wanted = FALSE,
                        operation = CASE WHEN m.status IS NOT NULL THEN m.operation END,
+                       moved_from_id = NULL,
                        cause = CASE
                            WHEN m.partner_id IS NULL THEN 'deleted'
                            WHEN NOT p.active THEN 'contact_archived'
                            WHEN p.mailchimp_opt_in IS NOT TRUE THEN 'opt_out'
-                           WHEN p.email_normalized IS DISTINCT FROM m.email_normalized
+                           WHEN NOT EXISTS (
+                               SELECT FROM (%(addresses)s) a
+                                WHERE a.email = m.email_normalized)
                            THEN 'address'
                            ELSE 'scope' END
                   FROM crm_mailchimp_member m2
              LEFT JOIN res_partner p ON p.id = m2.partner_id
-                 WHERE m2.id = m.id AND m2.account_id = %s AND m2.wanted
+                 WHERE m2.id = m.id AND m2.account_id = %(account)s AND m2.wanted
                    AND NOT EXISTS (
                        SELECT FROM mailchimp_winner w
                         WHERE w.email = m2.email_normalized)
                 """,
-                account.id,
+                account=account.id,
+                addresses=account._addresses_sql(),
             )
         )
         cr.execute(
@@ -117,56 +126,154 @@ class CrmMailchimpRun(models.Model):
                 account=account.id,
             )
         )
-        if cr.rowcount >= MANY:
+        inserted = cr.rowcount
+        self._plan_moves()
+        self._ask_about_foreign()
+        if inserted >= MANY:
             # The walks that follow are planned on statistics; the database's own
             # turn to gather them may come minutes later.
             cr.execute("ANALYZE crm_mailchimp_member")
         cr.execute("DROP TABLE mailchimp_winner")
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
+    def _plan_moves(self):
+        """Let a new address take the place of the one its contact had.
+
+        Changing the address of the member keeps its history in Mailchimp.
+        """
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_mailchimp_member new
+                   SET operation = 'move', moved_from_id = pair.old_id
+                  FROM (SELECT DISTINCT ON (new.id) new.id AS new_id, old.id AS old_id
+                          FROM crm_mailchimp_member old
+                          JOIN crm_mailchimp_member new
+                            ON new.account_id = old.account_id
+                           AND new.partner_id = old.partner_id
+                         WHERE old.account_id = %s AND old.cause = 'address'
+                           AND NOT old.wanted AND old.status = 'subscribed'
+                           AND old.origin <> 'foreign'
+                           AND old.operation IS DISTINCT FROM 'read'
+                           AND new.wanted AND new.status IS NULL
+                           AND new.reason IS NULL AND new.operation = 'create'
+                           AND NOT EXISTS (SELECT FROM crm_mailchimp_member other
+                                            WHERE other.moved_from_id = old.id)
+                      ORDER BY new.id, old.id) pair
+                 WHERE new.id = pair.new_id
+                   -- Two addresses of a contact cannot both replace the same one.
+                   AND NOT EXISTS (
+                       SELECT FROM crm_mailchimp_member twin
+                        WHERE twin.account_id = new.account_id
+                          AND twin.partner_id = new.partner_id AND twin.wanted
+                          AND twin.status IS NULL AND twin.operation = 'create'
+                          AND twin.id < new.id)
+                """,
+                self.account_id.id,
+            )
+        )
+
+    def _ask_about_foreign(self):
+        """Mark the members somebody has to decide about, or no longer has to."""
+        ask = self.account_id.foreign_members == "archive"
+        self.env.cr.execute(
+            SQL(
+                """
+                UPDATE crm_mailchimp_member
+                   SET cause = %(cause)s, operation = NULL
+                 WHERE account_id = %(account)s AND origin = 'foreign'
+                   AND status IN ('subscribed', 'pending') AND wanted IS NOT TRUE
+                   AND %(differs)s
+                """,
+                account=self.account_id.id,
+                cause="foreign" if ask else None,
+                differs=SQL("cause IS NULL") if ask else SQL("cause = 'foreign'"),
+            )
+        )
+
     def _plan(self, reader, rows):
         """Write the operation of each row that needs another one than it has."""
         now = fields.Datetime.now()
         planned, adopted = [], []
+        targets = self._bring_back(reader, rows)
         for row in rows:
             known = reader.known(row)
-            desired = reader.desired(row) if known["wanted"] else None
+            state = reader.state(row, now)
+            desired = targets.get(row[0])
+            if known["wanted"] and desired is None:
+                continue  # somebody holds the contact locked: the next run
             operation, _body = decide(
-                Known(
-                    status=known["status"],
-                    ours=known["origin"] != "foreign",
-                    status_before=known["status_before"],
-                    reason=known["reason"],
-                    said_no=bool(known["no_date"]),
-                    sent=known["values_sent"],
-                    seen=known["values_seen"],
-                    edited=bool(known["edited"]),
-                    refused=known["values_refused"],
-                    retry=bool(known["next_try"] and known["next_try"] <= now),
-                ),
+                state,
                 bool(known["wanted"]),
                 desired,
                 reader.tags,
                 reader.owned,
+                reader.required,
             )
             if operation == "adopt":
-                adopted.append(
-                    (
-                        known["id"],
-                        desired,
-                        "claimed" if known["origin"] == "foreign" else known["origin"],
-                        None,
-                        False,
-                    )
-                )
+                origin = known["origin"]
+                origin = "claimed" if origin == "foreign" else origin
+                adopted.append((known["id"], desired, origin, None, False))
                 operation = None
-            if known["operation"] == "read":
+            if known["operation"] == "read" or (
+                known["operation"] == "ask" and known["wanted"]
+            ):
                 continue
             if operation != known["operation"]:
                 planned.append((known["id"], operation))
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
         Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
+
+    def _bring_back(self, reader, rows):
+        """Return ``{row id: values both sides should hold}`` of the wanted rows.
+
+        What was changed in Mailchimp is written to the contacts first, where the
+        account says so; a contact that somebody holds locked is left out.
+        """
+        account = self.account_id
+        targets, changes = {}, {}
+        for row in rows:
+            known = reader.known(row)
+            if not known["wanted"]:
+                continue
+            desired = reader.desired(row)
+            if account.sync_direction != "push" and known["status"] == "subscribed":
+                desired, vals = self._reconcile(reader, row, desired)
+                if vals:
+                    changes[row[2]] = (row[0], vals)
+            targets[row[0]] = desired
+        for chunk in split_every(CONTACTS, changes.items(), dict):
+            written = self._write_contacts(
+                {partner_id: vals for partner_id, (_row, vals) in chunk.items()}
+            )
+            for partner_id, (row_id, _vals) in chunk.items():
+                if partner_id not in written:
+                    del targets[row_id]
+        return targets
+
+    def _reconcile(self, reader, row, desired):
+        """Return the values both sides should hold, and what to write in Odoo."""
+        account = self.account_id
+        writable, refused = reader.writable, True
+        while refused:
+            target, back = reconcile(
+                desired,
+                reader.known(row)["values_sent"],
+                held(reader.state(row)),
+                reader.tags,
+                writable,
+                account.sync_direction,
+                account.conflict_winner,
+            )
+            if not back:
+                return target, {}
+            vals, refused = account._contact_vals(
+                back, target["m"], row[reader.is_company]
+            )
+            # What Odoo has no value for stays as it is in Odoo.
+            writable = writable - refused
+        return target, vals
 
     def _phase_brake(self, gateway, deadline):
         """Wait for a manager when a run would archive unusually many members.
@@ -177,7 +284,9 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         Member = self.env["crm.mailchimp.member"]
         domain = [("account_id", "=", account.id), ("operation", "=", "archive")]
-        archives = Member.search_count([*domain, ("cause", "!=", "opt_out")])
+        archives = Member.search_count(
+            [*domain, ("cause", "not in", ("opt_out", "foreign"))]
+        )
         members = Member.search_count(
             [("account_id", "=", account.id), ("status", "=", "subscribed")]
         )

@@ -8,6 +8,7 @@ from odoo.tools import SQL, split_every
 from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import observe
+from .eligibility import SEVERAL
 
 _logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ PAGE = 1000
 FIELDS = (
     "total_items,members.email_address,members.status,members.last_changed,"
     "members.merge_fields,members.interests,members.language,members.web_id,"
-    "members.unsubscribe_reason"
+    "members.unsubscribe_reason,members.timestamp_opt,members.timestamp_signup"
 )
 # Contacts written in one transaction: few, so that nobody waits for a contact form.
 CONTACTS = 100
@@ -45,7 +46,7 @@ class CrmMailchimpRun(models.Model):
         self._pull(gateway)
         self._apply_no()
         self._plan_opt_outs()
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
         self._send_archives(gateway, deadline, causes=("opt_out",))
 
     def _pull(self, gateway):
@@ -74,7 +75,7 @@ class CrmMailchimpRun(models.Model):
             # Requests got lost: what was planned may be done by now.
             self.phase = "diff"
         self._set_cursor(look_again=None, mid_send=None)
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
 
     def _drifted(self, gateway):
         """Tell whether the audience has another number of members than the ledger.
@@ -111,7 +112,7 @@ class CrmMailchimpRun(models.Model):
                 total = page["total_items"]
                 offset += PAGE
                 news = self._apply_seen(page["members"])
-                self.env["ir.cron"]._commit_progress()
+                self._commit()
                 if not page["members"] or (not news and not complete):
                     break
 
@@ -146,7 +147,7 @@ class CrmMailchimpRun(models.Model):
                     cursor[key] = offset
                     self._set_cursor(read_all=cursor)
                     self._notify()
-                    self.env["ir.cron"]._commit_progress()
+                    self._commit()
                     if not page["members"]:
                         break
                 cursor[key] = 0
@@ -173,7 +174,7 @@ class CrmMailchimpRun(models.Model):
                 return
             self._look_up(gateway, vanished)
             vanished.write({"seen_in_run": self.id})
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
 
     def _look_up(self, gateway, members):
         """Read single members; one that is not there was deleted for good.
@@ -196,20 +197,24 @@ class CrmMailchimpRun(models.Model):
                 found.append(result)
         self._apply_seen(found)
         Member = self.env["crm.mailchimp.member"]
-        Member._update_rows(
-            ("status", "reason", "operation", "values_seen"),
-            [
-                (
-                    member.id,
-                    None,
-                    "forgotten" if member.status else member.reason or None,
-                    None if member.status else "create",
-                    None,
-                )
-                for member in gone
-            ],
+        # The answer to a change of address got lost: the member is under its new one.
+        moved = Member.search(
+            [("moved_from_id", "in", members.ids), ("status", "!=", False)]
         )
-        self._count(deleted_in_mailchimp=sum(bool(m.status) for m in gone))
+        moved_from = moved.moved_from_id
+        rows = []
+        for member in gone:
+            if member in moved_from:
+                rows.append((member.id, None, None, None, None))
+            elif member.status:
+                rows.append((member.id, None, "forgotten", None, None))
+            else:
+                rows.append((member.id, None, member.reason or None, "create", None))
+        Member._update_rows(("status", "reason", "operation", "values_seen"), rows)
+        Member._update_rows(("moved_from_id",), [(m.id, None) for m in moved])
+        self._count(
+            deleted_in_mailchimp=sum(row[2] == "forgotten" for row in rows),
+        )
 
     def _apply_seen(self, entries, mark=None):
         """Bring the ledger up to what Mailchimp shows of some members.
@@ -225,9 +230,10 @@ class CrmMailchimpRun(models.Model):
         tags, owned = account._mapped_tags(), account._owned_interests()
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
-            " values_sent, values_seen, edited, partner_id, no_date, web_id, origin"
+            " values_sent, values_seen, edited, partner_id, no_date, web_id, origin,"
+            " moved_from_id"
         )
-        names = columns.split(", ")
+        names = [name.strip() for name in columns.split(",")]
         self.env["crm.mailchimp.member"].flush_model()
         self.env.cr.execute(
             f"SELECT {columns} FROM crm_mailchimp_member"  # pylint: disable=sql-injection
@@ -274,7 +280,7 @@ class CrmMailchimpRun(models.Model):
         self.env.cr.execute_values(
             "INSERT INTO crm_mailchimp_member (account_id, email_normalized, status,"
             " origin, values_seen, no_date, reason_text, last_changed, web_id,"
-            " subscribed_at, seen_in_run, create_date) VALUES %s",
+            " subscribed_at, opt_in_date, seen_in_run, create_date) VALUES %s",
             [
                 (
                     self.account_id.id,
@@ -287,6 +293,7 @@ class CrmMailchimpRun(models.Model):
                     news.get("last_changed"),
                     news.get("web_id"),
                     now if news["status"] == "subscribed" else None,
+                    news.get("opt_in_date"),
                     mark,
                     now,
                 )
@@ -297,7 +304,7 @@ class CrmMailchimpRun(models.Model):
 
     def _update_seen(self, changes, now):
         # Different members have different news; one statement for each set of columns.
-        grouped = {}
+        grouped, replaced = {}, []
         for row, news in changes:
             status = news.get("status")
             if status == "subscribed":
@@ -305,11 +312,14 @@ class CrmMailchimpRun(models.Model):
             if status and row["operation"]:
                 # It was planned on an older status; the diff plans again.
                 news["operation"] = None
+            if status and row["moved_from_id"]:
+                replaced.append((row["moved_from_id"], "read"))
             grouped.setdefault(tuple(sorted(news)), []).append(
                 (row["id"], *(news[column] for column in sorted(news)))
             )
         for columns, rows in grouped.items():
             self.env["crm.mailchimp.member"]._update_rows(columns, rows)
+        self.env["crm.mailchimp.member"]._update_rows(("operation",), replaced)
 
     # === EFFECT ON CONTACTS === #
 
@@ -323,14 +333,34 @@ class CrmMailchimpRun(models.Model):
         account._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT p.id, m.no_date, m.reason_text
-                     FROM crm_mailchimp_member m
-                     JOIN res_partner p ON p.email_normalized = m.email_normalized
-                    WHERE m.account_id = %s AND m.no_date IS NOT NULL
-                      AND p.mailchimp_opt_in
+                """SELECT p.id, MAX(m.no_date), MAX(m.reason_text)
+                     FROM (SELECT m.id AS member_id, p.id
+                             FROM crm_mailchimp_member m
+                             JOIN res_partner p
+                               ON p.email_normalized = m.email_normalized
+                            WHERE m.account_id = %(account)s
+                              AND m.no_date IS NOT NULL
+                        -- whose address has changed meanwhile
+                        UNION SELECT m.id, m.partner_id
+                             FROM crm_mailchimp_member m
+                            WHERE m.account_id = %(account)s
+                              AND m.no_date IS NOT NULL AND m.partner_id IS NOT NULL
+                        UNION SELECT m.id, p.id
+                             FROM res_partner p
+                             JOIN LATERAL (%(addresses)s) a ON a.is_further
+                             JOIN crm_mailchimp_member m
+                               ON m.account_id = %(account)s
+                              AND m.email_normalized = a.email
+                            WHERE m.no_date IS NOT NULL AND p.mailchimp_opt_in
+                              AND %(several)s) pair
+                     JOIN crm_mailchimp_member m ON m.id = pair.member_id
+                     JOIN res_partner p ON p.id = pair.id
+                    WHERE p.mailchimp_opt_in
                       AND COALESCE(p.mailchimp_opt_in_date, '-infinity') <= m.no_date
-                 ORDER BY p.id""",
-                account.id,
+                 GROUP BY p.id ORDER BY p.id""",
+                account=account.id,
+                addresses=account._addresses_sql(),
+                several=SQL(SEVERAL) if account.email_scope == "all" else SQL("FALSE"),
             )
         )
         for chunk in split_every(CONTACTS, rows):
@@ -341,7 +371,7 @@ class CrmMailchimpRun(models.Model):
                 .try_lock_for_update(allow_referencing=True)
             )
             self._opt_out(partners.filtered("mailchimp_opt_in"), details)
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
 
     def _opt_out(self, partners, details):
         account = self.account_id

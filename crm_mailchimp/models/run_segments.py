@@ -22,7 +22,7 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         account.segment_ids._evaluate()
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
         self._create_merge_fields(gateway)
         if self.kind == "full":
             self._forget_missing_groups(gateway)
@@ -42,8 +42,12 @@ class CrmMailchimpRun(models.Model):
         for line in account.merge_field_ids:
             found = remote.get(line.tag) or {}
             line._write_remote(found)
-        account._set_refs(merge_fields_read=True)
-        self.env["ir.cron"]._commit_progress()
+        account._set_refs(
+            merge_fields_read=True,
+            required_tags=sorted(tag for tag in remote if remote[tag].get("required"))
+            or None,
+        )
+        self._commit()
 
     def _create_merge_fields(self, gateway):
         account = self.account_id
@@ -59,7 +63,7 @@ class CrmMailchimpRun(models.Model):
                 if line.remote_ref:
                     continue
             account._set_refs(creating={"key": f"field {line.id}"})
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
             try:
                 found = gateway.create_merge_field(
                     account.audience_ref,
@@ -79,7 +83,7 @@ class CrmMailchimpRun(models.Model):
             account._set_refs(creating=None)
             line._write_remote(found)
             self._count(merge_fields_created=1)
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
 
     # === GROUPS === #
 
@@ -185,7 +189,7 @@ class CrmMailchimpRun(models.Model):
             account._set_refs(creating=None)
             room -= 1
             self._count(groups_created=1)
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
 
     def _create_once(self, key, title, existing, create):
         """Create something in Mailchimp that has no key of our own, exactly once.
@@ -215,7 +219,7 @@ class CrmMailchimpRun(models.Model):
             name = f"{title}{SUFFIX} {number}"
             number += 1
         account._set_refs(creating={"key": key, "name": name, "known": list(existing)})
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
         ref = create(name)
         existing[ref] = name
         return ref
@@ -239,7 +243,7 @@ class CrmMailchimpRun(models.Model):
                     _logger.info("Group %s was gone already.", segment.remote_name)
                 segment.write({f"{kind}_ref": False})
                 self._count(groups_deleted=1)
-                self.env["ir.cron"]._commit_progress()
+                self._commit()
 
     def _rename_groups(self, gateway):
         account = self.account_id
@@ -265,7 +269,7 @@ class CrmMailchimpRun(models.Model):
                     _logger.info("Group %s keeps its name: %s", ref, error)
                     name = segment.remote_name
             segment._write_changes({"remote_name": name})
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
 
     def _forget_missing_groups(self, gateway):
         """Find groups that were deleted by hand in Mailchimp, to create them again."""
@@ -281,7 +285,7 @@ class CrmMailchimpRun(models.Model):
                 ref = segment[f"{kind}_ref"]
                 if ref and ref not in present:
                     segment.write({f"{kind}_ref": False})
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
 
 
 class CrmMailchimpAccount(models.Model):

@@ -7,16 +7,11 @@ from odoo.tools import SQL
 from ..engine import errors, payload
 from ..engine.address import member_hash
 from ..engine.observe import observe, utc
-from ..engine.plan import FINAL, Known, held, may_restore
+from ..engine.plan import FINAL, held
 from .member_values import MemberValues
-from .run_pull import read_member
+from .run_batches import BATCH_FROM, POLL
 
 SUBSCRIBE = 500  # Mailchimp's limit of one batch subscribe call
-# From so many on, changes and archives go through Mailchimp's batch operations:
-# slower to start, but no request each.
-BATCH_FROM = 1000
-BATCH = 500
-POLL = timedelta(minutes=1)
 # "Signed up to a lot of lists" passes after some days.
 PASSING = timedelta(days=3)
 
@@ -36,13 +31,15 @@ class CrmMailchimpRun(models.Model):
 
     def _phase_send(self, gateway, deadline):
         self._set_cursor(mid_send=True)
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
         waiting = self._poll_batches(gateway)
         for step in (
             self._send_archives,
+            self._send_moves,
             self._send_creates,
             self._send_updates,
             self._send_restores,
+            self._send_asks,
         ):
             step(gateway, deadline)
             if time.monotonic() >= deadline:
@@ -80,6 +77,9 @@ class CrmMailchimpRun(models.Model):
             if again < 3:
                 self._set_cursor(again=again + 1)
                 return "diff"
+        if (self.cursor or {}).get("plan_again"):
+            self._set_cursor(plan_again=None)
+            return "diff"
         if (self.counters or {}).get("sent") and self._drifted(gateway):
             # The next run reads everything that is not explained by then.
             self._count(drift=1)
@@ -111,7 +111,7 @@ class CrmMailchimpRun(models.Model):
                 continue
             record(tag, result)
             self._notify()
-            self.env["ir.cron"]._commit_progress()
+            self._commit()
         if trouble:
             raise trouble[0]
 
@@ -182,23 +182,27 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         account._flush_contacts()
-        winners = dict(
-            self.env.execute_query(
-                SQL(
-                    "SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
-                    account._contacts_sql(emails=[row[1] for row in rows]),
-                )
-            )
-        )
-        batch, dropped = [], []
+        winners = account._winners([row[1] for row in rows])
+        batch, dropped, lacking = [], [], []
         for row in rows:
             if winners.get(row[1]) != row[2]:
                 dropped.append((row[0], None, False))
                 continue
             desired = reader.desired(row)
+            tags = payload.missing(desired, reader.required)
+            if tags:
+                # Mailchimp would refuse it: told before the call.
+                reason = self.env._("No value for: %s", ", ".join(tags))
+                lacking.append((row[0], None, "required_field", reason, desired))
+                continue
             item = payload.creation(row[1], desired, status, row[reader.opt_in_date])
             batch.append((item, row, desired))
-        self.env["crm.mailchimp.member"]._update_rows(("operation", "wanted"), dropped)
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(("operation", "wanted"), dropped)
+        Member._update_rows(
+            ("operation", "reason", "reason_text", "values_refused"), lacking
+        )
+        self._count(lacking=len(lacking))
         return batch
 
     def _record_creations(self, reader, batch, created, refused):
@@ -315,13 +319,14 @@ class CrmMailchimpRun(models.Model):
         same = []
         for row in rows:
             known = reader.known(row)
-            desired = reader.desired(row)
-            state = Known(
-                sent=known["values_sent"],
-                seen=known["values_seen"],
-                edited=bool(known["edited"]),
+            desired, _vals = self._reconcile(reader, row, reader.desired(row))
+            body = payload.difference(
+                desired,
+                held(reader.state(row)),
+                reader.tags,
+                reader.owned,
+                reader.required,
             )
-            body = payload.difference(desired, held(state), reader.tags, reader.owned)
             if known["wanted"] and body:
                 yield row, desired, body
             else:
@@ -404,69 +409,6 @@ class CrmMailchimpRun(models.Model):
         )
         self._count(archived=1, sent=1)
 
-    # === COMING BACK === #
-
-    def _send_restores(self, gateway, deadline):
-        """Subscribe archived members again, one by one, after a look at each."""
-        reader = MemberValues(self.account_id)
-        for rows in self._walk(reader, "restore", 20, deadline):
-            for row in rows:
-                self._restore(gateway, reader, row)
-                self.env["ir.cron"]._commit_progress()
-                if time.monotonic() >= deadline:
-                    return
-
-    def _restore(self, gateway, reader, row):
-        account = self.account_id
-        audience = account.audience_ref
-        known = reader.known(row)
-        Member = self.env["crm.mailchimp.member"]
-        member = read_member(gateway, audience, row[1])
-        if member is None:
-            Member._update_rows(
-                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
-            )
-            return
-        if member["status"] not in ("archived", "transactional"):
-            self._apply_seen([member])
-            Member._update_rows(("operation",), [(row[0], None)])
-            return
-        events = gateway.activity_feed(audience, member_hash(row[1]))
-        # A complaint need not be in the feed, but is among the last events.
-        events += [
-            {
-                "activity_type": event.get("action"),
-                "created_at_timestamp": event.get("timestamp"),
-            }
-            for event in gateway.recent_activity(audience, member_hash(row[1]))
-        ]
-        since = known["subscribed_at"]
-        since = since and (since - timedelta(minutes=10)).isoformat()
-        verdict = may_restore(member, events, since)
-        eligible = row[1] in account._eligible_emails([row[1]])
-        if verdict is True and eligible:
-            try:
-                member = gateway.restore_member(
-                    audience, member_hash(row[1]), "subscribed"
-                )
-            except errors.Rejected as error:
-                self._record_refusals([(row, None, error)])
-                return
-            self._apply_seen([member])
-            Member._update_rows(
-                ("operation", "archived_by", "status_before"),
-                [(row[0], None, None, None)],
-            )
-            self._count(restored=1, sent=1)
-            return
-        vals = {"operation": None, "reason": "archived" if eligible else None}
-        if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
-            # A "no" that was hidden by the archiving: it counts like any other.
-            vals["no_date"] = utc(verdict.get("created_at_timestamp"))
-        Member._update_rows(tuple(vals), [(row[0], *vals.values())])
-
-    # === MANY AT ONCE: BATCH OPERATIONS === #
-
     def _planned(self, operation):
         return self.env["crm.mailchimp.member"].search_count(
             [
@@ -474,89 +416,4 @@ class CrmMailchimpRun(models.Model):
                 ("operation", "=", operation),
                 ("batch_ref", "=", False),
             ]
-        )
-
-    def _send_batches(self, gateway, reader, operation, deadline):
-        """Hand planned changes or archives to Mailchimp's batch operations.
-
-        Both can be repeated without harm, so a batch whose number got lost is simply
-        sent again for what the next read does not show as done.
-        """
-        audience = self.account_id.audience_ref
-        for rows in self._walk(reader, operation, BATCH, deadline):
-            operations = []
-            if operation == "archive":
-                operations = [
-                    {
-                        "method": "DELETE",
-                        "path": f"/lists/{audience}/members/{member_hash(row[1])}",
-                        "operation_id": row[0],
-                    }
-                    for row in rows
-                ]
-            else:
-                operations = [
-                    {
-                        "method": "PATCH",
-                        "path": f"/lists/{audience}/members/{member_hash(row[1])}",
-                        "operation_id": row[0],
-                        "body": body,
-                    }
-                    for row, _desired, body in self._update_bodies(reader, rows)
-                ]
-            if not operations:
-                continue
-            batch = gateway.create_batch(operations)
-            self.env["crm.mailchimp.member"]._update_rows(
-                ("batch_ref",),
-                [(item["operation_id"], batch["id"]) for item in operations],
-            )
-            batches = (self.cursor or {}).get("batches") or []
-            self._set_cursor(batches=[*batches, batch["id"]])
-            self.env["ir.cron"]._commit_progress()
-
-    def _poll_batches(self, gateway):
-        """Take in the results of finished batches; tell whether others are going on."""
-        waiting = []
-        batches = (self.cursor or {}).get("batches") or []
-        for ref in batches:
-            try:
-                batch = gateway.batch(ref)
-            except errors.NotFound:
-                self._release_batch(ref)
-                continue
-            if batch["status"] != "finished":
-                waiting.append(ref)
-                continue
-            self._record_batch(gateway, ref, batch["response_body_url"])
-            self._release_batch(ref)
-            self._notify()
-            self.env["ir.cron"]._commit_progress()
-        if batches != waiting:
-            self._set_cursor(batches=waiting or None)
-            self.env["ir.cron"]._commit_progress()
-        return bool(waiting)
-
-    def _record_batch(self, gateway, ref, url):
-        reader = MemberValues(self.account_id)
-        rows = {
-            row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
-        }
-        for operation_id, result in gateway.batch_results(url):
-            row = rows.get(int(operation_id or 0))
-            if row is None or isinstance(result, (errors.Retryable, errors.Protocol)):
-                continue
-            if reader.known(row)["operation"] == "archive":
-                gone = isinstance(result, errors.NotFound) or (
-                    isinstance(result, errors.Rejected)
-                    and result.code == "already_archived"
-                )
-                self._record_archive(reader, row, {} if gone else result)
-            else:
-                self._record_update(reader, row, reader.desired(row), result)
-
-    def _release_batch(self, ref):
-        """Let what a batch did not settle be sent again."""
-        self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
-            {"batch_ref": False}
         )

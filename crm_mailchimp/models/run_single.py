@@ -1,0 +1,203 @@
+import time
+from datetime import timedelta
+
+from odoo import fields, models
+
+from ..engine import errors
+from ..engine.address import member_hash
+from ..engine.observe import utc
+from ..engine.plan import REACHABLE, may_restore
+from .member_values import MemberValues
+from .run_pull import read_member
+
+
+class CrmMailchimpRun(models.Model):
+    """What is done to single members, one by one, after a look at each.
+
+    These are the only operations that write an address or a status to a member that
+    Mailchimp knows.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _one_by_one(self, operation, deadline, act):
+        """Call ``act`` with each planned row and commit what came of it."""
+        reader = MemberValues(self.account_id)
+        for rows in self._walk(reader, operation, 20, deadline):
+            for row in rows:
+                act(reader, row)
+                self._commit()
+                if time.monotonic() >= deadline:
+                    return
+
+    # === COMING BACK === #
+
+    def _send_restores(self, gateway, deadline):
+        """Subscribe archived members again."""
+        self._one_by_one(
+            "restore", deadline, lambda reader, row: self._restore(gateway, reader, row)
+        )
+
+    def _restore(self, gateway, reader, row):
+        account = self.account_id
+        audience = account.audience_ref
+        known = reader.known(row)
+        Member = self.env["crm.mailchimp.member"]
+        member = read_member(gateway, audience, row[1])
+        if member is None:
+            Member._update_rows(
+                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+            )
+            return
+        if member["status"] not in ("archived", "transactional"):
+            self._apply_seen([member])
+            Member._update_rows(("operation",), [(row[0], None)])
+            return
+        events = gateway.activity_feed(audience, member_hash(row[1]))
+        # A complaint need not be in the feed, but is among the last events.
+        events += [
+            {
+                "activity_type": event.get("action"),
+                "created_at_timestamp": event.get("timestamp"),
+            }
+            for event in gateway.recent_activity(audience, member_hash(row[1]))
+        ]
+        since = known["subscribed_at"]
+        since = since and (since - timedelta(minutes=10)).isoformat()
+        verdict = may_restore(member, events, since)
+        eligible = row[1] in account._eligible_emails([row[1]])
+        if verdict is True and eligible:
+            try:
+                member = gateway.restore_member(
+                    audience, member_hash(row[1]), "subscribed"
+                )
+            except errors.Rejected as error:
+                self._record_refusals([(row, None, error)])
+                return
+            self._apply_seen([member])
+            Member._update_rows(
+                ("operation", "archived_by", "status_before"),
+                [(row[0], None, None, None)],
+            )
+            self._count(restored=1, sent=1)
+            return
+        vals = {"operation": None, "reason": "archived" if eligible else None}
+        if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
+            # A "no" that was hidden by the archiving: it counts like any other.
+            vals["no_date"] = utc(verdict.get("created_at_timestamp"))
+        Member._update_rows(tuple(vals), [(row[0], *vals.values())])
+
+    # === ASKING AGAIN === #
+
+    def _send_asks(self, gateway, deadline):
+        """Let Mailchimp ask people who said no whether they want to come back."""
+        self._one_by_one("ask", deadline, lambda reader, row: self._ask(gateway, row))
+
+    def _ask(self, gateway, row):
+        account = self.account_id
+        Member = self.env["crm.mailchimp.member"]
+        if row[1] not in account._eligible_emails([row[1]]):
+            Member._update_rows(("operation",), [(row[0], None)])
+            return
+        try:
+            member = gateway.restore_member(
+                account.audience_ref, member_hash(row[1]), "pending"
+            )
+        except errors.NotFound:
+            Member._update_rows(
+                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+            )
+            return
+        except errors.Rejected as error:
+            self._record_refusals([(row, None, error)])
+            return
+        self._apply_seen([member])
+        Member._update_rows(("operation", "reason"), [(row[0], None, None)])
+        self._count(asked=1, sent=1)
+
+    # === CHANGING AN ADDRESS === #
+
+    def _send_moves(self, gateway, deadline):
+        """Give members the new address of their contact; their history stays."""
+        self._one_by_one(
+            "move", deadline, lambda reader, row: self._move(gateway, reader, row)
+        )
+        self._apply_no()
+
+    def _move(self, gateway, reader, row):
+        """Carry out the change of one address, which ``row`` of the ledger is for.
+
+        Mailchimp changes the address of subscribed members only, and not to one that
+        it has already. Then the old member is looked at: a "no" counts for the contact,
+        a bounced address is left behind, and any other member is archived.
+        """
+        account = self.account_id
+        audience = account.audience_ref
+        Member = self.env["crm.mailchimp.member"]
+        old = Member.browse(reader.known(row)["moved_from_id"])
+        if not old or account._winners([row[1]]).get(row[1]) != row[2]:
+            Member._update_rows(("operation", "moved_from_id"), [(row[0], None, None)])
+            return
+        old_hash = member_hash(old.email_normalized)
+        try:
+            member = gateway.patch_member(audience, old_hash, {"email_address": row[1]})
+        except errors.NotFound:
+            self._look_up(gateway, old)
+            Member._update_rows(
+                ("operation", "moved_from_id"), [(row[0], "create", None)]
+            )
+            return
+        except errors.Rejected as error:
+            self._move_refused(gateway, row, old, error)
+            return
+        Member._update_rows(
+            (
+                *("status", "origin", "operation", "moved_from_id", "reason"),
+                *("values_sent", "values_seen", "edited", "last_changed", "web_id"),
+                "subscribed_at",
+            ),
+            [
+                (
+                    row[0],
+                    member["status"],
+                    old.origin,
+                    None,
+                    None,
+                    None,
+                    old.values_sent or None,
+                    old.values_seen or None,
+                    old.edited,
+                    utc(member.get("last_changed")),
+                    member.get("web_id"),
+                    fields.Datetime.now(),
+                )
+            ],
+        )
+        Member._update_rows(
+            ("status", "operation", "cause", "wanted", "values_sent", "values_seen"),
+            [(old.id, None, None, None, False, None, None)],
+        )
+        # Its values may differ, too.
+        self._set_cursor(plan_again=True)
+        self._count(moved=1, sent=1)
+
+    def _move_refused(self, gateway, row, old, error):
+        Member = self.env["crm.mailchimp.member"]
+        audience = self.account_id.audience_ref
+        after = None
+        if error.code == "address_taken":
+            after = "read"
+        elif error.code == "address_change_status":
+            self._look_up(gateway, old)
+            after = None if old.status == "unsubscribed" else "create"
+        else:
+            self._record_refusals([(row, None, error)])
+        Member._update_rows(("operation", "moved_from_id"), [(row[0], after, None)])
+        if old.status in REACHABLE:
+            old_member = read_member(gateway, audience, old.email_normalized)
+            if old_member:
+                self._apply_seen([old_member])
+            if old.status in REACHABLE:
+                Member._update_rows(
+                    ("operation", "cause"), [(old.id, "archive", "address")]
+                )
