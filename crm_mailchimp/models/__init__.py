@@ -11,6 +11,7 @@ from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
 from . import contact_values
 from . import run_pull
+from . import run_import
 from . import run_segments
 from . import run_diff
 from . import run_send

@@ -187,6 +187,9 @@ class CrmMailchimpAccount(models.Model):
     subscribed_count = fields.Integer(
         compute="_compute_member_count", string="Subscribed"
     )
+    foreign_count = fields.Integer(
+        compute="_compute_foreign_count", string="Wait for a decision"
+    )
 
     _company_uniq = models.UniqueIndex(
         "(company_id) WHERE active",
@@ -260,6 +263,25 @@ class CrmMailchimpAccount(models.Model):
                 if account_id == account.id and status != "archived"
             )
             account.subscribed_count = counts.get((account.id, "subscribed"), 0)
+
+    def _compute_foreign_count(self):
+        counts = dict(
+            self.env["crm.mailchimp.member"]._read_group(
+                [*self._foreign_domain(), ("account_id", "in", self.ids)],
+                ["account_id"],
+                ["__count"],
+            )
+        )
+        for account in self:
+            account.foreign_count = counts.get(account, 0)
+
+    def _foreign_domain(self):
+        """Return the domain of members somebody has to decide about."""
+        return [
+            ("cause", "=", "foreign"),
+            ("operation", "=", False),
+            ("status", "in", ("subscribed", "pending")),
+        ]
 
     @api.depends("state", "error_message", "run_ids.state", "run_ids.error_message")
     def _compute_health_message(self):
@@ -587,6 +609,13 @@ class CrmMailchimpAccount(models.Model):
 
     def action_open_members(self):
         return self._open("crm_mailchimp.action_crm_mailchimp_member")
+
+    def action_open_foreign(self):
+        """List the members that are only in Mailchimp, to archive them or not."""
+        action = self._open("crm_mailchimp.action_crm_mailchimp_member")
+        action["domain"] += self._foreign_domain()
+        action["name"] = self.env._("Archive these members?")
+        return action
 
     def action_open_runs(self):
         return self._open("crm_mailchimp.action_crm_mailchimp_run")

@@ -179,6 +179,29 @@ class CrmMailchimpMember(models.Model):
             )
         return super().write(vals)
 
+    def action_archive_foreign(self):
+        """Archive members that are only in Mailchimp, after somebody looked at them."""
+        self.account_id._check_manager()
+        waiting = self.sudo().filtered(
+            lambda member: member.cause == "foreign" and not member.operation
+        )
+        if not waiting:
+            raise UserError(
+                self.env._(
+                    "None of these members waits for a decision. Members that are only"
+                    " in Mailchimp can be archived when the account says so."
+                )
+            )
+        waiting.write({"operation": "archive"})
+        for account in waiting.account_id:
+            account._request_run("push")
+        return waiting.account_id[:1]._toast(
+            self.env._(
+                "%s members are archived with the run that starts in a moment.",
+                len(waiting),
+            )
+        )
+
     def action_open_in_mailchimp(self):
         self.ensure_one()
         return {

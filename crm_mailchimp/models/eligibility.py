@@ -217,6 +217,22 @@ class CrmMailchimpAccount(models.Model):
             )
         )
 
+    def _members_to_ask(self, partners):
+        """Return the members Mailchimp may ask to come back, for these contacts."""
+        emails = {email for p in partners for email in p._mailchimp_addresses()}
+        wanted = {
+            email
+            for email, partner_id in self._winners(list(emails)).items()
+            if partner_id in partners.ids
+        }
+        return self.env["crm.mailchimp.member"].search(
+            [
+                ("account_id", "=", self.id),
+                ("email_normalized", "in", list(wanted)),
+                ("status", "in", ("unsubscribed", "archived", "transactional")),
+            ]
+        )
+
     def _contact_lines(self, partners):
         """Return ``{partner id: (status, reason)}`` for some contacts.
 

@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import email_normalize_all
 
 
@@ -145,7 +146,9 @@ class ResPartner(models.Model):
                     "email_normalized": email,
                     "kind": kind,
                     "source": given.get("source") or source,
-                    "date": dates.get(partner.id) or fields.Datetime.now(),
+                    "date": dates.get(partner.id)
+                    or (kind == "in" and partner.mailchimp_opt_in_date)
+                    or fields.Datetime.now(),
                     "note": notes.get(partner.id),
                     "user_id": self.env.uid,
                 }
@@ -161,3 +164,34 @@ class ResPartner(models.Model):
         if (self.email or "").count("@") > 1:
             addresses += [email.lower() for email in email_normalize_all(self.email)]
         return list(dict.fromkeys(addresses))
+
+    def action_mailchimp_ask_again(self):
+        """Let Mailchimp ask contacts who said no whether they want to come back.
+
+        Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
+        them its own mail to confirm; nobody is subscribed by it.
+        """
+        account = self.env["crm.mailchimp.account"].sudo()._of_company()
+        if not account:
+            raise UserError(self.env._("No Mailchimp audience is linked."))
+        account.with_user(self.env.user)._check_ready()
+        members = account._members_to_ask(self)
+        if not members:
+            raise UserError(
+                self.env._(
+                    "There is nobody to ask: asking again is for contacts with an opt-in"
+                    " that is newer than their unsubscribe, or whose member was archived"
+                    " in Mailchimp. Addresses that bounced or were permanently deleted"
+                    " cannot come back."
+                )
+            )
+        members.write({"operation": "ask"})
+        account._request_run("push")
+        return account._toast(
+            self.env._(
+                "Mailchimp sends %(count)s of %(chosen)s contacts a mail to confirm,"
+                " with the run that starts in a moment.",
+                count=len(members.partner_id),
+                chosen=len(self),
+            )
+        )

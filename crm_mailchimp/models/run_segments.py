@@ -20,6 +20,7 @@ class CrmMailchimpRun(models.Model):
 
     def _phase_segments(self, gateway, deadline):
         account = self.account_id
+        self._import_foreign()
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         account.segment_ids._evaluate()
         self._commit()

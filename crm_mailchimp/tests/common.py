@@ -119,11 +119,20 @@ class MailchimpCase(TransactionCase):
     @contextmanager
     def before_subscribing(self, act):
         """Let ``act`` happen in Mailchimp just before a batch subscribe reaches it."""
+        with self.before("POST", act, depth=2):
+            yield
+
+    @contextmanager
+    def before(self, method, act, depth=4):
+        """Let ``act`` happen in Mailchimp just before such a call reaches it.
+
+        :param int depth: number of parts of the path: a member's is four
+        """
         acts = [act]
 
         def on_call(call, point):
-            subscribes = call.method == "POST" and call.path.count("/") == 2
-            if point == "before" and subscribes and acts:
+            fits = call.method == method and call.path.count("/") == depth
+            if point == "before" and fits and acts:
                 acts.pop()()
 
         take_away = self.simulator.on_call(on_call)
@@ -131,7 +140,7 @@ class MailchimpCase(TransactionCase):
             yield
         finally:
             take_away()
-        self.assertFalse(acts, "nobody was subscribed")
+        self.assertFalse(acts, "there was no such call")
 
     # === LOOKING === #
 

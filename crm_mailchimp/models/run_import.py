@@ -1,0 +1,100 @@
+import logging
+
+from odoo import models
+from odoo.tools import SQL, split_every
+
+from .run_pull import CONTACTS
+
+_logger = logging.getLogger(__name__)
+
+
+class CrmMailchimpRun(models.Model):
+    """Contacts for members that are only in Mailchimp, where the account says so."""
+
+    _inherit = "crm.mailchimp.run"
+
+    def _import_foreign(self):
+        """Make contacts of subscribed members that nobody in Odoo stands for.
+
+        A contact with the address is never doubled: one that was never asked gets the
+        opt-in the person gave in Mailchimp; one that opted out, or is archived, is left
+        alone.
+        """
+        if self.account_id.foreign_members != "import":
+            return
+        rows = self._foreign_to_import()
+        for chunk in split_every(CONTACTS, rows, list):
+            self._import_members(chunk)
+            self._commit()
+
+    def _foreign_to_import(self):
+        """Return ``[(member id, id of a contact to opt in or None)]``."""
+        account = self.account_id
+        account._flush_contacts()
+        return self.env.execute_query(
+            SQL(
+                """
+                SELECT m.id, MIN(p.id)
+                  FROM crm_mailchimp_member m
+             LEFT JOIN res_partner p ON p.email_normalized = m.email_normalized
+                 WHERE m.account_id = %(account)s AND m.origin = 'foreign'
+                   AND m.status = 'subscribed' AND m.wanted IS NOT TRUE
+                   AND NOT EXISTS (
+                       SELECT FROM crm_mailchimp_consent c
+                        WHERE c.kind = 'out'
+                          AND (c.email_normalized = m.email_normalized
+                               OR c.partner_id = p.id))
+              GROUP BY m.id
+                HAVING COALESCE(BOOL_AND(
+                           p.active AND p.mailchimp_opt_in IS NOT TRUE
+                           AND COALESCE(p.company_id, %(company)s) = %(company)s
+                       ), TRUE)
+              ORDER BY m.id
+                """,
+                account=account.id,
+                company=account.company_id.id,
+            )
+        )
+
+    def _import_members(self, rows):
+        account = self.account_id
+        Partner = self.env["res.partner"].with_context(
+            mail_create_nosubscribe=True,
+            mailchimp_consent={"source": "mailchimp"},
+        )
+        several = self.env["res.company"].sudo().search_count([], limit=2) > 1
+        langs = {code for code, _name in self.env["res.lang"].get_installed()}
+        for member_id, partner_id in rows:
+            member = self.env["crm.mailchimp.member"].browse(member_id)
+            opt_in = {
+                "mailchimp_opt_in": True,
+                "mailchimp_opt_in_date": member.opt_in_date
+                or member.subscribed_at
+                or member.last_changed,
+            }
+            if partner_id:
+                partner = Partner.browse(partner_id).try_lock_for_update(
+                    allow_referencing=True
+                )
+                if not partner:
+                    continue
+                partner.write(opt_in)
+            else:
+                merge = (member.values_seen or {}).get("m") or {}
+                vals, _refused = account._contact_vals(merge, merge, False)
+                lang = (member.values_seen or {}).get("l")
+                found = [code for code in langs if lang and code.split("_")[0] == lang]
+                vals.setdefault("name", member.email_normalized.split("@")[0])
+                partner = Partner.create(
+                    {
+                        **vals,
+                        **opt_in,
+                        "email": member.email_normalized,
+                        "user_id": account.default_salesperson_id.id,
+                        # A contact of nobody would go to every company's audience.
+                        "company_id": account.company_id.id if several else False,
+                        **({"lang": found[0]} if found else {}),
+                    }
+                )
+            member.write({"partner_id": partner.id, "origin": "claimed"})
+            self._count(imported=1)

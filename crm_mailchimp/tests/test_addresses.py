@@ -1,0 +1,208 @@
+from odoo.tests import tagged
+
+from .common import MailchimpCase
+
+
+@tagged("post_install", "-at_install")
+class TestAddresses(MailchimpCase):
+    """One contact and its addresses: changed, several, shared."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+
+    def writes(self):
+        return [
+            (call.method, call.status)
+            for call in self.simulator.calls
+            if call.method != "GET"
+        ]
+
+    def assert_quiet(self):
+        """A further run has nothing to do."""
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse(self.writes())
+
+    def test_a_changed_address_keeps_the_member_and_its_history(self):
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        before = self.member("ann@firma.be").web_id
+        ann.write({"email": "ann@new.be", "city": "Bruges"})
+        run = self.push()
+        self.assertIsNone(self.member("ann@firma.be"))
+        member = self.member("ann@new.be")
+        self.assertEqual((member.status, member.web_id), ("subscribed", before))
+        self.assertEqual(member.merge_fields["CITY"], "Bruges")
+        self.assertEqual(run.counters["moved"], 1)
+        self.assertFalse(run.counters.get("archived"))
+        self.assertEqual(ann.mailchimp_status, "in")
+        # The ledger remembers whose the old address was.
+        self.assertEqual(self.ledger("ann@firma.be").partner_id, ann)
+        self.assert_quiet()
+
+    def test_the_old_address_unsubscribed_meanwhile(self):
+        """The "no" of the old address is the contact's, even when it comes late."""
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = "ann@new.be"
+        self.simulator.advance(60)
+        with self.before_moving(lambda: self.audience.unsubscribe("ann@firma.be")):
+            self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertIsNone(self.member("ann@new.be"))
+        self.assert_quiet()
+
+    def test_the_old_address_unsubscribed_before_the_run(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        ann.email = "ann@new.be"
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.assertIsNone(self.member("ann@new.be"))
+
+    def test_the_old_address_bounced(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = "ann@new.be"
+        with self.before_moving(lambda: self.audience.clean("ann@firma.be")):
+            self.push()
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.assertEqual(self.status("ann@firma.be"), "cleaned")
+        self.assertTrue(ann.mailchimp_opt_in)
+        self.assert_quiet()
+
+    def test_the_new_address_is_a_member_already(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.audience.add_member("ann@new.be", by="person")
+        ann.email = "ann@new.be"
+        self.push()
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(self.member("ann@new.be").merge_fields["FNAME"], "Ann")
+        self.assert_quiet()
+
+    def test_the_new_address_becomes_a_member_meanwhile(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = "ann@new.be"
+        with self.before_moving(lambda: self.audience.add_member("ann@new.be")):
+            self.push()
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assert_quiet()
+
+    def test_the_new_address_looks_fake(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = "ann@yopmail.com"
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(ann.mailchimp_reason, "fake")
+        self.assert_quiet()
+
+    def test_an_answer_that_got_lost(self):
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        ann.write({"email": "ann@new.be", "city": "Bruges"})
+        self.simulator.fault("PATCH /lists/*/members/*", "drop_applied")
+        run = self.push(state="waiting")
+        run.resume_at = False
+        self.push()
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.assertEqual(self.member("ann@new.be").merge_fields["CITY"], "Bruges")
+        self.assertFalse(self.ledger("ann@firma.be").reason)
+        self.assertEqual(len(self.audience.members), 1)
+        self.assert_quiet()
+
+    def test_changed_back_before_the_run(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = "ann@new.be"
+        ann.email = "ann@firma.be"
+        self.assert_quiet()
+
+    def test_two_contacts_swap_their_addresses(self):
+        ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        ann.email, bob.email = "bob@firma.be", "ann@firma.be"
+        self.push()
+        self.assertEqual(self.member("bob@firma.be").merge_fields["FNAME"], "Ann")
+        self.assertEqual(self.member("ann@firma.be").merge_fields["FNAME"], "Bob")
+        self.assert_quiet()
+
+    def test_a_removed_address_archives_the_member(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.email = False
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    # === EVERY ADDRESS === #
+
+    def test_every_address_of_a_contact(self):
+        self.account.email_scope = "all"
+        ann = self.contact("Ann", "Ann <ann@firma.be>; ann@home.be, not-an-address")
+        self.push()
+        self.assertEqual(set(self.audience.members), {"ann@firma.be", "ann@home.be"})
+        self.assertEqual(ann.mailchimp_status, "in")
+        self.assertEqual(
+            self.env["crm.mailchimp.contact.status"].search_count(
+                [("partner_id", "=", ann.id)]
+            ),
+            1,
+        )
+        ann.email = "ann@home.be"
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(self.status("ann@home.be"), "subscribed")
+        self.assert_quiet()
+
+    def test_the_first_address_only(self):
+        self.contact("Ann", "ann@firma.be, ann@home.be")
+        self.push()
+        self.assertEqual(set(self.audience.members), {"ann@firma.be"})
+
+    def test_an_unsubscribe_of_one_address_counts_for_all(self):
+        self.account.email_scope = "all"
+        ann = self.contact("Ann", "ann@firma.be, ann@home.be")
+        bob = self.contact("Bob", "bob@firma.be, ann@home.be")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@home.be")
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.assertFalse(bob.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(self.status("ann@home.be"), "unsubscribed")
+
+    def test_an_opt_out_leaves_with_every_address(self):
+        self.account.email_scope = "all"
+        ann = self.contact("Ann", "ann@firma.be, ann@home.be")
+        self.push()
+        ann.mailchimp_opt_in = False
+        self.tick()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(self.status("ann@home.be"), "archived")
+
+    # === SHARED === #
+
+    def test_the_winner_leaves_and_another_takes_its_place(self):
+        ann = self.contact("Ann", "shared@firma.be", city="Ghent")
+        self.contact("Bob", "shared@firma.be", city="Paris")
+        self.push()
+        self.assertEqual(self.member("shared@firma.be").merge_fields["FNAME"], "Ann")
+        ann.active = False
+        self.push()
+        member = self.member("shared@firma.be")
+        self.assertEqual(
+            (member.status, member.merge_fields["FNAME"]), ("subscribed", "Bob")
+        )
+        self.assert_quiet()
+
+    def before_moving(self, act):
+        return self.before("PATCH", act)
