@@ -13,6 +13,7 @@ from . import contact_values
 from . import run_pull
 from . import run_import
 from . import run_segments
+from . import run_tagging
 from . import run_diff
 from . import run_send
 from . import run_batches

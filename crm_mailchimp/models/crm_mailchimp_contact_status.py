@@ -18,6 +18,7 @@ REASONS = [
     ("cleaned", "Address bounced (cleaned)"),
     ("pending", "Has not confirmed yet"),
     ("transactional", "Not subscribed in Mailchimp"),
+    ("segment_missing", "Group or tag not given yet"),
     # An address Mailchimp refuses is as invalid as one that is never sent.
     *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
@@ -105,6 +106,7 @@ class CrmMailchimpContactStatus(models.Model):
             "fake": _("Correct the address."),
             "compliance": _("The person must sign up again by a Mailchimp form."),
             "too_many_signups": _("It is tried again after some days."),
+            "segment_missing": _("Comes with a run; look at the segment's problem."),
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
             "archived": _("Press Ask again: Mailchimp sends a mail to confirm."),
@@ -115,3 +117,43 @@ class CrmMailchimpContactStatus(models.Model):
                 line.remedy = _("%s is in Mailchimp.", line.winner_id.display_name)
             else:
                 line.remedy = remedies.get(line.reason, "")
+
+
+class CrmMailchimpSegmentContact(models.Model):
+    """One line a segment and matching contact: has it the group, and if not, why not.
+
+    What Mailchimp holds decides whether a contact is in, so the lines add up to the
+    numbers the segment shows.
+    """
+
+    _name = "crm.mailchimp.segment.contact"
+    _inherit = "crm.mailchimp.contact.status"
+    _description = "Contact of a Mailchimp Segment"
+    _auto = False
+    _order = "segment_id, status, reason, partner_id"
+
+    segment_id = fields.Many2one("crm.mailchimp.segment", readonly=True)
+
+    @property
+    def _table_query(self):
+        return SQL(
+            """
+            SELECT r.segment_id::bigint * 2147483648 + r.partner_id AS id,
+                   r.segment_id, s.account_id, line.company_id, r.partner_id,
+                   line.email, line.winner_id, line.member_id,
+                   CASE WHEN h.partner_id IS NOT NULL THEN 'in'
+                        WHEN line.status = 'out' THEN 'out'
+                        ELSE 'waiting' END AS status,
+                   CASE WHEN h.partner_id IS NOT NULL THEN NULL
+                        WHEN line.status = 'in' THEN 'segment_missing'
+                        ELSE line.reason END AS reason
+              FROM crm_mailchimp_segment_partner r
+              JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+         LEFT JOIN (%(lines)s) line
+                ON line.account_id = s.account_id AND line.partner_id = r.partner_id
+         LEFT JOIN (%(holders)s) h
+                ON h.segment_id = r.segment_id AND h.partner_id = r.partner_id
+            """,
+            lines=super()._table_query,
+            holders=self.env["crm.mailchimp.segment"]._holders_sql(),
+        )

@@ -138,6 +138,8 @@ class CrmMailchimpRun(models.Model):
             "refused": _("%s refused"),
             "lacking": _("%s without a required value"),
             "groups_created": _("%s groups created"),
+            "tags_created": _("%s tags created"),
+            "tagged": _("%s tags given or taken"),
             "campaigns": _("%s campaigns"),
         }
 

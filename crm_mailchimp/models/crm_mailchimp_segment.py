@@ -44,7 +44,25 @@ class CrmMailchimpSegment(models.Model):
     # Interest ids of the group for people and of the one for companies.
     person_ref = fields.Char(readonly=True)
     company_ref = fields.Char(readonly=True)
-    remote_name = fields.Char(string="Name in Mailchimp", readonly=True)
+    # Id of its tag, which Mailchimp calls a static segment.
+    tag_ref = fields.Char(readonly=True)
+    remote_name = fields.Char(string="Group in Mailchimp", readonly=True)
+    tag_name = fields.Char(string="Tag in Mailchimp", readonly=True)
+    # Members that have the tag as far as we know, and those Mailchimp refused it for.
+    tagged_ids = fields.Many2many(
+        "crm.mailchimp.member",
+        "crm_mailchimp_segment_tagged",
+        "segment_id",
+        "member_id",
+        readonly=True,
+    )
+    untaggable_ids = fields.Many2many(
+        "crm.mailchimp.member",
+        "crm_mailchimp_segment_untaggable",
+        "segment_id",
+        "member_id",
+        readonly=True,
+    )
     partner_ids = fields.Many2many(
         "res.partner",
         "crm_mailchimp_segment_partner",
@@ -67,24 +85,15 @@ class CrmMailchimpSegment(models.Model):
     )
 
     def _compute_member_count(self):
-        """Count the matching contacts that stand in the audience as subscribed."""
+        """Count the matching contacts whose members have the group or tag."""
         counts = {}
         if self.ids:
-            self.env["crm.mailchimp.member"].flush_model()
             counts = dict(
                 self.env.execute_query(
                     SQL(
-                        """SELECT r.segment_id, COUNT(*)
-                             FROM crm_mailchimp_segment_partner r
-                             JOIN crm_mailchimp_segment s ON s.id = r.segment_id
-                             JOIN crm_mailchimp_member m
-                               ON m.account_id = s.account_id
-                              AND m.partner_id = r.partner_id
-                            WHERE m.status = 'subscribed' AND m.wanted
-                              AND m.values_sent->'i' ?|
-                                  ARRAY[s.person_ref, s.company_ref]
-                              AND s.id = ANY(%s)
-                         GROUP BY r.segment_id""",
+                        "SELECT segment_id, COUNT(*) FROM (%s) holder"
+                        " WHERE segment_id = ANY(%s) GROUP BY segment_id",
+                        self._holders_sql(),
                         self.ids,
                     )
                 )
@@ -92,6 +101,31 @@ class CrmMailchimpSegment(models.Model):
         for segment in self:
             segment.member_count = counts.get(segment.id, 0)
             segment.missing_count = segment.matching_count - segment.member_count
+
+    @api.model
+    def _holders_sql(self):
+        """Return a query with the matching contacts that Mailchimp has in the segment.
+
+        :return: ``SQL``: ``segment_id, partner_id``, each pair once
+        """
+        self.env["crm.mailchimp.member"].flush_model()
+        self.flush_model()
+        return SQL(
+            """
+            SELECT DISTINCT r.segment_id, r.partner_id
+              FROM crm_mailchimp_segment_partner r
+              JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+              JOIN crm_mailchimp_account account ON account.id = s.account_id
+              JOIN crm_mailchimp_member m
+                ON m.account_id = s.account_id AND m.partner_id = r.partner_id
+             WHERE m.status = 'subscribed' AND m.wanted
+               AND (account.segment_target = 'tag'
+                    OR m.values_sent->'i' ?| ARRAY[s.person_ref, s.company_ref])
+               AND (account.segment_target = 'group'
+                    OR EXISTS (SELECT FROM crm_mailchimp_segment_tagged t
+                                WHERE t.segment_id = s.id AND t.member_id = m.id))
+            """
+        )
 
     @api.model
     def _sync_with_filters(self, account):
@@ -200,6 +234,16 @@ class CrmMailchimpSegment(models.Model):
         if added >= 1000:
             self.env.cr.execute("ANALYZE crm_mailchimp_segment_partner")
         self._write_changes({"matching_count": total})
+
+    def action_open_difference(self):
+        """Show each contact that matches: is it in Mailchimp, and if not, why not."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_segment_contact"
+        )
+        action["domain"] = [("segment_id", "=", self.id)]
+        action["display_name"] = self.name
+        return action
 
     def action_open_contacts(self):
         """Show the contacts that match now."""

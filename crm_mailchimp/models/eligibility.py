@@ -262,10 +262,9 @@ class CrmMailchimpAccount(models.Model):
                    CASE WHEN c.reason IS NULL AND c.winner_id = c.partner_id
                              AND m.status = 'subscribed' THEN 'in'
                         WHEN c.reason IS NULL AND c.winner_id = c.partner_id
-                             AND COALESCE(m.status, '') IN ('', 'archived')
                              AND m.reason IS NULL
-                             AND NOT (m.status = 'archived'
-                                      AND COALESCE(m.status_before, '') <> 'subscribed')
+                             AND (m.status IS NULL OR (m.status = 'archived'
+                                  AND m.status_before = 'subscribed'))
                         THEN 'waiting'
                         ELSE 'out' END AS status,
                    CASE WHEN c.reason IS NOT NULL THEN c.reason

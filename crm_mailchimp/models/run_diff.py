@@ -310,4 +310,4 @@ class CrmMailchimpRun(models.Model):
         )
         counters = self.counters or {}
         self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
-        return "send" if to_send else "verify"
+        return "send" if to_send or self._tags_wait() else "verify"

@@ -138,12 +138,15 @@ class CrmMailchimpRun(models.Model):
                         status=status,
                         count=PAGE,
                         offset=offset,
-                        fields=FIELDS,
+                        fields=FIELDS + ",members.tags"
+                        if self._tags_known()
+                        else FIELDS,
                     )
                     total = page["total_items"]
                     offset += PAGE
                     seen.update(m["email_address"].lower() for m in page["members"])
                     self._apply_seen(page["members"], mark=self.id)
+                    self._count(repaired=self._compare_tags(page["members"]))
                     cursor[key] = offset
                     self._set_cursor(read_all=cursor)
                     self._notify()

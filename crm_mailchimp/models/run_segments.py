@@ -30,6 +30,7 @@ class CrmMailchimpRun(models.Model):
         self._withdraw_groups(gateway)
         self._create_groups(gateway)
         self._rename_groups(gateway)
+        self._sync_tags(gateway)
         return "diff"
 
     # === MERGE FIELDS === #
@@ -98,7 +99,7 @@ class CrmMailchimpRun(models.Model):
         segments = account.segment_ids.filtered(
             lambda segment: segment.state in ("active", "full")
         )
-        if not segments:
+        if not segments or account.segment_target == "tag":
             return []
         rows = self.env.execute_query(
             SQL(
@@ -230,7 +231,9 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         categories = account._refs().get("categories", {})
         for segment in account.segment_ids.filtered(
-            lambda segment: segment.state == "withdrawn"
+            lambda segment: (
+                segment.state == "withdrawn" or account.segment_target == "tag"
+            )
         ):
             for kind in ("person", "company"):
                 ref = segment[f"{kind}_ref"]

@@ -40,6 +40,7 @@ class CrmMailchimpRun(models.Model):
             self._send_updates,
             self._send_restores,
             self._send_asks,
+            self._send_tags,
         ):
             step(gateway, deadline)
             if time.monotonic() >= deadline:
@@ -53,7 +54,7 @@ class CrmMailchimpRun(models.Model):
             ],
             limit=1,
         )
-        if left:
+        if left or self._tags_wait():
             return None
         if waiting or (self.cursor or {}).get("batches"):
             at = fields.Datetime.now() + POLL

@@ -8,6 +8,7 @@ from . import test_errors
 from . import test_filters
 from . import test_foreign
 from . import test_push
+from . import test_segments
 from . import test_stats
 from . import test_tours
 from . import test_views

@@ -1,0 +1,311 @@
+import time
+
+from odoo import models
+from odoo.tools import SQL
+
+from ..engine import errors
+from .run_segments import SUFFIX
+
+TAG = 500  # addresses Mailchimp tags, and untags, in one call
+
+
+class CrmMailchimpRun(models.Model):
+    """Segments as tags: one tag a filter, whose members enter and leave.
+
+    A tag is a static segment in Mailchimp. Who has it is kept in a table of its own,
+    so what has to be sent is a set difference, and a call that got lost is repeated
+    without harm.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _tag_segments(self):
+        """Return the segments that are a tag."""
+        return self.account_id.segment_ids.filtered(
+            lambda segment: segment.state in ("active", "full", "broken")
+        )
+
+    def _tags_known(self):
+        return bool(self._tag_segments().filtered("tag_ref"))
+
+    # === THE TAGS THEMSELVES === #
+
+    def _sync_tags(self, gateway):
+        """Create, rename and delete tags; find those that were deleted by hand."""
+        account = self.account_id
+        wanted = account.segment_target in ("tag", "both")
+        keep = self._tag_segments() if wanted else account.segment_ids.browse()
+        for segment in account.segment_ids - keep:
+            self._withdraw_tag(gateway, segment)
+        if account.segment_target == "tag":
+            # Tags are not limited.
+            keep.filtered(lambda s: s.state == "full").write(
+                {"state": "active", "error_message": False}
+            )
+        if self.kind == "full" and keep.untaggable_ids:
+            keep.write({"untaggable_ids": [(5,)]})
+        segments = keep.filtered(lambda s: not s.tag_ref and s._has_members())
+        renamed = keep.filtered(lambda s: s.tag_ref and not s._is_tag_named())
+        if not segments and not renamed and self.kind != "full":
+            return
+        if not keep:
+            return
+        names = {
+            str(tag["id"]): tag["name"]
+            for tag in gateway.static_segments(account.audience_ref)
+        }
+        for segment in keep.filtered("tag_ref"):
+            if segment.tag_ref not in names:
+                # Somebody deleted it in Mailchimp: it is made again.
+                segment._forget_tag()
+                segments |= segment.filtered(lambda s: s._has_members())
+        for segment in segments:
+            self._create_tag(gateway, segment, names)
+        for segment in renamed.filtered("tag_ref"):
+            self._rename_tag(gateway, segment, names)
+
+    def _create_tag(self, gateway, segment, names):
+        account = self.account_id
+        try:
+            ref = self._create_once(
+                f"tag {segment.id}",
+                segment._group_name(),
+                names,
+                lambda name: str(
+                    gateway.create_static_segment(account.audience_ref, name)["id"]
+                ),
+            )
+        except errors.Rejected as error:
+            segment._write_changes({"error_message": account._error_sentence(error)})
+            account._set_refs(creating=None)
+            return
+        segment.write({"tag_ref": ref, "tag_name": names[ref]})
+        account._set_refs(creating=None)
+        self._count(tags_created=1)
+        self._commit()
+
+    def _rename_tag(self, gateway, segment, names):
+        """Rename the tag, unless somebody else's has the name."""
+        account = self.account_id
+        taken = {
+            name.casefold() for ref, name in names.items() if ref != segment.tag_ref
+        }
+        name = segment._group_name()
+        if name.casefold() in taken:
+            name += SUFFIX
+        if name.casefold() in taken:
+            return
+        try:
+            gateway.rename_static_segment(account.audience_ref, segment.tag_ref, name)
+        except errors.NotFound:
+            segment._forget_tag()
+            return
+        except errors.Rejected as error:
+            segment._write_changes({"error_message": account._error_sentence(error)})
+            return
+        segment.tag_name = name
+        self._commit()
+
+    def _withdraw_tag(self, gateway, segment):
+        if not segment.tag_ref:
+            return
+        gateway.delete_static_segment(self.account_id.audience_ref, segment.tag_ref)
+        segment._forget_tag()
+        self._count(tags_deleted=1)
+        self._commit()
+
+    # === WHO HAS THEM === #
+
+    def _tags_to_change(self, segment, limit=TAG):
+        """Return ``(to tag, to untag)``: lists of ``(member id, address)``."""
+        self.env["crm.mailchimp.member"].flush_model()
+        inside = SQL(
+            """m.wanted AND EXISTS (
+                   SELECT FROM crm_mailchimp_segment_partner r
+                    WHERE r.segment_id = %(segment)s AND r.partner_id = m.partner_id)""",
+            segment=segment.id,
+        )
+        add = self.env.execute_query(
+            SQL(
+                """SELECT m.id, m.email_normalized
+                     FROM crm_mailchimp_segment_partner r
+                     JOIN crm_mailchimp_member m ON m.partner_id = r.partner_id
+                    WHERE r.segment_id = %(segment)s AND m.account_id = %(account)s
+                      AND m.status = 'subscribed' AND m.wanted
+                      AND NOT EXISTS (
+                          SELECT FROM crm_mailchimp_segment_tagged t
+                           WHERE t.segment_id = %(segment)s AND t.member_id = m.id)
+                      AND NOT EXISTS (
+                          SELECT FROM crm_mailchimp_segment_untaggable t
+                           WHERE t.segment_id = %(segment)s AND t.member_id = m.id)
+                 ORDER BY m.id LIMIT %(limit)s""",
+                segment=segment.id,
+                account=self.account_id.id,
+                limit=limit,
+            )
+        )
+        remove = self.env.execute_query(
+            SQL(
+                """SELECT m.id, m.email_normalized
+                     FROM crm_mailchimp_segment_tagged t
+                     JOIN crm_mailchimp_member m ON m.id = t.member_id
+                    WHERE t.segment_id = %(segment)s AND m.status = 'subscribed'
+                      AND NOT (%(inside)s)
+                 ORDER BY m.id LIMIT %(limit)s""",
+                segment=segment.id,
+                inside=inside,
+                limit=limit,
+            )
+        )
+        return add, remove
+
+    def _tags_wait(self):
+        """Tell whether a member has to be tagged or untagged."""
+        return any(
+            any(self._tags_to_change(segment, limit=1))
+            for segment in self._tag_segments().filtered("tag_ref")
+        )
+
+    def _send_tags(self, gateway, deadline):
+        """Tag who entered a segment and untag who left it, 500 a call."""
+        for segment in self._tag_segments().filtered("tag_ref"):
+            while time.monotonic() < deadline:
+                add, remove = self._tags_to_change(segment)
+                if not add and not remove:
+                    break
+                try:
+                    answer = gateway.change_static_segment(
+                        self.account_id.audience_ref,
+                        segment.tag_ref,
+                        add=[email for _id, email in add],
+                        remove=[email for _id, email in remove],
+                    )
+                except errors.NotFound:
+                    # Deleted by hand: it is made again with the next run.
+                    segment._forget_tag()
+                    self._commit()
+                    break
+                self._record_tags(segment, add, remove, answer)
+
+    def _record_tags(self, segment, add, remove, answer):
+        refused = {
+            address.lower()
+            for entry in answer.get("errors") or ()
+            for address in entry.get("email_addresses") or ()
+        }
+        segment._link(
+            "crm_mailchimp_segment_tagged",
+            [member_id for member_id, email in add if email not in refused],
+        )
+        segment._link(
+            "crm_mailchimp_segment_untaggable",
+            [member_id for member_id, email in add if email in refused],
+        )
+        # One that could not be untagged does not have the tag either.
+        self.env.cr.execute(
+            SQL(
+                "DELETE FROM crm_mailchimp_segment_tagged"
+                " WHERE segment_id = %s AND member_id = ANY(%s)",
+                segment.id,
+                [member_id for member_id, _email in remove],
+            )
+        )
+        segment.invalidate_recordset(["tagged_ids", "untaggable_ids"], flush=False)
+        changed = len(add) + len(remove) - len(refused)
+        self._count(tagged=changed, untaggable=len(refused))
+        self._notify()
+        self._commit()
+
+    def _compare_tags(self, entries):
+        """Bring the table of tags up to what Mailchimp shows of some members.
+
+        :param list entries: members of the API with their ``tags``
+        :return: how many differed
+        """
+        repaired = 0
+        # Mailchimp shows the first 50 tags of a member only.
+        entries = [entry for entry in entries if len(entry.get("tags") or ()) < 50]
+        for segment in self._tag_segments().filtered("tag_ref"):
+            has = [
+                entry["email_address"].lower()
+                for entry in entries
+                if any(
+                    str(tag["id"]) == segment.tag_ref for tag in entry.get("tags") or ()
+                )
+            ]
+            seen = [entry["email_address"].lower() for entry in entries]
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT m.id, m.email_normalized = ANY(%(has)s), t.member_id
+                         FROM crm_mailchimp_member m
+                    LEFT JOIN crm_mailchimp_segment_tagged t
+                           ON t.member_id = m.id AND t.segment_id = %(segment)s
+                        WHERE m.account_id = %(account)s
+                          AND m.email_normalized = ANY(%(seen)s)
+                          AND (t.member_id IS NOT NULL)
+                              <> (m.email_normalized = ANY(%(has)s))""",
+                    has=has,
+                    seen=seen,
+                    segment=segment.id,
+                    account=self.account_id.id,
+                )
+            )
+            segment._link(
+                "crm_mailchimp_segment_tagged",
+                [member_id for member_id, tagged, _known in rows if tagged],
+            )
+            self.env.cr.execute(
+                SQL(
+                    "DELETE FROM crm_mailchimp_segment_tagged"
+                    " WHERE segment_id = %s AND member_id = ANY(%s)",
+                    segment.id,
+                    [member_id for member_id, tagged, _known in rows if not tagged],
+                )
+            )
+            repaired += len(rows)
+        return repaired
+
+
+class CrmMailchimpSegment(models.Model):
+    _inherit = "crm.mailchimp.segment"
+
+    def _has_members(self):
+        """Tell whether a matching contact is, or is going to be, in the audience."""
+        return bool(
+            self.env.execute_query(
+                SQL(
+                    """SELECT 1 FROM crm_mailchimp_segment_partner r
+                         JOIN res_partner p ON p.id = r.partner_id
+                        WHERE r.segment_id = %s AND p.mailchimp_opt_in AND p.active
+                        LIMIT 1""",
+                    self.id,
+                )
+            )
+        )
+
+    def _is_tag_named(self):
+        name = self._group_name()
+        return self.tag_name in (name, name + SUFFIX)
+
+    def _forget_tag(self):
+        self.write(
+            {
+                "tag_ref": False,
+                "tag_name": False,
+                "tagged_ids": [(5,)],
+                "untaggable_ids": [(5,)],
+            }
+        )
+
+    def _link(self, table, member_ids):
+        """Add rows to a table of segment and member."""
+        if member_ids:
+            self.env.cr.execute(
+                SQL(
+                    "INSERT INTO %s (segment_id, member_id)"
+                    " SELECT %s, UNNEST(%s) ON CONFLICT DO NOTHING",
+                    SQL.identifier(table),
+                    self.id,
+                    member_ids,
+                )
+            )

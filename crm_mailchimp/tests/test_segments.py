@@ -1,0 +1,176 @@
+from odoo.tests import tagged
+
+from .common import MailchimpCase
+
+
+@tagged("post_install", "-at_install")
+class TestTags(MailchimpCase):
+    """Saved filters as tags."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+        self.account.segment_target = "tag"
+        self.ann = self.contact("Ann", city="Ghent")
+        self.bob = self.contact("Bob", city="Paris")
+        self.filter = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+
+    def tags(self, email):
+        return sorted(tag.name for tag in self.member(email).tags)
+
+    def all_tags(self):
+        return sorted(tag.name for tag in self.audience.segments.values())
+
+    def assert_quiet(self):
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse([c for c in self.simulator.calls if c.method != "GET"])
+
+    def test_members_enter_and_leave(self):
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.tags("bob@firma.be"), [])
+        self.assertFalse(self.interests())
+        self.assert_quiet()
+        self.ann.city, self.bob.city = "Paris", "Ghent"
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), [])
+        self.assertEqual(self.tags("bob@firma.be"), ["Ghent"])
+        segment = self.account.segment_ids
+        self.assertEqual((segment.matching_count, segment.member_count), (1, 1))
+        self.assert_quiet()
+
+    def test_renamed_and_unflagged(self):
+        self.filter.name = "Gent"
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), ["Gent"])
+        self.filter.mailchimp_sync = False
+        self.push()
+        self.assertFalse(self.all_tags())
+        self.assert_quiet()
+
+    def test_foreign_tags_are_never_touched(self):
+        self.audience.add_tag("Paris", ["ann@firma.be"])
+        self.flag("Paris", "[('city', '=', 'Paris')]")
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent", "Paris"])
+        self.assertEqual(self.tags("bob@firma.be"), ["Paris (CRM)"])
+
+    def test_two_filters_of_one_name(self):
+        self.flag(
+            "Ghent",
+            "[('city', '=', 'Paris')]",
+            user_ids=[(6, 0, self.env.ref("base.user_admin").ids)],
+        )
+        self.push()
+        self.assertEqual(len(set(self.all_tags())), 2)
+
+    def test_a_tag_deleted_by_hand_comes_back(self):
+        self.audience.segments.clear()
+        for member in self.audience.members.values():
+            member.tags.clear()
+        self.bob.city = "Ghent"
+        self.push()
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.tags("bob@firma.be"), ["Ghent"])
+
+    def test_the_full_comparison_repairs_tags(self):
+        self.audience.untag("ann@firma.be", "Ghent")
+        self.audience.tag("bob@firma.be", "Ghent")
+        self.push()
+        self.assertEqual(self.tags("bob@firma.be"), ["Ghent"])
+        run = self.push("full")
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.tags("bob@firma.be"), [])
+        self.assertEqual(run.counters["repaired"], 2)
+        self.assert_quiet()
+
+    def test_groups_become_tags_and_tags_become_groups(self):
+        self.account.segment_target = "group"
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertFalse(self.all_tags())
+        self.account.segment_target = "both"
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.account.segment_target = "tag"
+        self.push()
+        self.assertFalse(self.interests())
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.assert_quiet()
+
+    def test_a_lost_answer_makes_no_second_tag(self):
+        self.flag("Paris", "[('city', '=', 'Paris')]")
+        self.simulator.fault("POST /lists/*/segments", "drop_applied")
+        run = self.push(state="waiting")
+        run.resume_at = False
+        self.push()
+        self.assertEqual(self.all_tags(), ["Ghent", "Paris"])
+        self.assertEqual(self.tags("bob@firma.be"), ["Paris"])
+
+    def test_many_are_tagged_in_few_calls(self):
+        for number in range(1200):
+            self.contact(f"C{number}", city="Rome")
+        self.flag("Rome", "[('city', '=', 'Rome')]")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertEqual(self.simulator.count("POST", "/lists/*/segments/*"), 3)
+        self.assertEqual(self.tags("c777@firma.be"), ["Rome"])
+
+
+@tagged("post_install", "-at_install")
+class TestDifference(MailchimpCase):
+    """Every difference in numbers is explained, down to the contact."""
+
+    def test_each_segment(self):
+        self.link()
+        self.contact("In", city="Ghent")
+        self.contact("No", city="Ghent", mailchimp_opt_in=False)
+        self.contact("Bad", "a@b@c.be", city="Ghent")
+        first = self.contact("First", "shared@firma.be", city="Ghent")
+        second = self.contact("Second", "shared@firma.be", city="Ghent")
+        self.contact("Gone", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("gone@firma.be")
+        self.push()
+        self.contact("New", city="Ghent")
+        segment = self.account.segment_ids
+        segment._evaluate()
+        lines = self.env["crm.mailchimp.segment.contact"].search(
+            [("segment_id", "=", segment.id)]
+        )
+        self.assertEqual(len(lines), segment.matching_count)
+        self.assertEqual(
+            len(lines.filtered(lambda line: line.status == "in")), segment.member_count
+        )
+        found = {line.partner_id.name: (line.status, line.reason) for line in lines}
+        self.assertEqual(
+            found,
+            {
+                "In": ("in", False),
+                "First": ("in", False),
+                "No": ("out", "no_opt_in"),
+                "Bad": ("out", "invalid_address"),
+                "Second": ("out", "shared_address"),
+                "Gone": ("out", "no_opt_in"),
+                "New": ("waiting", False),
+            },
+        )
+        shared = lines.filtered(lambda line: line.partner_id == second)
+        self.assertEqual(shared.winner_id, first)
+        self.assertIn("First", shared.remedy)
+
+    def test_a_group_for_which_there_is_no_room(self):
+        self.link()
+        category = self.audience.add_category("Mine")
+        for number in range(60):
+            self.audience.add_interest(category, f"Group {number}")
+        self.contact("Ann", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        line = self.env["crm.mailchimp.segment.contact"].search([])
+        self.assertEqual((line.status, line.reason), ("waiting", "segment_missing"))
