@@ -1,6 +1,5 @@
 from . import crm_mailchimp_account
 from . import eligibility
-from . import schedule
 from . import crm_mailchimp_merge_field
 from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
@@ -9,6 +8,7 @@ from . import crm_mailchimp_campaign
 from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
+from . import schedule
 from . import contact_values
 from . import run_pull
 from . import run_import
@@ -18,6 +18,8 @@ from . import run_diff
 from . import run_send
 from . import run_batches
 from . import run_single
+from . import crm_mailchimp_preview_line
+from . import run_preview
 from . import run_stats
 from . import crm_mailchimp_contact_status
 from . import ir_filters

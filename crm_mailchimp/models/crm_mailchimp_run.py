@@ -16,6 +16,9 @@ SLICE_SECONDS = 20
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
+# A preview is out of date soon, and has a line for each contact.
+KEEP_PREVIEW_DAYS = 7
+PUSHES = ("push", "full")
 
 
 class CrmMailchimpRun(models.Model):
@@ -44,6 +47,7 @@ class CrmMailchimpRun(models.Model):
         [
             ("push", "Synchronisation"),
             ("full", "Full comparison"),
+            ("preview", "Preview"),
             ("stats", "Campaign results"),
         ],
         required=True,
@@ -90,12 +94,13 @@ class CrmMailchimpRun(models.Model):
     ended_at = fields.Datetime(string="Ended on", readonly=True)
     # Members changed in Mailchimp until this time are in the ledger.
     pulled_until = fields.Datetime(readonly=True)
+    read_all = fields.Boolean(string="Compared everything", readonly=True)
     requested_by_id = fields.Many2one(
         "res.users", ondelete="set null", readonly=True, string="Asked for by"
     )
 
     _open_uniq = models.UniqueIndex(
-        "(account_id, (kind = 'stats'))"
+        "(account_id, (CASE WHEN kind = 'full' THEN 'push' ELSE kind END))"
         " WHERE state IN ('queued', 'running', 'waiting', 'brake')",
         "A run of this account is already under way.",
     )
@@ -135,6 +140,8 @@ class CrmMailchimpRun(models.Model):
             "brought_back": _("%s contacts changed"),
             "imported": _("%s contacts made"),
             "unsubscribed": _("%s unsubscribed in Mailchimp"),
+            "repaired": _("%s differences found and repaired"),
+            "deleted_in_mailchimp": _("%s deleted in Mailchimp"),
             "refused": _("%s refused"),
             "lacking": _("%s without a required value"),
             "groups_created": _("%s groups created"),
@@ -143,13 +150,31 @@ class CrmMailchimpRun(models.Model):
             "campaigns": _("%s campaigns"),
         }
 
-    @api.depends("counters")
+    def _preview_labels(self):
+        _ = self.env._
+        return {
+            "create": _("%s to add"),
+            "update": _("%s to change"),
+            "segment": _("%s to move between groups or tags"),
+            "move": _("%s addresses to change"),
+            "restore": _("%s to subscribe again"),
+            "ask": _("%s to ask again"),
+            "archive": _("%s to archive"),
+            "held": _("%s without a required value"),
+            "opt_out": _("%s opt-ins to take back"),
+            "bring_back": _("%s contacts to change"),
+            "import": _("%s contacts to make"),
+        }
+
+    @api.depends("counters", "kind")
     def _compute_summary(self):
         for run in self:
             counters = run.counters or {}
+            preview = run.kind == "preview"
+            labels = self._preview_labels() if preview else self._counter_labels()
             run.summary = ", ".join(
                 label % counters[name]
-                for name, label in self._counter_labels().items()
+                for name, label in labels.items()
                 if counters.get(name)
             ) or self.env._("Nothing to do")
 
@@ -163,13 +188,10 @@ class CrmMailchimpRun(models.Model):
 
         :return: ``(run, created)``
         """
-        family = (
-            [("kind", "=", "stats")] if kind == "stats" else [("kind", "!=", "stats")]
-        )
         domain = [
             ("account_id", "=", account.id),
             ("state", "in", self.OPEN_STATES),
-            *family,
+            ("kind", "in", PUSHES if kind in PUSHES else (kind,)),
         ]
         run = self.search(domain, limit=1)
         if run:
@@ -381,6 +403,8 @@ class CrmMailchimpRun(models.Model):
     def _work(self, gateway, deadline):
         if self.kind == "stats":
             return self._phase_stats(gateway, deadline)
+        if self.kind == "preview":
+            return self._work_preview(gateway)
         self._pull_and_opt_out(gateway, deadline)
         if not self.account_id.push_enabled:
             self._end("done")
@@ -392,6 +416,8 @@ class CrmMailchimpRun(models.Model):
             following = getattr(self, f"_phase_{phase}")(gateway, deadline)
             if following == "done":
                 self._end("done")
+                if self.read_all and (self.counters or {}).get("repaired"):
+                    self.account_id._message_log(body=self._findings())
                 return True
             if following == "wait":
                 return True
@@ -401,6 +427,14 @@ class CrmMailchimpRun(models.Model):
             self.env["ir.cron"]._commit_progress()
             if time.monotonic() >= deadline:
                 return False
+
+    def _findings(self):
+        return self.env._(
+            "The comparison of the whole audience with Odoo found %(count)s differences"
+            " that no change explained, and repaired them: %(summary)s.",
+            count=self.counters["repaired"],
+            summary=self.summary,
+        )
 
     def _fail(self, error):
         """Note an error of the engine: come back later, or stop and tell."""
@@ -433,7 +467,16 @@ class CrmMailchimpRun(models.Model):
     @api.autovacuum
     def _gc_runs(self):
         """Forget old runs, but never the last one that holds an account's pull mark."""
-        limit = fields.Datetime.now() - timedelta(days=KEEP_DAYS)
+        now = fields.Datetime.now()
+        limit = now - timedelta(days=KEEP_DAYS)
+        self.search(
+            [
+                ("create_date", "<", now - timedelta(days=KEEP_PREVIEW_DAYS)),
+                ("kind", "=", "preview"),
+                ("state", "not in", self.OPEN_STATES),
+            ],
+            limit=20,
+        ).unlink()
         keep = [
             run_id
             for (run_id,) in self.env.execute_query(

@@ -60,8 +60,12 @@ class CrmMailchimpRun(models.Model):
         if not account._refs().get("merge_fields_read"):
             self._read_merge_fields(gateway)
         complete = bool(cursor.get("look_again") or cursor.get("mid_send"))
-        if since is None or (self.kind == "full" and not cursor.get("full_read")):
+        if since is None:
             self._read_all(gateway)
+        elif self.kind == "full" and not cursor.get("full_read"):
+            # What the changes explain is no difference.
+            self._read_changes(gateway, since, complete)
+            self._read_all(gateway, compare=True)
         else:
             self._read_changes(gateway, since, complete)
             if self._drifted(gateway):
@@ -70,7 +74,7 @@ class CrmMailchimpRun(models.Model):
                 if self._drifted(gateway):
                     _logger.info("Audience and ledger differ: reading everything.")
                     self._count(full_reads=1)
-                    self._read_all(gateway)
+                    self._read_all(gateway, compare=True)
         if complete and self.phase in ("send", "verify"):
             # Requests got lost: what was planned may be done by now.
             self.phase = "diff"
@@ -116,12 +120,15 @@ class CrmMailchimpRun(models.Model):
                 if not page["members"] or (not news and not complete):
                     break
 
-    def _read_all(self, gateway):
+    def _read_all(self, gateway, compare=False):
         """Read the whole audience, archived members included, into the ledger.
 
         Paging over a moving set can skip members, so it is read again while fewer
         turned up than Mailchimp counts. Members that are gone afterwards are looked
         up one by one: they were deleted for good.
+
+        :param bool compare: the ledger should hold all of it already: count what
+            differs
         """
         account = self.account_id
         cursor = dict((self.cursor or {}).get("read_all") or {})
@@ -145,8 +152,9 @@ class CrmMailchimpRun(models.Model):
                     total = page["total_items"]
                     offset += PAGE
                     seen.update(m["email_address"].lower() for m in page["members"])
-                    self._apply_seen(page["members"], mark=self.id)
-                    self._count(repaired=self._compare_tags(page["members"]))
+                    news = self._apply_seen(page["members"], mark=self.id)
+                    news += self._compare_tags(page["members"])
+                    self._count(repaired=news if compare else 0)
                     cursor[key] = offset
                     self._set_cursor(read_all=cursor)
                     self._notify()
@@ -160,6 +168,7 @@ class CrmMailchimpRun(models.Model):
             self._set_cursor(read_all=cursor)
         self._look_up_vanished(gateway)
         self._set_cursor(read_all=None, full_read=True)
+        self.read_all = True
 
     def _look_up_vanished(self, gateway):
         """Find out what became of members the whole audience did not show."""
@@ -332,9 +341,21 @@ class CrmMailchimpRun(models.Model):
         Set-based on the ledger, not on the events: a contact that somebody holds
         locked, or a tick that dies, is simply found again by the next tick.
         """
+        for chunk in split_every(CONTACTS, self._said_no()):
+            details = {row[0]: row[1:] for row in chunk}
+            partners = (
+                self.env["res.partner"]
+                .browse(details)
+                .try_lock_for_update(allow_referencing=True)
+            )
+            self._opt_out(partners.filtered("mailchimp_opt_in"), details)
+            self._commit()
+
+    def _said_no(self):
+        """Return ``[(contact id, date, reason)]`` of contacts to opt out."""
         account = self.account_id
         account._flush_contacts()
-        rows = self.env.execute_query(
+        return self.env.execute_query(
             SQL(
                 """SELECT p.id, MAX(m.no_date), MAX(m.reason_text)
                      FROM (SELECT m.id AS member_id, p.id
@@ -366,15 +387,6 @@ class CrmMailchimpRun(models.Model):
                 several=SQL(SEVERAL) if account.email_scope == "all" else SQL("FALSE"),
             )
         )
-        for chunk in split_every(CONTACTS, rows):
-            details = {row[0]: row[1:] for row in chunk}
-            partners = (
-                self.env["res.partner"]
-                .browse(details)
-                .try_lock_for_update(allow_referencing=True)
-            )
-            self._opt_out(partners.filtered("mailchimp_opt_in"), details)
-            self._commit()
 
     def _opt_out(self, partners, details):
         account = self.account_id

@@ -289,6 +289,7 @@ class CrmMailchimpRun(models.Model):
                 ref = segment[f"{kind}_ref"]
                 if ref and ref not in present:
                     segment.write({f"{kind}_ref": False})
+                    self._count(repaired=1)
         self._commit()
 
 

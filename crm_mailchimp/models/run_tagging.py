@@ -58,6 +58,7 @@ class CrmMailchimpRun(models.Model):
             if segment.tag_ref not in names:
                 # Somebody deleted it in Mailchimp: it is made again.
                 segment._forget_tag()
+                self._count(repaired=1)
                 segments |= segment.filtered(lambda s: s._has_members())
         for segment in segments:
             self._create_tag(gateway, segment, names)

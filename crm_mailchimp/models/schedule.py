@@ -3,7 +3,10 @@ from datetime import datetime, time, timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from .crm_mailchimp_run import PUSHES
+
 NIGHT = time(1, 0)  # UTC
+COMPARE_EVERY = timedelta(days=7)
 
 
 class CrmMailchimpAccount(models.Model):
@@ -36,19 +39,20 @@ class CrmMailchimpAccount(models.Model):
             if account._is_copy():
                 continue
             stats = kind == "stats"
-            run = Run.search(
-                [
-                    ("account_id", "=", account.id),
-                    ("state", "in", Run.OPEN_STATES),
-                    ("kind", "=" if stats else "!=", "stats"),
-                ],
-                limit=1,
+            open_runs = Run.search(
+                [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)]
             )
+            run = open_runs.filtered(
+                lambda run: (run.kind == "stats") if stats else (run.kind in PUSHES)
+            )[:1]
+            if not stats:
+                due |= open_runs.filtered(
+                    lambda run: run.kind == "preview" and run._is_due(now)
+                )
             if not run and (stats or account._push_due(now)):
-                run, _created = Run._get_or_create(account, kind)
-            if run.state in ("queued", "running") or (
-                run.state == "waiting" and (not run.resume_at or run.resume_at <= now)
-            ):
+                weekly = not stats and account._full_due(now)
+                run, _created = Run._get_or_create(account, "full" if weekly else kind)
+            if run and run._is_due(now):
                 due |= run
             elif run.state in ("waiting", "brake") and account._opt_outs_wait():
                 # The brake and Mailchimp's batches hold up everything but an opt-out.
@@ -58,12 +62,27 @@ class CrmMailchimpAccount(models.Model):
     def _push_due(self, now):
         """Tell whether the night has come, or somebody opted out."""
         last = self.env["crm.mailchimp.run"].search(
-            [("account_id", "=", self.id), ("kind", "!=", "stats")], limit=1
+            [("account_id", "=", self.id), ("kind", "in", PUSHES)], limit=1
         )
         night = datetime.combine(now.date(), NIGHT)
         if now < night:
             night -= timedelta(days=1)
         return not last or last.create_date < night or self._opt_outs_wait()
+
+    def _full_due(self, now):
+        """Tell whether the weekly comparison of the whole audience is due.
+
+        The first reading, when an audience is linked, is one, too.
+        """
+        return not self.env["crm.mailchimp.run"].search(
+            [
+                ("account_id", "=", self.id),
+                ("state", "=", "done"),
+                ("read_all", "=", True),
+                ("create_date", ">", now - COMPARE_EVERY),
+            ],
+            limit=1,
+        )
 
     def _opt_outs_wait(self):
         """Tell whether a contact opted out whose address is still reachable."""
@@ -86,4 +105,14 @@ class CrmMailchimpAccount(models.Model):
                     self.id,
                 )
             )
+        )
+
+
+class CrmMailchimpRun(models.Model):
+    _inherit = "crm.mailchimp.run"
+
+    def _is_due(self, now):
+        """Tell whether the run is to be entered now."""
+        return self.state in ("queued", "running") or (
+            self.state == "waiting" and (not self.resume_at or self.resume_at <= now)
         )

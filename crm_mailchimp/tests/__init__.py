@@ -7,6 +7,7 @@ from . import test_directions
 from . import test_errors
 from . import test_filters
 from . import test_foreign
+from . import test_preview
 from . import test_push
 from . import test_segments
 from . import test_stats

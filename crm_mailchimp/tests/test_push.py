@@ -282,3 +282,51 @@ class TestPush(MailchimpCase):
 
     def batch_from(self, number):
         return patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", number)
+
+    # === THE WEEKLY COMPARISON === #
+
+    def quiet_change(self, email, **values):
+        """Let a member differ without Mailchimp telling of it in its changes."""
+        member = self.member(email)
+        for merge_id, field in self.audience.merge_fields.items():
+            if field.tag in values:
+                member.values[merge_id] = values[field.tag]
+        member.last_changed -= 7200
+        self.audience.ordered = False
+
+    def test_the_comparison_finds_and_repairs_what_no_change_tells(self):
+        ann = self.contact("Ann", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.quiet_change("ann@firma.be", CITY="Paris")
+        self.audience.categories.clear()
+        self.push()
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Paris")
+        self.account.action_resync()
+        run = self.account.open_run_id
+        self.tick()
+        self.assertEqual(run.state, "done")
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertEqual(run.counters["repaired"], 2)
+        self.assertIn("2 differences", run.summary)
+        self.assertIn("2 differences", self.account.message_ids[0].body)
+        self.assertEqual(ann.mailchimp_status, "in")
+
+    def test_it_comes_by_itself_every_week(self):
+        self.push()
+        Run = self.env["crm.mailchimp.run"]
+        self.env.cr.execute(
+            "UPDATE crm_mailchimp_run SET create_date = create_date - INTERVAL '2 days'"
+        )
+        Run.invalidate_model()
+        self.tick()
+        self.assertEqual(Run.search([], limit=1).kind, "push")
+        self.env.cr.execute(
+            "UPDATE crm_mailchimp_run SET create_date = create_date - INTERVAL '8 days'"
+        )
+        Run.invalidate_model()
+        self.tick()
+        run = Run.search([], limit=1)
+        self.assertEqual((run.kind, run.state), ("full", "done"))
+        self.assertEqual(run.summary, "Nothing to do")

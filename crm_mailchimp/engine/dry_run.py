@@ -1,0 +1,59 @@
+"""A gateway that reads for real and writes nothing: what a preview works with."""
+
+from itertools import count
+
+
+class DryRun:
+    """Wraps a gateway; only the calls named here exist, so nothing else can be sent.
+
+    What would create something returns what Mailchimp would, with an id of its own
+    that starts with :attr:`PREFIX`.
+
+    :param gateway: a :class:`.gateway.Gateway`, which stays the caller's to close
+    """
+
+    PREFIX = "preview-"
+    READS = (
+        *("map", "audience", "merge_fields", "categories", "interests"),
+        *("members", "member_count", "member", "static_segments"),
+    )
+
+    def __init__(self, gateway):
+        self._numbers = count(1)
+        for name in self.READS:
+            setattr(self, name, getattr(gateway, name))
+
+    def _id(self):
+        return f"{self.PREFIX}{next(self._numbers)}"
+
+    def create_merge_field(self, ref, body):
+        """Return the merge field as if it had been created."""
+        return dict(body, merge_id=-next(self._numbers))
+
+    def create_category(self, ref, title, kind="checkboxes"):
+        """Return the category as if it had been created."""
+        return {"id": self._id(), "title": title}
+
+    def create_interest(self, ref, category, name):
+        """Return the group as if it had been created."""
+        return {"id": self._id(), "name": name}
+
+    def create_static_segment(self, ref, name):
+        """Return the tag as if it had been created."""
+        return {"id": self._id(), "name": name}
+
+    def update_interest(self, ref, category, interest, name):
+        """Return the group as if it had been renamed."""
+        return {"id": interest, "name": name}
+
+    def rename_static_segment(self, ref, segment, name):
+        """Return the tag as if it had been renamed."""
+        return {"id": segment, "name": name}
+
+    def delete_interest(self, ref, category, interest):
+        """Say that the group is gone."""
+        return True
+
+    def delete_static_segment(self, ref, segment):
+        """Say that the tag is gone."""
+        return True

@@ -1,0 +1,37 @@
+from odoo import fields, models
+
+ACTIONS = [
+    ("create", "Add"),
+    ("update", "Change"),
+    ("segment", "Move between groups or tags"),
+    ("move", "Change the address"),
+    ("restore", "Subscribe again"),
+    ("ask", "Ask again"),
+    ("archive", "Archive"),
+    ("held", "Hold: a required value is missing"),
+    ("opt_out", "Take the opt-in in Odoo"),
+    ("bring_back", "Change the contact in Odoo"),
+    ("import", "Make a contact in Odoo"),
+]
+
+
+class CrmMailchimpPreviewLine(models.Model):
+    """What the next run would do about one address."""
+
+    _name = "crm.mailchimp.preview.line"
+    _description = "Mailchimp Preview Line"
+    _order = "action, email_normalized, id"
+    _rec_name = "email_normalized"
+
+    run_id = fields.Many2one(
+        "crm.mailchimp.run", required=True, ondelete="cascade", index=True
+    )
+    company_id = fields.Many2one(related="run_id.account_id.company_id")
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", ondelete="set null", index="btree_not_null"
+    )
+    email_normalized = fields.Char(string="Address")
+    action = fields.Selection(ACTIONS, required=True)
+    detail = fields.Char(string="What")
+    entering = fields.Char(string="Enters")
+    leaving = fields.Char(string="Leaves")
