@@ -13,7 +13,7 @@ SPEC_REASON = "specification"
 KINDS = {
     "engine": ["tests/engine", "tests/tools"],
     "simulator": ["tests/simulator"],
-    "odoo": ["crm_mailchimp/tests"],
+    "odoo": ["crm_mailchimp/tests", "tests/histories"],
     "e2e": ["tests/e2e"],
 }
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 
 from .payload import same_values, seen_values
+from .plan import NO
 
 
 def utc(stamp):
@@ -44,6 +45,9 @@ def observe(known, member, tags, owned):
         elif status == "unsubscribed":
             news["no_date"] = changed
         elif status == "subscribed":
+            if before in (*NO, "archived") and known.get("operation") != "restore":
+                # The person signed up again by itself: that is not our doing.
+                news["origin"] = "foreign"
             news["opt_in_date"] = utc(
                 member.get("timestamp_opt") or member.get("timestamp_signup")
             )

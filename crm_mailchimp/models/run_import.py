@@ -16,9 +16,9 @@ class CrmMailchimpRun(models.Model):
     def _import_foreign(self):
         """Make contacts of subscribed members that nobody in Odoo stands for.
 
-        A contact with the address is never doubled: one that was never asked gets the
-        opt-in the person gave in Mailchimp; one that opted out, or is archived, is left
-        alone.
+        A contact with the address is never doubled: one that was never asked, or whose
+        person signed up again since its "no", gets the opt-in given in Mailchimp; one
+        that opted out later, or is archived, is left alone.
         """
         if self.account_id.foreign_members != "import":
             return
@@ -42,6 +42,7 @@ class CrmMailchimpRun(models.Model):
                    AND NOT EXISTS (
                        SELECT FROM crm_mailchimp_consent c
                         WHERE c.kind = 'out'
+                          AND c.date >= COALESCE(m.opt_in_date, '-infinity')
                           AND (c.email_normalized = m.email_normalized
                                OR c.partner_id = p.id))
               GROUP BY m.id
