@@ -74,6 +74,7 @@ def pytest(environment, kind, folders, template):
         # The plugin would load Odoo even for tests that have nothing of it.
         command += ["-p", "no:odoo"]
         path.append(str(REPOSITORY / "crm_mailchimp"))
+        path.append(str(REPOSITORY / "tests" / "histories"))
     command += ["-o", "addopts=", "-o", f"pythonpath={' '.join(path)}", *sys.argv[1:]]
     variables = environment.environment()
     if SPEC.exists():
