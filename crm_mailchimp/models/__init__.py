@@ -20,8 +20,11 @@ from . import run_batches
 from . import run_single
 from . import crm_mailchimp_preview_line
 from . import run_preview
+from . import run_audience
 from . import run_stats
 from . import crm_mailchimp_contact_status
 from . import ir_filters
 from . import partner_merge
 from . import res_partner
+from . import crm_mailchimp_contact_tag
+from . import partner_actions

@@ -64,6 +64,7 @@ class CrmMailchimpAccount(models.Model):
     audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
+    welcome_url = fields.Char(compute="_compute_welcome_url")
     push_enabled = fields.Boolean(
         string="Push contacts",
         copy=False,
@@ -237,7 +238,10 @@ class CrmMailchimpAccount(models.Model):
     def _compute_runs(self):
         Run = self.env["crm.mailchimp.run"]
         for account in self:
-            runs = [("account_id", "=", account.id), ("kind", "in", ("push", "full"))]
+            runs = [
+                ("account_id", "=", account.id),
+                ("kind", "in", ("push", "full", "audience")),
+            ]
             account.open_run_id = Run.search(
                 [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)],
                 limit=1,
@@ -263,6 +267,14 @@ class CrmMailchimpAccount(models.Model):
                 if account_id == account.id and status != "archived"
             )
             account.subscribed_count = counts.get((account.id, "subscribed"), 0)
+
+    @api.depends("audience_url")
+    def _compute_welcome_url(self):
+        """Where Mailchimp's welcome mail is set: no call of its API can do so."""
+        for account in self:
+            account.welcome_url = account.audience_url and account.audience_url.replace(
+                "/lists/members/", "/lists/settings/defaults"
+            )
 
     def _compute_foreign_count(self):
         counts = dict(
@@ -658,7 +670,7 @@ class CrmMailchimpAccount(models.Model):
     def _request_run(self, kind):
         """Queue a run and wake the scheduled action; a second request joins the first.
 
-        :param str kind: ``push``, ``full`` or ``stats``
+        :param str kind: ``push``, ``full``, ``preview``, ``audience`` or ``stats``
         :return: ``(run, created)``
         """
         self.ensure_one()

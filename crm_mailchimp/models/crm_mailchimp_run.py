@@ -48,6 +48,7 @@ class CrmMailchimpRun(models.Model):
             ("push", "Synchronisation"),
             ("full", "Full comparison"),
             ("preview", "Preview"),
+            ("audience", "New audience"),
             ("stats", "Campaign results"),
         ],
         required=True,
@@ -261,7 +262,7 @@ class CrmMailchimpRun(models.Model):
 
     def _commit(self):
         """Keep what was done so far."""
-        self.env["ir.cron"]._commit_progress()
+        return self.env["ir.cron"]._commit_progress()
 
     def _notify(self):
         """Tell everybody who may synchronise how far the run is (after the commit)."""
@@ -405,6 +406,8 @@ class CrmMailchimpRun(models.Model):
             return self._phase_stats(gateway, deadline)
         if self.kind == "preview":
             return self._work_preview(gateway)
+        if self.kind == "audience":
+            return self._phase_audience(gateway)
         self._pull_and_opt_out(gateway, deadline)
         if not self.account_id.push_enabled:
             self._end("done")

@@ -1,5 +1,4 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 from odoo.tools import email_normalize_all
 
 
@@ -24,6 +23,13 @@ class ResPartner(models.Model):
         string="Consent",
         readonly=True,
         # Who may not read the lines must still be able to read the contact.
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_tag_ids = fields.One2many(
+        "crm.mailchimp.contact.tag",
+        "partner_id",
+        string="Mailchimp tags",
+        readonly=True,
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_status = fields.Selection(
@@ -164,34 +170,3 @@ class ResPartner(models.Model):
         if (self.email or "").count("@") > 1:
             addresses += [email.lower() for email in email_normalize_all(self.email)]
         return list(dict.fromkeys(addresses))
-
-    def action_mailchimp_ask_again(self):
-        """Let Mailchimp ask contacts who said no whether they want to come back.
-
-        Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
-        them its own mail to confirm; nobody is subscribed by it.
-        """
-        account = self.env["crm.mailchimp.account"].sudo()._of_company()
-        if not account:
-            raise UserError(self.env._("No Mailchimp audience is linked."))
-        account.with_user(self.env.user)._check_ready()
-        members = account._members_to_ask(self)
-        if not members:
-            raise UserError(
-                self.env._(
-                    "There is nobody to ask: asking again is for contacts with an opt-in"
-                    " that is newer than their unsubscribe, or whose member was archived"
-                    " in Mailchimp. Addresses that bounced or were permanently deleted"
-                    " cannot come back."
-                )
-            )
-        members.write({"operation": "ask"})
-        account._request_run("push")
-        return account._toast(
-            self.env._(
-                "Mailchimp sends %(count)s of %(chosen)s contacts a mail to confirm,"
-                " with the run that starts in a moment.",
-                count=len(members.partner_id),
-                chosen=len(self),
-            )
-        )

@@ -25,10 +25,9 @@ class CrmMailchimpRun(models.Model):
 
     def _commit(self):
         """Keep what was done so far, unless it is a preview."""
-        if self.kind == "preview":
-            self.env.flush_all()
-        else:
-            super()._commit()
+        if self.kind != "preview":
+            return super()._commit()
+        return self.env.flush_all()
 
     def _work_preview(self, gateway):
         with tempfile.TemporaryFile("w+") as spool:
@@ -139,7 +138,7 @@ class CrmMailchimpRun(models.Model):
             known = reader.known(row)
             operation = known["operation"]
             if operation == "update":
-                for _row, desired, body in self._update_bodies(reader, [row]):
+                for _row, _desired, body in self._update_bodies(reader, [row]):
                     yield self._preview_update(reader, row, body, names)
             elif operation in ("move", "restore", "ask"):
                 old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])

@@ -41,6 +41,7 @@ class CrmMailchimpRun(models.Model):
             self._send_restores,
             self._send_asks,
             self._send_tags,
+            self._send_contact_tags,
         ):
             step(gateway, deadline)
             if time.monotonic() >= deadline:

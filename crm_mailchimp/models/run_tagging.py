@@ -1,7 +1,7 @@
 import time
 
-from odoo import models
-from odoo.tools import SQL
+from odoo import fields, models
+from odoo.tools import SQL, split_every
 
 from ..engine import errors
 from .run_segments import SUFFIX
@@ -162,7 +162,7 @@ class CrmMailchimpRun(models.Model):
 
     def _tags_wait(self):
         """Tell whether a member has to be tagged or untagged."""
-        return any(
+        return bool(self._contact_tags(limit=1)) or any(
             any(self._tags_to_change(segment, limit=1))
             for segment in self._tag_segments().filtered("tag_ref")
         )
@@ -214,6 +214,79 @@ class CrmMailchimpRun(models.Model):
         segment.invalidate_recordset(["tagged_ids", "untaggable_ids"], flush=False)
         changed = len(add) + len(remove) - len(refused)
         self._count(tagged=changed, untaggable=len(refused))
+        self._notify()
+        self._commit()
+
+    # === TAGS SOMEBODY ASKED FOR === #
+
+    def _contact_tags(self, limit=None):
+        """Return ``[(name, [(row id, address)])]`` of what can be given now.
+
+        A tag waits until its contact stands in the audience as subscribed.
+        """
+        self.env["crm.mailchimp.contact.tag"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT MIN(t.name), ARRAY_AGG(t.id), ARRAY_AGG(m.email_normalized)
+                     FROM crm_mailchimp_contact_tag t
+                     JOIN crm_mailchimp_member m
+                       ON m.partner_id = t.partner_id AND m.account_id = t.account_id
+                    WHERE t.account_id = %s AND t.state = 'waiting'
+                      AND m.status = 'subscribed' AND m.wanted
+                 GROUP BY LOWER(t.name) ORDER BY 1 LIMIT %s""",
+                self.account_id.id,
+                limit,
+            )
+        )
+        return [
+            (name, list(zip(ids, emails, strict=True))) for name, ids, emails in rows
+        ]
+
+    def _send_contact_tags(self, gateway, deadline):
+        """Give the tags people asked for; here a tag that is there is meant."""
+        wanted = self._contact_tags()
+        if not wanted:
+            return
+        audience = self.account_id.audience_ref
+        refs = {
+            tag["name"].casefold(): tag["id"]
+            for tag in gateway.static_segments(audience)
+        }
+        for name, rows in wanted:
+            if name.casefold() not in refs:
+                try:
+                    tag = gateway.create_static_segment(audience, name)
+                except errors.Rejected as error:
+                    self._record_contact_tags(
+                        rows, {email: error.detail for _id, email in rows}
+                    )
+                    continue
+                refs[name.casefold()] = tag["id"]
+            for chunk in split_every(TAG, rows, list):
+                answer = gateway.change_static_segment(
+                    audience,
+                    refs[name.casefold()],
+                    add=list(dict.fromkeys(email for _id, email in chunk)),
+                )
+                refused = {
+                    address.lower(): entry.get("error") or ""
+                    for entry in answer.get("errors") or ()
+                    for address in entry.get("email_addresses") or ()
+                }
+                self._record_contact_tags(chunk, refused)
+                if time.monotonic() >= deadline:
+                    return
+
+    def _record_contact_tags(self, rows, refused):
+        """Note which tags were given and why others were not."""
+        Tag = self.env["crm.mailchimp.contact.tag"]
+        now = fields.Datetime.now()
+        given = [row_id for row_id, email in rows if email not in refused]
+        Tag.browse(given).write({"state": "done", "done_at": now, "reason": False})
+        for row_id, email in rows:
+            if email in refused:
+                Tag.browse(row_id).write({"state": "refused", "reason": refused[email]})
+        self._count(tagged=len(given), untaggable=len(rows) - len(given))
         self._notify()
         self._commit()
 

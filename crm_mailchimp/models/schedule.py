@@ -35,7 +35,7 @@ class CrmMailchimpAccount(models.Model):
         Run = self.env["crm.mailchimp.run"]
         now = fields.Datetime.now()
         due = Run
-        for account in self.search([("state", "=", "linked")]):
+        for account in self.search([("state", "in", ("connected", "linked"))]):
             if account._is_copy():
                 continue
             stats = kind == "stats"
@@ -43,12 +43,14 @@ class CrmMailchimpAccount(models.Model):
                 [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)]
             )
             run = open_runs.filtered(
-                lambda run: (run.kind == "stats") if stats else (run.kind in PUSHES)
+                lambda run, kinds=("stats",) if stats else PUSHES: run.kind in kinds
             )[:1]
             if not stats:
                 due |= open_runs.filtered(
-                    lambda run: run.kind == "preview" and run._is_due(now)
+                    lambda run: run.kind in ("preview", "audience") and run._is_due(now)
                 )
+            if account.state != "linked":
+                continue
             if not run and (stats or account._push_due(now)):
                 weekly = not stats and account._full_due(now)
                 run, _created = Run._get_or_create(account, "full" if weekly else kind)

@@ -1,4 +1,5 @@
 from . import test_account
+from . import test_actions
 from . import test_addresses
 from . import test_budget
 from . import test_consent

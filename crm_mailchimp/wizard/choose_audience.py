@@ -87,6 +87,9 @@ class ChooseAudience(models.TransientModel):
             "target": "current",
         }
 
+    def action_create_audience(self):
+        return self.account_id.action_create_audience()
+
     def action_back(self):
         self.write({"is_confirming": False, "explanation": False})
         return self._reopen()

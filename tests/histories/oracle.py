@@ -234,12 +234,18 @@ class Watcher(RuleBasedStateMachine):
 
     # === STEPS IN ODOO === #
 
-    @initialize(opted=st.lists(st.booleans(), min_size=4, max_size=8))
-    def begin(self, opted):
+    @initialize(
+        people=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=5, max_size=9)
+    )
+    def begin(self, people):
         """Start with contacts, a stranger and a filter: most is about changes."""
-        for number, more in enumerate(opted):
-            email = EMAILS[number % (len(EMAILS) - 1)]
-            self.create_contact(email, False, CITIES[number % 3], number < 4 or more)
+        for number, (company, opted) in enumerate(people):
+            email = EMAILS[number % (len(EMAILS) - 2)]
+            self.create_contact(email, company, CITIES[number % 3], number < 5 or opted)
+        first = min(self.oracle.contacts)
+        self.set_opt_in(self.oracle.contacts[first], False)
+        self.oracle.opt_out(first, self.now)
+        self.step()
         self.sign_up_in_mailchimp(EMAILS[-1])
         self.flag_or_not(CITIES[0])
         self.run()

@@ -1,0 +1,86 @@
+from odoo import models
+
+from ..engine import errors
+
+
+class CrmMailchimpRun(models.Model):
+    """Runs of kind *audience*: create the audience somebody asked for, once."""
+
+    _inherit = "crm.mailchimp.run"
+
+    def _phase_audience(self, gateway):
+        """Create and link the audience of the cursor.
+
+        When the answer got lost, an audience of the name that was not there before is
+        the one; another one of that name is never taken.
+        """
+        account = self.account_id
+        body = (self.cursor or {}).get("audience")
+        found = gateway.audiences()
+        existing = {audience["id"]: audience["name"] for audience in found["lists"]}
+        key = f"audience {self.id}"
+        tried = (account._refs().get("creating") or {}).get("key") == key
+        sentence = account._no_room_sentence(found["constraints"])
+        if sentence and not tried:
+            self._end("failed", sentence)
+            return True
+        try:
+            ref = self._create_once(
+                key,
+                body["name"],
+                existing,
+                lambda name: gateway.create_audience(dict(body, name=name))["id"],
+            )
+        except (errors.Forbidden, errors.Rejected) as error:
+            account._set_refs(creating=None)
+            self._end("failed", self._why_no_audience(error))
+            return True
+        audience = gateway.audience(ref)
+        account._set_refs(creating=None)
+        # Linking ends what is open on the account; this run is done by then.
+        self._end("done")
+        account._link_audience(audience)
+        self._commit()
+        return True
+
+    def _why_no_audience(self, error):
+        if isinstance(error, errors.Forbidden):
+            return self.env._(
+                "Mailchimp does not let this user create an audience. Either the plan"
+                " has no room for another one (delete or combine audiences there, or"
+                " change the plan), or the user of the API key may not create any."
+            )
+        return self.account_id._error_sentence(error)
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    def action_create_audience(self):
+        """Open the form for a new audience."""
+        self.ensure_one()
+        self._check_manager()
+        if self.state == "draft":
+            self.action_connect()
+        Wizard = self.env["crm.mailchimp.create.audience"]
+        wizard = Wizard.create(Wizard._company_values(self))
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Create an audience"),
+            "res_model": wizard._name,
+            "res_id": wizard.id,
+            "view_mode": "form",
+            "target": "new",
+        }
+
+    def _no_room_sentence(self, constraints):
+        """Return why the plan allows no further audience, or nothing."""
+        if constraints.get("may_create", True):
+            return False
+        return self.env._(
+            "Your Mailchimp plan allows %(limit)s audiences, and there are %(count)s."
+            " Delete or combine audiences in Mailchimp, change the plan, or link an"
+            " audience that is there.",
+            limit=constraints.get("max_instances", 0),
+            count=constraints.get("current_total_instances", 0),
+        )
