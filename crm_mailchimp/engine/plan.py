@@ -107,17 +107,21 @@ def may_restore(member, events, since):
     :param dict member: the member as just read from Mailchimp
     :param events: its activity, with ``activity_type`` and ``created_at_timestamp``
     :param str since: ISO time (UTC) when it was last seen subscribed
-    :return: the first event that forbids it, ``True`` if it may, ``False`` if its
-        status forbids it
+    :return: the event that forbids it, a "no" of the person before a bounce; ``True``
+        if it may, ``False`` if its status forbids it
     """
     if member.get("status") not in ("archived", "transactional"):
         return False
-    for event in events:
-        if event.get("activity_type") in NO_EVENTS and (
-            not since or (event.get("created_at_timestamp") or "9") >= since
-        ):
-            return event
-    return True
+    found = [
+        event
+        for event in events
+        if event.get("activity_type") in NO_EVENTS
+        and event.get("bounce_type") != "soft"  # passes by itself
+        and (not since or (event.get("created_at_timestamp") or "9") >= since)
+    ]
+    # A "no" of the person counts for the contact; a bounce must not hide it.
+    found.sort(key=lambda event: event["activity_type"] == "bounce")
+    return found[0] if found else True
 
 
 def brake(archives, members, percent):

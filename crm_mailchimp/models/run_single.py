@@ -58,6 +58,7 @@ class CrmMailchimpRun(models.Model):
         events += [
             {
                 "activity_type": event.get("action"),
+                "bounce_type": event.get("type"),
                 "created_at_timestamp": event.get("timestamp"),
             }
             for event in gateway.recent_activity(audience, member_hash(row[1]))

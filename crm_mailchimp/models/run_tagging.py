@@ -123,7 +123,8 @@ class CrmMailchimpRun(models.Model):
         inside = SQL(
             """m.wanted AND EXISTS (
                    SELECT FROM crm_mailchimp_segment_partner r
-                    WHERE r.segment_id = %(segment)s AND r.partner_id = m.partner_id)""",
+                    WHERE r.segment_id = %(segment)s
+                      AND r.partner_id = m.partner_id)""",
             segment=segment.id,
         )
         add = self.env.execute_query(

@@ -305,6 +305,7 @@ class EngineHistories(Watcher):
         events += [
             {
                 "activity_type": event.get("action"),
+                "bounce_type": event.get("type"),
                 "created_at_timestamp": event.get("timestamp"),
             }
             for event in self.gateway.recent_activity(ref, digest)

@@ -199,3 +199,18 @@ def test_an_edit_is_seen_and_so_is_its_undoing():
 def test_times():
     assert utc("") is None
     assert utc("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5)
+
+
+def test_a_bounce_does_not_hide_a_no_of_the_person():
+    events = [
+        {"activity_type": "bounce", "created_at_timestamp": "2026-02-03T00:00:00"},
+        {"activity_type": "abuse", "created_at_timestamp": "2026-02-02T00:00:00"},
+    ]
+    assert may_restore({"status": "archived"}, events, None) == events[1]
+
+
+def test_a_soft_bounce_passes():
+    event = {"activity_type": "bounce", "bounce_type": "soft"}
+    assert may_restore({"status": "archived"}, [event], None) is True
+    event = {"activity_type": "bounce", "bounce_type": "hard"}
+    assert may_restore({"status": "archived"}, [event], None) == event

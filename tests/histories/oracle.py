@@ -41,6 +41,7 @@ class Address:
     no_at: int | None = None  # the person unsubscribed or complained
     hidden: bool = False  # and was archived before anybody could see it
     heard: bool = False  # a run has seen it
+    maybe_heard: bool = False  # a failing run may have
     bounced_at: int | None = None
     # Whether a run saw it subscribed: only what was seen can be known to come back.
     seen: bool = False
@@ -343,6 +344,10 @@ class Watcher(RuleBasedStateMachine):
 
     # === STEPS IN MAILCHIMP === #
 
+    def unsure(self, address):
+        """Tell whether a failing run may have seen a "no" that nobody else saw."""
+        return address.maybe_heard and not address.heard
+
     def members(self, *statuses):
         return [email for email in EMAILS if self.status(email) in statuses]
 
@@ -384,15 +389,21 @@ class Watcher(RuleBasedStateMachine):
     @rule(data=st.data())
     def archive_by_hand(self, data):
         email = self.pick(data, self.members("subscribed", *NO))
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
         self.audience.archive(email)
+        address.hidden = address.no_at is not None and not address.heard
         self.step()
 
     @precondition(lambda self: self.members("subscribed", "archived", *NO))
     @rule(data=st.data())
     def erase(self, data):
         email = self.pick(data, self.members("subscribed", "archived", *NO))
-        self.audience.delete_permanently(email)
         address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        self.audience.delete_permanently(email)
         address.erased = True
         if not address.heard:
             # Mailchimp does not tell any more what the person had said.
@@ -425,6 +436,7 @@ class Watcher(RuleBasedStateMachine):
         for email, address in self.oracle.addresses.items():
             # A "no" that an archiving hid is found when the member is to come back.
             shows = not address.hidden or (address.seen and self.oracle.eligible(email))
+            address.maybe_heard |= address.no_at is not None
             if address.no_at is not None and shows and not faulty:
                 address.heard = True
                 for contact in self.oracle.affected(email):

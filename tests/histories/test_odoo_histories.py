@@ -180,6 +180,7 @@ class OdooHistories(Watcher):
 
     def end(self):
         self.simulator.faults.clear()
+        assert not self.violations, self.violations
         for _attempt in range(8):
             run = self.go()
             if run.state == "done" and not self.account.open_run_id:
