@@ -8,9 +8,11 @@ merge fields that have a value, the ids of our groups the member is in (sorted),
 the language. Equal shapes mean that there is nothing to send.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+_URL = re.compile(r"^https?://[^\s/]+\.[^\s]+$", re.IGNORECASE)
 TEXT_BYTES = 255  # Mailchimp cuts or refuses longer merge field texts
 ADDRESS_PARTS = ("addr1", "addr2", "city", "state", "zip", "country")
 ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
@@ -19,8 +21,15 @@ REGIONAL_LANGUAGES = {"fr_CA", "es_ES", "pt_PT"}
 
 
 def _text(value, spec):
+    if isinstance(value, dict):
+        return None
     text = " ".join(str(value).split())
     return text.encode()[:TEXT_BYTES].decode(errors="ignore") or None
+
+
+def _url(value, spec):
+    text = str(value).strip()
+    return text if _URL.match(text) and len(text.encode()) <= TEXT_BYTES else None
 
 
 def _number(value, spec):
@@ -64,6 +73,8 @@ def _phone(value, spec):
 
 
 def _address(value, spec):
+    if not isinstance(value, dict):
+        return None
     # An incomplete address is refused with the whole member: all or nothing.
     parts = {part: _text(value.get(part) or "", spec) for part in ADDRESS_PARTS}
     if not all(parts[part] for part in ADDRESS_REQUIRED):
@@ -78,8 +89,8 @@ _FORMATTERS = {
     "phone": _phone,
     "date": _date,
     "birthday": _birthday,
-    "url": _text,
-    "imageurl": _text,
+    "url": _url,
+    "imageurl": _url,
     "radio": _choice,
     "dropdown": _choice,
     "zip": _zip,

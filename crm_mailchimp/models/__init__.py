@@ -1,6 +1,7 @@
 from . import crm_mailchimp_account
 from . import eligibility
 from . import crm_mailchimp_merge_field
+from . import field_mapping
 from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent

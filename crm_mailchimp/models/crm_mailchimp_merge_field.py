@@ -28,7 +28,8 @@ class CrmMailchimpMergeField(models.Model):
         help="The merge tag in Mailchimp: up to 10 of A-Z, 0-9 and _.",
     )
     name = fields.Char(required=True, translate=False)
-    source = fields.Selection(SOURCES, required=True, default="field")
+    # Empty for a merge field of the audience that nothing in Odoo fills.
+    source = fields.Selection(SOURCES, default="field")
     field_path = fields.Char(
         help="A field of the contact, or a path such as country_id.name.",
     )
@@ -45,7 +46,7 @@ class CrmMailchimpMergeField(models.Model):
     error_message = fields.Char(string="Problem", readonly=True, copy=False)
 
     _tag_uniq = models.Constraint(
-        "UNIQUE(account_id, tag)", "This merge tag is already mapped."
+        "UNIQUE(account_id, tag)", "This merge tag has a line already."
     )
 
     @api.model

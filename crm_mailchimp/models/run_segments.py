@@ -4,6 +4,7 @@ from odoo import models
 from odoo.tools import SQL
 
 from ..engine import errors
+from .field_mapping import PREMIUM_LIMIT
 
 _logger = logging.getLogger(__name__)
 
@@ -36,27 +37,17 @@ class CrmMailchimpRun(models.Model):
     # === MERGE FIELDS === #
 
     def _read_merge_fields(self, gateway):
-        """Learn types, choices and limits of the mapped merge fields."""
         account = self.account_id
-        remote = {
-            field["tag"]: field for field in gateway.merge_fields(account.audience_ref)
-        }
-        for line in account.merge_field_ids:
-            found = remote.get(line.tag) or {}
-            line._write_remote(found)
-        account._set_refs(
-            merge_fields_read=True,
-            required_tags=sorted(tag for tag in remote if remote[tag].get("required"))
-            or None,
-        )
+        account._note_merge_fields(gateway.merge_fields(account.audience_ref))
         self._commit()
 
     def _create_merge_fields(self, gateway):
         account = self.account_id
         if self.kind == "full" or not account._refs().get("merge_fields_read"):
             self._read_merge_fields(gateway)
+        beyond = account._merge_fields_beyond(PREMIUM_LIMIT)
         for line in account.merge_field_ids:
-            if line.remote_ref or not line.create_missing:
+            if line.remote_ref or not line.create_missing or line in beyond:
                 continue
             # A field that was created without an answer is there now: read first.
             if account._refs().get("creating", {}).get("key") == f"field {line.id}":
@@ -68,21 +59,22 @@ class CrmMailchimpRun(models.Model):
             self._commit()
             try:
                 found = gateway.create_merge_field(
-                    account.audience_ref,
-                    {"tag": line.tag, "name": line.name, "type": "text"},
+                    account.audience_ref, line._creation_body()
                 )
             except errors.Rejected as error:
-                # The plan's limit, say: the other fields and all contacts go on.
-                line.write(
-                    {
-                        "create_missing": False,
-                        "error_message": account._error_sentence(error),
-                    }
-                )
+                # The other fields and all contacts go on; at the plan's limit, the
+                # fields that are still to come have no room either.
+                refused = line
+                if error.code == "merge_field_limit":
+                    refused |= account._merge_fields_beyond(0)
+                refused._refuse(account._error_sentence(error))
                 account._set_refs(creating=None)
-                self._count(merge_fields_refused=1)
+                self._count(merge_fields_refused=len(refused))
                 continue
-            account._set_refs(creating=None)
+            account._set_refs(
+                creating=None,
+                merge_field_count=(account._refs().get("merge_field_count") or 0) + 1,
+            )
             line._write_remote(found)
             self._count(merge_fields_created=1)
             self._commit()
@@ -318,6 +310,10 @@ class CrmMailchimpSegment(models.Model):
 class CrmMailchimpMergeField(models.Model):
     _inherit = "crm.mailchimp.merge.field"
 
+    def _refuse(self, sentence):
+        """Note that Mailchimp did not create the merge fields; the user may retry."""
+        self.write({"create_missing": False, "error_message": sentence})
+
     def _write_remote(self, found):
         """Note what Mailchimp says of the merge field; ``{}`` when it is not there."""
         options = found.get("options") or {}
@@ -332,6 +328,8 @@ class CrmMailchimpMergeField(models.Model):
             }
             or False,
         }
+        if found:
+            vals["error_message"] = False
         if any(
             (self[name] or False) != (value or False) for name, value in vals.items()
         ):

@@ -113,6 +113,7 @@ class TestDirections(MailchimpCase):
 
     def test_what_odoo_has_no_value_for_is_set_back(self):
         self.account.sync_direction = "both"
+        self.audience.merge_field("GENDER").options["choices"].append("Unknown")
         self.edit(COUNTRY="Atlantis", GENDER="Unknown", FNAME="", LNAME="")
         self.push()
         self.assertFalse(self.ann.country_id)

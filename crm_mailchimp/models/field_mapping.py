@@ -1,0 +1,333 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..engine import errors
+from ..engine.payload import TEXT_BYTES
+from .member_values import MemberValues, SlowPath
+
+# Merge fields Mailchimp allows in an audience, EMAIL included: the API does not tell
+# which of the two holds, so the first is warned of and the second never passed.
+LIMIT, PREMIUM_LIMIT = 30, 80
+NUMBERS = ("integer", "float", "monetary")
+DATES = ("date", "datetime")
+
+
+class CrmMailchimpMergeField(models.Model):
+    """What a mapping line is in Odoo, how Mailchimp should keep it, and what is amiss."""
+
+    _inherit = "crm.mailchimp.merge.field"
+
+    is_slow = fields.Boolean(
+        string="Slow",
+        compute="_compute_is_slow",
+        help="Not stored in the database: it is computed contact by contact at each"
+        " synchronisation.",
+    )
+    warning = fields.Char(compute="_compute_warning")
+    # The web client's field chooser starts here.
+    path_model = fields.Char(compute="_compute_path_model")
+
+    def _compute_path_model(self):
+        self.path_model = "res.partner"
+
+    def write(self, vals):
+        if vals.get("create_missing"):
+            # Somebody made room and wants another try.
+            vals = dict(vals, error_message=False)
+        result = super().write(vals)
+        if "source" in vals:
+            # From the list of unused fields to the mapping, or back.
+            self.account_id.invalidate_recordset(
+                ["merge_field_ids", "unmapped_field_ids"], flush=False
+            )
+        return result
+
+    def _odoo_field(self):
+        """Return the field at the end of the path, or ``None``."""
+        self.ensure_one()
+        if self.source != "field":
+            return None
+        model, field = self.env["res.partner"], None
+        for name in (self.field_path or "").split("."):
+            field = model is not None and model._fields.get(name)
+            if not field:
+                return None
+            model = self.env.get(field.comodel_name) if field.relational else None
+        return field
+
+    @api.depends("source", "field_path")
+    def _compute_is_slow(self):
+        readers = {}
+        for line in self:
+            line.is_slow = False
+            account = line.account_id._origin
+            if not account or not line._odoo_field():
+                continue
+            if account not in readers:
+                readers[account] = MemberValues(account)
+            try:
+                readers[account]._column(line.field_path)
+            except SlowPath:
+                line.is_slow = True
+
+    # === HOW MAILCHIMP SHOULD KEEP IT === #
+
+    def _creation_body(self):
+        """Return the body that creates the merge field, of the type that suits it."""
+        self.ensure_one()
+        kind, options = self._suitable_kind()
+        body = {"tag": self.tag, "name": self.name, "type": kind}
+        return dict(body, options=options) if options else body
+
+    def _suitable_kind(self):
+        if self.source == "address":
+            return "address", {}
+        field = self._odoo_field()
+        if field is None:
+            return "text", {}
+        choices = self._odoo_choices()
+        if choices:
+            return "dropdown", {"choices": choices}
+        if field.type in NUMBERS:
+            return "number", {}
+        if field.type in DATES:
+            # Mailchimp greets on birthdays, but only of this type, without the year.
+            return ("birthday" if "birth" in field.name else "date"), {}
+        if field.name == "phone":
+            return "phone", {"phone_format": "none"}
+        if field.name == "website":
+            return "url", {}
+        # Mailchimp's own type for postal codes takes five digits only.
+        return "text", {}
+
+    def _odoo_choices(self):
+        """Return the texts Odoo sends for this line when they are few and known."""
+        field = self._odoo_field()
+        env = self.with_context(lang=self.account_id.lang or self.env.lang).env
+        if field is not None and field.type == "boolean":
+            return [env._("Yes"), env._("No")]
+        if field is not None and field.type == "selection":
+            return [label for _value, label in field._description_selection(env)]
+        return []
+
+    # === WHAT IS AMISS === #
+
+    @api.depends(
+        "source", "field_path", "kind", "required", "options", "remote_ref", "tag"
+    )
+    def _compute_warning(self):
+        for line in self:
+            line.warning = " ".join(line._warnings()) if line.source else False
+
+    def _warnings(self):
+        _ = self.env._
+        if self.error_message:
+            return [self.error_message]
+        if not self.remote_ref:
+            return []
+        kind, field = self.kind, self._odoo_field()
+        type_ = field.type if field is not None else "char"
+        found = []
+        if (kind == "address") != (self.source == "address"):
+            found.append(
+                _("Never sent: a postal address goes into a merge field of that type.")
+            )
+        elif kind == "number" and type_ not in NUMBERS:
+            found.append(_("Mailchimp wants a number: other values are left out."))
+        elif kind in ("date", "birthday") and type_ not in DATES:
+            found.append(_("Mailchimp wants a date: other values are left out."))
+        elif kind in ("url", "imageurl") and getattr(field, "name", "") != "website":
+            found.append(
+                _("Mailchimp wants a complete web address: other values are left out.")
+            )
+        elif kind == "zip":
+            found.append(
+                _("Mailchimp wants five digits: other postal codes are left out.")
+            )
+        elif kind == "phone" and (self.options or {}).get("phone_format") == "US":
+            found.append(
+                _("Mailchimp wants American numbers: shorter ones are left out.")
+            )
+        elif kind in ("dropdown", "radio"):
+            found += self._choice_warnings()
+        elif kind == "text" and type_ in ("text", "html"):
+            found.append(_("Cut after %(count)s bytes.", count=TEXT_BYTES))
+        if self.required and not self._always_has_value():
+            found.append(
+                _(
+                    "Mailchimp requires it and Odoo does not: contacts without a value"
+                    " are not sent."
+                )
+            )
+        return found
+
+    def _choice_warnings(self):
+        choices = (self.options or {}).get("choices") or []
+        ours = self._odoo_choices()
+        if not ours:
+            return [
+                self.env._(
+                    "Only these choices of Mailchimp are sent: %(choices)s.",
+                    choices=", ".join(choices[:10])
+                    + ("…" if len(choices) > 10 else ""),
+                )
+            ]
+        lacking = [label for label in ours if label not in choices]
+        if not lacking:
+            return []
+        return [
+            self.env._(
+                "Mailchimp lacks these choices, so they are left out: %(choices)s. Add"
+                " them to the merge field there.",
+                choices=", ".join(lacking),
+            )
+        ]
+
+    def _always_has_value(self):
+        if self.source == "first_name":
+            return True
+        path = self.field_path or ""
+        field = self._odoo_field()
+        return bool(
+            field is not None
+            and "." not in path
+            and (field.required or field.type in ("boolean", *NUMBERS))
+        )
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    # Only lines with a source are the mapping; the others are fields of the audience
+    # that nothing in Odoo fills, which nothing may touch.
+    merge_field_ids = fields.One2many(domain=[("source", "!=", False)])
+    unmapped_field_ids = fields.One2many(
+        "crm.mailchimp.merge.field",
+        "account_id",
+        string="In Mailchimp, but not mapped",
+        domain=[("source", "=", False)],
+    )
+    mapping_message = fields.Text(compute="_compute_mapping_message")
+
+    @api.depends(
+        "remote_refs",
+        "merge_field_ids.remote_ref",
+        "merge_field_ids.create_missing",
+        "unmapped_field_ids.required",
+    )
+    def _compute_mapping_message(self):
+        for account in self:
+            account.mapping_message = "\n".join(account._mapping_messages()) or False
+
+    def _mapping_messages(self):
+        _ = self.env._
+        messages = []
+        for limit, words in (
+            (PREMIUM_LIMIT, _("Mailchimp allows %s merge fields in an audience.")),
+            (
+                LIMIT,
+                _(
+                    "Mailchimp allows %s merge fields in an audience, more on the"
+                    " Premium plan only."
+                ),
+            ),
+        ):
+            names = self._merge_fields_beyond(limit).mapped("name")
+            if names:
+                messages.append(
+                    words % limit
+                    + " "
+                    + _(
+                        "These would not fit: %(names)s. Take lines out, or delete"
+                        " fields in Mailchimp.",
+                        names=", ".join(names),
+                    )
+                )
+                break
+        required = self.unmapped_field_ids.filtered("required")
+        if required:
+            messages.append(
+                _(
+                    "Mailchimp requires %(names)s, and nothing in Odoo fills it: no"
+                    " contact can be added. Map it below, or make it optional in"
+                    " Mailchimp.",
+                    names=", ".join(required.mapped("name")),
+                )
+            )
+        return messages
+
+    def _merge_fields_beyond(self, limit):
+        """Return the lines that would have to be created, but have no room."""
+        count = self._refs().get("merge_field_count")
+        if count is None:
+            return self.merge_field_ids.browse()
+        missing = self.merge_field_ids.filtered(
+            lambda line: not line.remote_ref and line.create_missing
+        )
+        return missing[max(limit - count, 0) :]
+
+    def _note_merge_fields(self, found):
+        """Note types, choices and limits of the audience's merge fields.
+
+        :param list found: merge fields as the API gives them
+        """
+        remote = {field["tag"]: field for field in found}
+        for line in self.merge_field_ids:
+            line._write_remote(remote.get(line.tag) or {})
+        self._set_refs(
+            merge_fields_read=True,
+            # EMAIL is not listed, but counts.
+            merge_field_count=len(remote) + 1,
+            required_tags=sorted(tag for tag in remote if remote[tag].get("required"))
+            or None,
+        )
+
+    def action_read_merge_fields(self):
+        """Read the audience's merge fields and list those that are not mapped."""
+        self.ensure_one()
+        self._check_manager()
+        if not self.audience_ref:
+            raise UserError(self.env._("Choose the audience first."))
+        gateway = self._gateway()
+        try:
+            found = gateway.merge_fields(self.audience_ref)
+        except errors.MailchimpError as error:
+            raise UserError(self._error_sentence(error)) from error
+        finally:
+            gateway.close()
+        account = self.sudo()
+        account._note_merge_fields(found)
+        remote = {field["tag"]: field for field in found}
+        account.unmapped_field_ids.filtered(
+            lambda line: line.tag not in remote
+        ).unlink()
+        for line in account.unmapped_field_ids:
+            line.name = remote[line.tag]["name"]
+            line._write_remote(remote[line.tag])
+        known = {
+            line.tag for line in account.merge_field_ids + account.unmapped_field_ids
+        }
+        lines = account.unmapped_field_ids.create(
+            [
+                {
+                    "account_id": account.id,
+                    "tag": tag,
+                    "name": remote[tag]["name"],
+                    "source": False,
+                    "sequence": 100,
+                }
+                for tag in remote
+                if tag not in known
+            ]
+        )
+        for line in lines:
+            line._write_remote(remote[line.tag])
+        # New lines make the next run read again; these were read just now.
+        account._set_refs(merge_fields_read=True)
+        return self._toast(
+            self.env._(
+                "%(count)s merge fields read, %(new)s of them are not mapped.",
+                count=len(remote),
+                new=len(account.unmapped_field_ids),
+            )
+        )
