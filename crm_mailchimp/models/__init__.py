@@ -5,6 +5,8 @@ from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_campaign
+from . import crm_mailchimp_campaign_link
+from . import crm_mailchimp_campaign_variant
 from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run

@@ -151,6 +151,11 @@ class CrmMailchimpAccount(models.Model):
         default=True,
         help="Say on the contact when Mailchimp took its opt-in back, and why.",
     )
+    log_activity_to_chatter = fields.Boolean(
+        string="Note campaign activity in the chatter",
+        help="Say on the contact when it first opened a campaign, clicked,"
+        " unsubscribed, or when its address bounced, from now on.",
+    )
     lang = fields.Selection(
         "_get_languages",
         string="Language of values",

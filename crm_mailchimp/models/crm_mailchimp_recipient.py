@@ -39,6 +39,7 @@ class CrmMailchimpRecipient(models.Model):
         [("sent", "Sent"), ("hard", "Hard bounce"), ("soft", "Soft bounce")],
         readonly=True,
     )
+    variant = fields.Char(readonly=True, help="Group of an A/B test.")
     bounce_date = fields.Datetime(string="Bounced on", readonly=True)
     open_count = fields.Integer(string="Opens", readonly=True)
     first_open = fields.Datetime(string="First opened on", readonly=True)

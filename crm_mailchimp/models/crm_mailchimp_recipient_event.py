@@ -26,10 +26,11 @@ class CrmMailchimpRecipientEvent(models.Model):
         readonly=True,
     )
     date = fields.Datetime(required=True, readonly=True)
-    # "" where there is none, so that the unique constraint sees equal events.
+    # "" where there is none, so that the unique index sees equal events.
     url = fields.Char(string="Link", readonly=True, required=True, default="")
     detail = fields.Char(readonly=True, help="Kind of bounce, or reason given.")
 
-    _event_uniq = models.Constraint(
-        "UNIQUE(recipient_id, kind, date, url)", "This event is already imported."
+    # A link may be longer than an entry of an index.
+    _event_uniq = models.UniqueIndex(
+        "(recipient_id, kind, date, MD5(url))", "This event is already imported."
     )
