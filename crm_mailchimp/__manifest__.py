@@ -13,6 +13,7 @@
         "security/crm_mailchimp_security.xml",
         "security/ir.model.access.csv",
         "data/ir_cron.xml",
+        "data/utm_source.xml",
         "wizard/choose_audience_views.xml",
         "views/crm_mailchimp_account_views.xml",
         "views/crm_mailchimp_campaign_views.xml",
