@@ -16,6 +16,7 @@
         "data/ir_actions_server.xml",
         "data/ir_filters.xml",
         "wizard/add_tag_views.xml",
+        "data/utm_source.xml",
         "wizard/choose_audience_views.xml",
         "wizard/create_audience_views.xml",
         "views/crm_mailchimp_account_views.xml",

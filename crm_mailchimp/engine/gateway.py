@@ -16,6 +16,7 @@ from mailchimp_marketing.api.root_api import RootApi
 
 from . import batches
 from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
+from .report_calls import ReportCalls
 from .transport import Transport
 
 PAGE = 1000  # the most Mailchimp gives at once
@@ -23,7 +24,7 @@ SUBSCRIBE_LIMIT = 500
 SEGMENT_LIMIT = 500
 
 
-class Gateway:
+class Gateway(ReportCalls):
     """The calls of one Mailchimp account.
 
     Make one per run and close it at the end: its connections are kept open and shared
@@ -132,9 +133,9 @@ class Gateway:
         finally:
             wait(running)
 
-    def _pages(self, key, call, *args, **kwargs):
+    def _pages(self, key, call, *args, start=0, **kwargs):
         """Yield ``(items, reply)`` of each page of a collection."""
-        offset = 0
+        offset = start
         kwargs.setdefault("count", PAGE)
         while True:
             reply = call(*args, offset=offset, **kwargs)
@@ -145,6 +146,10 @@ class Gateway:
             more = len(items) == kwargs["count"] if total is None else offset < total
             if not items or not more:
                 return
+
+    def _whole(self, key, call, *args, **kwargs):
+        """Return the list of a collection that has no pages."""
+        return _list(call(*args, **kwargs), key)
 
     def _all(self, key, call, *args, **kwargs):
         return [
@@ -453,48 +458,6 @@ class Gateway:
     def batch_results(self, url):
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
         return batches.results(url, loopback=self._transport.loopback)
-
-    # === CAMPAIGNS === #
-
-    def campaigns(self, ref, *, since=None, status=None, count=PAGE):
-        """Yield pages (lists) of the campaigns of an audience, the latest first.
-
-        :param since: datetime (UTC, or with its zone); only campaigns sent after it
-        :param status: ``sent``, ``sending`` and so on; every status if ``None``
-        """
-        for items, _reply in self._pages(
-            "campaigns",
-            self._campaigns.list,
-            list_id=ref,
-            since_send_time=since,
-            status=status,
-            sort_field="send_time",
-            sort_dir="DESC",
-            count=count,
-            exclude_fields=["campaigns._links"],
-        ):
-            yield items
-
-    def reports(self, *, since=None, count=200, fields=None):
-        """Yield pages (lists) of the reports of all campaigns, automations included.
-
-        The listing cannot be limited to an audience: look at ``list_id``. Large pages
-        of reports run into Mailchimp's time limit.
-
-        :param since: datetime (UTC, or with its zone); only campaigns sent after it
-        """
-        for items, _reply in self._pages(
-            "reports",
-            self._reports.get_all_campaign_reports,
-            since_send_time=since,
-            count=count,
-            fields=fields and sorted({"total_items", *_names(fields)}),
-        ):
-            yield items
-
-    def report(self, campaign):
-        """Return the report of a campaign; opens and clicks rates are 0 to 1."""
-        return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
 
 
 def _names(fields):

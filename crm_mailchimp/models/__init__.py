@@ -6,6 +6,8 @@ from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_campaign
+from . import crm_mailchimp_campaign_link
+from . import crm_mailchimp_campaign_variant
 from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
@@ -23,6 +25,7 @@ from . import crm_mailchimp_preview_line
 from . import run_preview
 from . import run_audience
 from . import run_stats
+from . import run_recipients
 from . import crm_mailchimp_contact_status
 from . import ir_filters
 from . import partner_merge

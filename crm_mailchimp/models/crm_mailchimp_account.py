@@ -152,6 +152,16 @@ class CrmMailchimpAccount(models.Model):
         default=True,
         help="Say on the contact when Mailchimp took its opt-in back, and why.",
     )
+    log_activity_to_chatter = fields.Boolean(
+        string="Note campaign activity in the chatter",
+        help="Say on the contact when it first opened a campaign, clicked,"
+        " unsubscribed, or when its address bounced, from now on.",
+    )
+    # Only what happens after somebody switched it on, and each event once.
+    activity_noted_from = fields.Datetime(
+        compute="_compute_activity_noted_from", store=True
+    )
+    activity_noted_id = fields.Integer(readonly=True, copy=False)
     lang = fields.Selection(
         "_get_languages",
         string="Language of values",
@@ -302,6 +312,12 @@ class CrmMailchimpAccount(models.Model):
             account.health_message = account.error_message or (
                 run.error_message if run.state in ("waiting", "brake", "failed") else ""
             )
+
+    @api.depends("log_activity_to_chatter")
+    def _compute_activity_noted_from(self):
+        now = fields.Datetime.now()
+        for account in self:
+            account.activity_noted_from = account.log_activity_to_chatter and now
 
     # === GATEWAY === #
 
@@ -593,7 +609,8 @@ class CrmMailchimpAccount(models.Model):
         """Ask for an import of campaigns and their results."""
         self.ensure_one()
         self._check_ready()
-        self._request_run("stats")
+        run, _created = self._request_run("stats")
+        run._read_everything()
         return self._toast(
             self.env._("Campaigns and their results are read in a moment.")
         )

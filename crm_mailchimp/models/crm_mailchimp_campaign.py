@@ -1,8 +1,26 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+from odoo.tools import SQL, float_compare
+
+NOT_SENT = ("save", "paused", "schedule")
+
+
+def differs(record, vals):
+    """Tell whether a value differs from what is stored: equal ones are not written."""
+    return any(
+        float_compare(record[name], value, precision_digits=6)
+        if isinstance(value, float)
+        else (record[name] or False) != (value or False)
+        for name, value in vals.items()
+    )
 
 
 class CrmMailchimpCampaign(models.Model):
-    """A campaign of the audience with the totals of its report."""
+    """A campaign of the audience with the totals of its report.
+
+    The mails of an RSS campaign or an automation have a parent, whose totals include
+    theirs: they are shown with it, never added to it.
+    """
 
     _name = "crm.mailchimp.campaign"
     _description = "Mailchimp Campaign"
@@ -14,6 +32,16 @@ class CrmMailchimpCampaign(models.Model):
     )
     company_id = fields.Many2one(related="account_id.company_id", store=True)
     campaign_ref = fields.Char(string="Mailchimp ID", required=True, readonly=True)
+    parent_id = fields.Many2one(
+        "crm.mailchimp.campaign",
+        string="Part of",
+        ondelete="set null",
+        index="btree_not_null",
+        readonly=True,
+    )
+    child_ids = fields.One2many(
+        "crm.mailchimp.campaign", "parent_id", string="Consists of", readonly=True
+    )
     url = fields.Char(string="In Mailchimp", readonly=True)
     archive_url = fields.Char(string="Web version", readonly=True)
     campaign_type = fields.Selection(
@@ -44,12 +72,24 @@ class CrmMailchimpCampaign(models.Model):
     subject = fields.Char(readonly=True)
     send_time = fields.Datetime(string="Sent on", readonly=True)
     report_date = fields.Datetime(string="Results of", readonly=True)
+    next_poll = fields.Datetime(
+        string="Next reading",
+        readonly=True,
+        help="When Mailchimp is asked for results again: every hour on the first day,"
+        " then ever less often, for 90 days.",
+    )
+    # What the last reading of each part found: nothing is read again that stayed so.
+    read_marks = fields.Json(readonly=True)
+    # How an A/B test was set up: winner and combinations, from the listing.
+    test_settings = fields.Json(readonly=True)
     sent = fields.Integer(readonly=True)
+    delivered = fields.Integer(readonly=True)
     opens_total = fields.Integer(string="Opens", readonly=True)
     opens_unique = fields.Integer(string="Opened by", readonly=True)
     open_rate = fields.Float(readonly=True, aggregator="avg")
     # Mailchimp leaves these out for older mail: unknown is not zero.
     proxy_known = fields.Boolean(string="Apple opens known", readonly=True)
+    opens_total_no_proxy = fields.Integer(string="Opens, without Apple", readonly=True)
     opens_unique_no_proxy = fields.Integer(
         string="Opened by, without Apple", readonly=True
     )
@@ -59,15 +99,273 @@ class CrmMailchimpCampaign(models.Model):
     clicks_total = fields.Integer(string="Clicks", readonly=True)
     clicks_unique = fields.Integer(string="Clicked by", readonly=True)
     click_rate = fields.Float(readonly=True, aggregator="avg")
+    last_open = fields.Datetime(string="Last opened on", readonly=True)
+    last_click = fields.Datetime(string="Last clicked on", readonly=True)
+    forwards = fields.Integer(readonly=True)
     unsubscribed = fields.Integer(readonly=True)
+    unsubscribe_rate = fields.Float(readonly=True, aggregator="avg")
     hard_bounces = fields.Integer(readonly=True)
     soft_bounces = fields.Integer(readonly=True)
     bounces = fields.Integer(readonly=True)
+    bounce_rate = fields.Float(readonly=True, aggregator="avg")
     complaints = fields.Integer(readonly=True)
+    # Averages to compare with, as fractions like all rates here.
+    industry_known = fields.Boolean(readonly=True)
+    industry_name = fields.Char(string="Industry", readonly=True)
+    industry_open_rate = fields.Float(readonly=True, aggregator=None)
+    industry_click_rate = fields.Float(readonly=True, aggregator=None)
+    industry_bounce_rate = fields.Float(readonly=True, aggregator=None)
+    industry_unsubscribe_rate = fields.Float(readonly=True, aggregator=None)
+    list_known = fields.Boolean(readonly=True)
+    list_open_rate = fields.Float(
+        string="Open rate of the audience", readonly=True, aggregator=None
+    )
+    list_click_rate = fields.Float(
+        string="Click rate of the audience", readonly=True, aggregator=None
+    )
+    timeseries = fields.Json(
+        readonly=True,
+        help="The first 24 hours: a list of time (ISO 8601, UTC), sent, opens and"
+        " clicks (by how many recipients).",
+    )
+    link_ids = fields.One2many(
+        "crm.mailchimp.campaign.link", "campaign_id", string="Links", readonly=True
+    )
+    variant_ids = fields.One2many(
+        "crm.mailchimp.campaign.variant",
+        "campaign_id",
+        string="Variants",
+        readonly=True,
+    )
+    recipient_ids = fields.One2many(
+        "crm.mailchimp.recipient", "campaign_id", string="Recipients", readonly=True
+    )
+    recipients_date = fields.Datetime(
+        string="Recipients read on",
+        readonly=True,
+        help="Empty until all recipients were read once.",
+    )
+    # What the stored recipients and events add up to, counted at their last reading.
+    accounted = fields.Json(readonly=True)
+    recipient_count = fields.Integer(
+        string="Recipients shown", compute="_compute_attribution"
+    )
+    recipients_unattributed = fields.Integer(
+        string="Recipients not shown", compute="_compute_attribution"
+    )
+    opens_unattributed = fields.Integer(
+        string="Opens not attributable", compute="_compute_attribution"
+    )
+    clicks_unattributed = fields.Integer(
+        string="Clicks not attributable", compute="_compute_attribution"
+    )
+    attribution_note = fields.Text(
+        string="What is not attributable", compute="_compute_attribution"
+    )
+    google_analytics = fields.Char(string="Google Analytics campaign", readonly=True)
+    utm_campaign_id = fields.Many2one(
+        "utm.campaign",
+        string="UTM campaign",
+        ondelete="set null",
+        index="btree_not_null",
+        readonly=True,
+    )
+    lead_count = fields.Integer(string="Leads", compute="_compute_lead_count")
 
     _campaign_uniq = models.Constraint(
         "UNIQUE(account_id, campaign_ref)", "This campaign is already imported."
     )
+
+    # === COMPUTES === #
+
+    @api.depends(
+        *("accounted", "sent", "opens_total", "opens_total_no_proxy", "proxy_known"),
+        *("clicks_total", "child_ids"),
+    )
+    def _compute_attribution(self):
+        for campaign in self:
+            known = campaign.accounted or {}
+            read = bool(known) and not campaign.child_ids
+            campaign.recipient_count = known.get("recipients", 0)
+            for field, total, name in (
+                ("recipients_unattributed", campaign.sent, "recipients"),
+                ("opens_unattributed", campaign.opens_total, "opens"),
+                ("clicks_unattributed", campaign.clicks_total, "clicks"),
+            ):
+                campaign[field] = max(total - known[name], 0) if read else 0
+            campaign.attribution_note = "\n".join(campaign._attribution()) or False
+
+    def _attribution(self):
+        """Return sentences about what is not attributable to a recipient, and why."""
+        self.ensure_one()
+        _ = self.env._
+        known = self.accounted or {}
+        if self.child_ids:
+            return [_("The recipients are shown with the campaigns it consists of.")]
+        if not known:
+            return [_("The recipients are not read yet.")] if self.sent else []
+        sentences = []
+        if self.recipients_unattributed:
+            sentences.append(
+                _(
+                    "%(count)s of %(total)s recipients are not shown: Mailchimp no"
+                    " longer lists people who were permanently deleted there.",
+                    count=self.recipients_unattributed,
+                    total=self.sent,
+                )
+            )
+        if known["recipients"] > self.sent:
+            sentences.append(
+                _(
+                    "%s recipients are shown twice: their address was changed in"
+                    " Mailchimp after the campaign was sent.",
+                    known["recipients"] - self.sent,
+                )
+            )
+        if known["nameless"]:
+            sentences.append(
+                _(
+                    "%s recipients have no address: they were permanently deleted in"
+                    " Mailchimp.",
+                    known["nameless"],
+                )
+            )
+        why = self._why_events_lack()
+        if self.opens_unattributed:
+            sentences.append(
+                _(
+                    "%(count)s of %(total)s opens cannot be attributed to a recipient:"
+                    " %(why)s.",
+                    count=self.opens_unattributed,
+                    total=self.opens_total,
+                    why=why,
+                )
+            )
+        if self.clicks_unattributed:
+            sentences.append(
+                _(
+                    "%(count)s of %(total)s clicks cannot be attributed to a recipient:"
+                    " %(why)s.",
+                    count=self.clicks_unattributed,
+                    total=self.clicks_total,
+                    why=why,
+                )
+            )
+        by_proxy = self.opens_total - self.opens_total_no_proxy
+        if self.opens_total and not self.proxy_known:
+            sentences.append(
+                _(
+                    "Mailchimp does not tell how many opens were made by Apple's mail"
+                    " proxy and not by a person."
+                )
+            )
+        elif by_proxy > 0:
+            sentences.append(
+                _(
+                    "%s opens were made by Apple's mail proxy and not by a person;"
+                    " Mailchimp does not tell which.",
+                    by_proxy,
+                )
+            )
+        return sentences
+
+    def _why_events_lack(self):
+        _ = self.env._
+        reasons = []
+        if self.recipients_unattributed:
+            reasons.append(_("they are of recipients who are not shown"))
+        if self.accounted["capped"]:
+            reasons.append(
+                _("Mailchimp lists no more than 1000 opens and clicks of a recipient")
+            )
+        if not reasons:
+            reasons.append(
+                _(
+                    "several in one second cannot be told apart, and the latest may not"
+                    " be listed yet"
+                )
+            )
+        return _("; ").join(reasons)
+
+    @api.depends("utm_campaign_id")
+    def _compute_lead_count(self):
+        counts = dict(
+            self.env["crm.lead"]
+            .with_context(active_test=False)
+            ._read_group(self._lead_domain(), ["campaign_id"], ["__count"])
+        )
+        for campaign in self:
+            campaign.lead_count = counts.get(campaign.utm_campaign_id, 0)
+
+    def _lead_domain(self):
+        return [("campaign_id", "in", self.utm_campaign_id.ids)]
+
+    # === LEADS === #
+
+    def _link_utm(self):
+        """Give sent campaigns the UTM campaign of their name, an existing one first.
+
+        Mailchimp puts the Google Analytics name, else the title, into links as
+        ``utm_campaign``; Odoo looks that up on the leads they lead to.
+        """
+        for campaign in self:
+            if campaign.utm_campaign_id or campaign.status in NOT_SENT:
+                continue
+            name = (campaign.google_analytics or campaign.name).strip()
+            Utm = self.env["utm.campaign"].sudo()
+            Utm.flush_model(["name", "title"])
+            found = self.env.execute_query(
+                SQL(
+                    """SELECT u.id FROM utm_campaign u
+                        WHERE LOWER(u.name) = LOWER(%(name)s)
+                           OR EXISTS (SELECT FROM JSONB_EACH_TEXT(u.title) t
+                                       WHERE LOWER(t.value) = LOWER(%(name)s))
+                     ORDER BY LOWER(u.name) <> LOWER(%(name)s), u.id LIMIT 1""",
+                    name=name,
+                )
+            )
+            campaign.utm_campaign_id = (
+                Utm.browse(found[0])
+                if found
+                else Utm.create(
+                    {
+                        "name": name,
+                        "title": campaign.name,
+                        "is_auto_campaign": True,
+                        "user_id": campaign.account_id.sync_user_id.id or self.env.uid,
+                    }
+                )
+            )
+
+    # === BUTTONS === #
+
+    def action_refresh(self):
+        """Read the results of these campaigns again, in a moment."""
+        if not self.env.su and not self.env.user.has_group(
+            "crm_mailchimp.group_mailchimp_user"
+        ):
+            raise AccessError(
+                self.env._("You need the right to synchronise with Mailchimp.")
+            )
+        self.check_access("read")
+        self.sudo().next_poll = fields.Datetime.now()
+        for account in self.account_id:
+            account._check_ready()
+            account._request_run("stats")
+        return self.account_id[:1]._toast(
+            self.env._("The results are read again in a moment.")
+        )
+
+    def action_open_leads(self):
+        """List the leads that came by links of these campaigns."""
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Leads"),
+            "res_model": "crm.lead",
+            "view_mode": "list,kanban,form",
+            "domain": self._lead_domain(),
+            "context": {"active_test": False, "create": False},
+        }
 
     def action_open_in_mailchimp(self):
         self.ensure_one()

@@ -19,6 +19,8 @@ KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
 PUSHES = ("push", "full")
+# Phase -> counters of what there is to do in it, and of what is done.
+COUNTED = {"send": ("to_send", "sent"), "recipients": ("to_read", "read")}
 
 
 class CrmMailchimpRun(models.Model):
@@ -120,12 +122,13 @@ class CrmMailchimpRun(models.Model):
         states = dict(self._fields["state"]._description_selection(self.env))
         for run in self:
             counters = run.counters or {}
-            total, done = counters.get("to_send", 0), counters.get("sent", 0)
+            names = COUNTED.get(run.phase, ())
+            total, done = (counters.get(name, 0) for name in names or ("", ""))
             run.progress = 100.0 if run.state == "done" else 0.0
             run.progress_label = states[run.state]
             if run.state == "running" and run.phase:
                 run.progress_label = phases[run.phase]
-                if run.phase == "send" and total:
+                if total:
                     run.progress = min(100.0 * done / total, 99.0)
                     run.progress_label = f"{phases[run.phase]}: {done} / {total}"
 
@@ -149,6 +152,7 @@ class CrmMailchimpRun(models.Model):
             "tags_created": _("%s tags created"),
             "tagged": _("%s tags given or taken"),
             "campaigns": _("%s campaigns"),
+            "events": _("%s opens, clicks and other events"),
         }
 
     def _preview_labels(self):

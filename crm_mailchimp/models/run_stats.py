@@ -1,155 +1,232 @@
-from datetime import timedelta
+import time
 
 from odoo import fields, models
-from odoo.tools import float_compare
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
-from ..engine.observe import utc
+from ..engine import stats
+from ..engine.errors import NotFound
+from .crm_mailchimp_campaign import NOT_SENT, differs
 
-FOLLOW = timedelta(days=90)
 REPORT_FIELDS = ",".join(
     f"reports.{name}"
     for name in (
-        "id",
-        "campaign_title",
-        "type",
-        "list_id",
-        "subject_line",
-        "emails_sent",
-        "abuse_reports",
-        "unsubscribed",
-        "send_time",
-        "bounces",
-        "opens",
-        "clicks",
+        *("id", "campaign_title", "type", "list_id", "subject_line", "emails_sent"),
+        *("abuse_reports", "unsubscribed", "send_time", "bounces", "forwards"),
+        *("opens", "clicks", "industry_stats", "list_stats", "timeseries"),
+        "ab_split",
     )
 )
 
 
-def _totals(report):
-    """Return the totals of a report; what Mailchimp does not give stays unknown."""
-    opens, clicks = report.get("opens") or {}, report.get("clicks") or {}
-    bounces = report.get("bounces") or {}
-    hard = bounces.get("hard_bounces") or 0
-    soft = bounces.get("soft_bounces") or 0
-    syntax = bounces.get("syntax_errors") or 0
-    known = opens.get("proxy_excluded_unique_opens") is not None
-    return {
-        "sent": report.get("emails_sent") or 0,
-        "opens_total": opens.get("opens_total") or 0,
-        "opens_unique": opens.get("unique_opens") or 0,
-        "open_rate": opens.get("open_rate") or 0.0,
-        "proxy_known": known,
-        "opens_unique_no_proxy": opens.get("proxy_excluded_unique_opens") or 0,
-        "open_rate_no_proxy": opens.get("proxy_excluded_open_rate") or 0.0,
-        "clicks_total": clicks.get("clicks_total") or 0,
-        "clicks_unique": clicks.get("unique_subscriber_clicks") or 0,
-        "click_rate": clicks.get("click_rate") or 0.0,
-        "unsubscribed": report.get("unsubscribed") or 0,
-        "hard_bounces": hard,
-        "soft_bounces": soft,
-        "bounces": hard + soft + syntax,
-        "complaints": report.get("abuse_reports") or 0,
-    }
-
-
 class CrmMailchimpRun(models.Model):
-    """Runs of kind *stats*: campaigns of the audience and their totals."""
+    """Runs of kind *stats*: campaigns of the audience, their totals, their recipients.
+
+    *campaigns* lists them, *reports* reads the totals of those that are due
+    (``next_poll``), *recipients* what came of them down to the contact, page by page
+    (see :mod:`run_recipients`); the cursor holds where it stopped.
+    """
 
     _inherit = "crm.mailchimp.run"
 
-    def _phase_stats(self, gateway, deadline):
-        """Read the campaigns, then the totals of those whose results still move.
+    phase = fields.Selection(
+        selection_add=[
+            ("campaigns", "Read campaigns"),
+            ("reports", "Read results"),
+            ("recipients", "Read recipients"),
+        ]
+    )
 
-        Automations are not among the campaigns Mailchimp lists, only among its
-        reports. Numbers hardly move after three months; somebody who presses the
-        button gets all of them again.
-        """
-        account = self.account_id
-        Campaign = self.env["crm.mailchimp.campaign"]
-        known = {
-            campaign.campaign_ref: campaign
-            for campaign in Campaign.search([("account_id", "=", account.id)])
-        }
-        asked = self.requested_by_id and self.requested_by_id != self.env.user
-        first = not any(campaign.report_date for campaign in known.values())
-        for page in gateway.campaigns(account.audience_ref):
-            for remote in page:
-                self._store_campaign(known, remote["id"], self._listed(remote))
-            self._pause()
-        now = fields.Datetime.now()
-        since = None if asked or first else now - FOLLOW
-        for page in gateway.reports(since=since, fields=REPORT_FIELDS):
-            for report in page:
-                if report.get("list_id") != account.audience_ref:
-                    continue
-                vals = _totals(report)
-                if report["id"] not in known:
-                    vals.update(self._reported(report))
-                before = known.get(report["id"])
-                if not before or not before.report_date or before._differs(vals):
-                    vals["report_date"] = now
-                self._store_campaign(known, report["id"], vals)
-                self._count(reports=1)
-            self._pause()
-        self._count(campaigns=len(known))
-        self._end("done")
-        return True
+    def _phase_stats(self, gateway, deadline):
+        """Work on a run of kind *stats* until it is done or the time is over."""
+        try:
+            while True:
+                phase = self.phase or "campaigns"
+                following = getattr(self, f"_stats_{phase}")(gateway, deadline)
+                if following == "done":
+                    self._end("done")
+                    return True
+                if following:
+                    self.phase = following
+                self._pause()
+                if time.monotonic() >= deadline:
+                    return False
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            # Somebody pressed a button on what was being written: the same again.
+            self.env.cr.rollback()
+            return False
 
     def _pause(self):
         self._notify()
-        self.env["ir.cron"]._commit_progress()
+        self._commit()
+
+    def _known_campaigns(self):
+        campaigns = self.env["crm.mailchimp.campaign"].search(
+            [("account_id", "=", self.account_id.id)]
+        )
+        return {campaign.campaign_ref: campaign for campaign in campaigns}
+
+    # === CAMPAIGNS === #
+
+    def _stats_campaigns(self, gateway, deadline):
+        """List the campaigns of the audience: new ones, and how far they are."""
+        self._set_cursor(listed=fields.Datetime.to_string(fields.Datetime.now()))
+        known, parents = self._known_campaigns(), {}
+        for page in gateway.campaigns(self.account_id.audience_ref):
+            for remote in page:
+                self._store_listed(known, remote, parents)
+            self._pause()
+        self._store_parents(known, parents)
+        return "reports"
+
+    def _store_listed(self, known, remote, parents):
+        vals = stats.listed(remote)
+        if remote.get("web_id"):
+            vals["url"] = self._report_url(remote["web_id"])
+        if remote.get("parent_campaign_id"):
+            parents[remote["id"]] = remote["parent_campaign_id"]
+        self._store_campaign(known, remote["id"], vals)
+
+    def _store_parents(self, known, parents):
+        for ref, parent_ref in parents.items():
+            child, parent = known.get(ref), known.get(parent_ref)
+            if child and parent and child != parent and child.parent_id != parent:
+                child.parent_id = parent
 
     def _store_campaign(self, known, ref, vals):
         campaign = known.get(ref)
+        was_sent = campaign and campaign.status not in NOT_SENT
+        if vals.get("status", "save") not in NOT_SENT and not was_sent:
+            # Its first reading.
+            vals = dict(vals, next_poll=self._listed_on())
         if campaign is None:
             campaign = known[ref] = self.env["crm.mailchimp.campaign"].create(
                 dict(vals, account_id=self.account_id.id, campaign_ref=ref)
             )
-        elif campaign._differs(vals):
+        elif differs(campaign, vals):
             campaign.write(vals)
+        campaign._link_utm()
         return campaign
-
-    def _listed(self, remote):
-        """Return the values of a campaign that its listing gives."""
-        settings = remote.get("settings") or {}
-        title = settings.get("title") or settings.get("subject_line") or remote["id"]
-        return {
-            "name": title,
-            "campaign_type": remote.get("type"),
-            "status": remote.get("status"),
-            "subject": settings.get("subject_line") or False,
-            "send_time": utc(remote.get("send_time")) or False,
-            "archive_url": remote.get("long_archive_url")
-            or remote.get("archive_url")
-            or False,
-            "url": remote.get("web_id") and self._report_url(remote["web_id"]),
-        }
-
-    def _reported(self, report):
-        """Return the values of a campaign that only its report gives."""
-        return {
-            "name": report.get("campaign_title")
-            or report.get("subject_line")
-            or report["id"],
-            "campaign_type": report.get("type"),
-            "status": "sent",
-            "subject": report.get("subject_line") or False,
-            "send_time": utc(report.get("send_time")) or False,
-        }
 
     def _report_url(self, web_id):
         center = self.account_id.data_center
         return f"https://{center}.admin.mailchimp.com/reports/summary?id={web_id}"
 
+    # === TOTALS === #
 
-class CrmMailchimpCampaign(models.Model):
-    _inherit = "crm.mailchimp.campaign"
+    def _stats_reports(self, gateway, deadline):
+        """Read the totals of campaigns that are due, or of all if somebody asked.
 
-    def _differs(self, vals):
-        """Tell whether a value differs from what is stored."""
-        return any(
-            float_compare(self[name], value, precision_digits=6)
-            if isinstance(value, float)
-            else self[name] != value
-            for name, value in vals.items()
+        Automations are not among the campaigns Mailchimp lists, only among its
+        reports, so the reports of the last three months are always gone through. A
+        campaign whose totals moved is due for its recipients, too.
+        """
+        known, parents = self._known_campaigns(), {}
+        everything = self._wants_everything(known)
+        offset = (self.cursor or {}).get("report_offset", 0)
+        since = None if everything else fields.Datetime.now() - stats.FOLLOW
+        for page in gateway.reports(since=since, fields=REPORT_FIELDS, offset=offset):
+            for report in page:
+                if report.get("list_id") == self.account_id.audience_ref:
+                    self._store_report(gateway, known, report, everything, parents)
+            offset += len(page)
+            self._set_cursor(report_offset=offset)
+            self._store_parents(known, parents)
+            self._pause()
+            if page and time.monotonic() >= deadline:
+                return None
+        if not everything:
+            self._read_single_reports(gateway, known, since)
+        self._set_cursor(report_offset=None, everything=None)
+        to_read = sum(
+            campaign._pages_to_read() for campaign in self._due_campaigns(leaves=True)
         )
+        counters = dict(self.counters or {}, campaigns=len(known))
+        self.counters = dict(
+            counters, to_read=counters.get("read", 0) + to_read if to_read else 0
+        )
+        return "recipients"
+
+    def _wants_everything(self, known):
+        """Tell whether to read all totals, however old: at first, and when asked."""
+        everything = (self.cursor or {}).get("everything")
+        if everything is None:
+            everything = not any(campaign.report_date for campaign in known.values())
+            self._set_cursor(everything=everything)
+        return everything
+
+    def _read_everything(self):
+        """Let the run read the totals of all campaigns, however old."""
+        if self.state in ("queued", "waiting"):
+            self._set_cursor(everything=True, report_offset=None)
+            self.phase = False
+
+    def _listed_on(self):
+        return fields.Datetime.to_datetime(self.cursor["listed"])
+
+    def _due_campaigns(self, leaves=False):
+        """Return the campaigns whose time has come when they were listed.
+
+        :param leaves: only those that are no parents: a parent's recipients are its
+            children's, and would be counted twice on the contact
+        """
+        domain = [
+            ("account_id", "=", self.account_id.id),
+            ("next_poll", "<=", self._listed_on()),
+        ]
+        if leaves:
+            domain += [("child_ids", "=", False), ("report_date", "!=", False)]
+        return self.env["crm.mailchimp.campaign"].search(domain)
+
+    def _store_report(self, gateway, known, report, everything, parents):
+        """Store the totals of a campaign, and decide when to look again."""
+        now = fields.Datetime.now()
+        campaign = known.get(report["id"])
+        if campaign is None:
+            try:
+                # The listing has no automations; this call has their parent.
+                remote = gateway.campaign(report["id"])
+            except NotFound:
+                remote = None
+            if remote:
+                self._store_listed(known, remote, parents)
+            vals = stats.reported(report)
+            if remote and remote.get("status") not in NOT_SENT:
+                vals = {}
+            campaign = self._store_campaign(known, report["id"], vals)
+        due = campaign.next_poll and campaign.next_poll <= self._listed_on()
+        if not due and not everything:
+            return
+        vals = stats.totals(report)
+        moved = differs(campaign, vals)
+        if moved or not campaign.report_date:
+            vals["report_date"] = now
+            if not due:
+                vals["next_poll"] = self._listed_on()
+            if campaign._is_ongoing() and vals["sent"] > campaign.sent:
+                campaign._set_marks(grown=fields.Datetime.to_string(now))
+            campaign.write(vals)
+        elif not due and not campaign.recipients_date:
+            campaign.next_poll = self._listed_on()
+        if campaign.child_ids and campaign.next_poll:
+            campaign._schedule_poll()
+        if report.get("ab_split"):
+            campaign._store_variants(stats.variants(report, (), campaign.test_settings))
+        self._count(reports=1)
+
+    def _read_single_reports(self, gateway, known, since):
+        """Read the reports of due campaigns that the listing of three months lacks."""
+        for campaign in self._due_campaigns():
+            if (
+                campaign.report_date
+                and campaign.send_time
+                and campaign.send_time > since
+            ):
+                continue
+            try:
+                report = gateway.report(campaign.campaign_ref)
+            except NotFound:
+                # Not there yet, or deleted in Mailchimp: what is known stays.
+                campaign._schedule_poll()
+            else:
+                self._store_report(gateway, known, report, False, {})
+            self._pause()

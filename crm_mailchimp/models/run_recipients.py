@@ -1,0 +1,277 @@
+import logging
+import time
+from datetime import timedelta
+
+from odoo import fields, models
+
+from ..engine import stats
+from ..engine.errors import NotFound
+from .crm_mailchimp_campaign import differs
+
+_logger = logging.getLogger(__name__)
+
+# A first import of many years goes on for hours: new campaigns do not wait for it.
+LIST_AGAIN = timedelta(hours=1)
+# Part of a report -> the totals of the campaign that tell whether it has news.
+PARTS = {
+    "links": ("clicks_total", "clicks_unique"),
+    "variants": ("sent", "opens_total", "clicks_total", "bounces", "unsubscribed"),
+    "sent_to": ("sent",),
+    "activity": ("opens_total", "clicks_total", "bounces"),
+    "unsubscribed": ("unsubscribed",),
+    "complaints": ("complaints",),
+}
+PAGED = ("sent_to", "activity")
+
+
+class CrmMailchimpRun(models.Model):
+    """The last phase of a stats run: recipients and events of campaigns that are due.
+
+    The cursor names the campaign, the part of its report and how many entries of it
+    are done, and is committed with what they brought: a run that was killed, or a page
+    that failed, goes on from there. Repeating a page changes nothing.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _stats_recipients(self, gateway, deadline):
+        """Read campaigns that are due, the latest first."""
+        self._read_next_campaign(gateway, deadline)
+        if (self.cursor or {}).get("campaign"):
+            return None
+        if not self._due_campaigns(leaves=True):
+            self.env["crm.mailchimp.recipient"]._match(self.account_id)
+            self.env["crm.mailchimp.recipient.event"]._note_in_chatter(self)
+            return "done"
+        if fields.Datetime.now() - self._listed_on() > LIST_AGAIN:
+            return "campaigns"
+        return None
+
+    def _read_next_campaign(self, gateway, deadline):
+        """Go on with the campaign of the cursor, or begin with the next."""
+        cursor = self.cursor or {}
+        campaign = self.env["crm.mailchimp.campaign"].browse(cursor.get("campaign"))
+        campaign = campaign.exists() or self._due_campaigns(leaves=True)[:1]
+        if not campaign:
+            self._set_cursor(campaign=None, part=None, offset=None)
+            return
+        if cursor.get("campaign") != campaign.id:
+            began = fields.Datetime.to_string(fields.Datetime.now())
+            self._set_cursor(campaign=campaign.id, part=None, offset=None, began=began)
+        if self._read_parts(gateway, campaign, deadline):
+            self._set_cursor(campaign=None, part=None, offset=None, began=None)
+
+    def _read_parts(self, gateway, campaign, deadline):
+        """Read what changed of a campaign.
+
+        :return: ``False`` when the time is over before all is read
+        """
+        names = list(PARTS)
+        start = (self.cursor or {}).get("part")
+        for part in names[names.index(start) if start else 0 :]:
+            if not campaign._has_news(part):
+                continue
+            if self.cursor.get("part") != part:
+                self._set_cursor(part=part, offset=None)
+            try:
+                if not self._read_part(gateway, campaign, part, deadline):
+                    return False
+                campaign._note_reading(part, self.cursor["began"])
+            except NotFound:
+                # Deleted in Mailchimp, or not there yet: what is known stays.
+                _logger.info("No %s of campaign %s", part, campaign.campaign_ref)
+            self._pause()
+        campaign._finish_reading()
+        return True
+
+    def _read_part(self, gateway, campaign, part, deadline):
+        offset = self.cursor.get("offset", 0)
+        since = campaign._activity_since() if part == "activity" else None
+        collected = []
+        for page in gateway.report_part(
+            part, campaign.campaign_ref, offset=offset, since=since
+        ):
+            if part in ("links", "variants"):
+                collected += page
+                continue
+            self._store_page(campaign, part, page, since)
+            offset += len(page)
+            self._set_cursor(offset=offset)
+            self._pause()
+            if page and time.monotonic() >= deadline:
+                return False
+        if part == "links":
+            campaign._store_links(stats.links(collected))
+        elif part == "variants":
+            campaign._store_variants(
+                stats.variants({}, collected, campaign.test_settings)
+            )
+        return True
+
+    def _store_page(self, campaign, part, page, since):
+        Recipient = self.env["crm.mailchimp.recipient"]
+        if part == "sent_to":
+            Recipient._import_recipients(campaign, stats.recipient_rows(page))
+            new = 0
+        else:
+            rows = {
+                "activity": lambda: stats.activity_rows(page, since),
+                "unsubscribed": lambda: stats.unsubscribe_rows(page),
+                "complaints": lambda: stats.complaint_rows(page),
+            }[part]()
+            new = Recipient._import_events(campaign, rows)
+        self._count(events=new, read=len(page) if part in PAGED else 0)
+
+
+class CrmMailchimpCampaign(models.Model):
+    """What was read of a campaign, and when to look again."""
+
+    _inherit = "crm.mailchimp.campaign"
+
+    # ``read_marks`` has, by part, the totals at its last reading; further ``activity``
+    # readings begin at ``since``. ``last_id`` is the last recipient of those the
+    # campaign was sent to; ``again`` asks for a whole reading; ``grown`` is when an
+    # ongoing campaign was last seen to be sent to somebody.
+
+    def _set_marks(self, **values):
+        marks = dict(self.read_marks or {}, **values)
+        self.read_marks = {k: v for k, v in marks.items() if v is not None}
+
+    def _mark(self, part):
+        return [self[name] for name in PARTS[part]]
+
+    def _has_news(self, part):
+        """Tell whether a part of the report holds anything that was not read yet."""
+        if part == "variants" and self.campaign_type != "variate":
+            return False
+        marks = self.read_marks or {}
+        if part == "activity" and marks.get("again"):
+            return True
+        mark = self._mark(part)
+        return any(mark) and marks.get(part) != mark
+
+    def _pages_to_read(self):
+        """Return the number of entries in the long parts that are to be read."""
+        return self.sent * sum(self._has_news(part) for part in PAGED)
+
+    def _note_reading(self, part, began):
+        marks = {part: self._mark(part)}
+        if part == "sent_to":
+            last = self.recipient_ids.search(
+                [("campaign_id", "=", self.id)], order="id desc", limit=1
+            )
+            marks["last_id"] = last.id or None
+        if part == "activity":
+            whole = not self._activity_since()
+            marks.update(since=began, again=None, whole=whole or None)
+        self._set_marks(**marks)
+
+    def _activity_since(self):
+        """Return the time after which events are to be read; ``None`` for all.
+
+        All of them when some are missing that Mailchimp counts, and for a campaign
+        that is read every week only: what came late or was passed over comes then.
+        """
+        marks = self.read_marks or {}
+        interval = self._poll_interval()
+        if not marks.get("since") or marks.get("again"):
+            return None
+        if not interval or interval > stats.DAY:
+            return None
+        return fields.Datetime.to_datetime(marks["since"]) - stats.OVERLAP
+
+    def _finish_reading(self):
+        """Match contacts, count what is accounted for, and decide when to come again.
+
+        If after a reading of the latest events more is missing than before, one of an
+        older time was passed over: the next reading is of all.
+        """
+        Recipient = self.env["crm.mailchimp.recipient"]
+        Recipient._match(self.account_id, self)
+        marks = self.read_marks or {}
+        if marks.get("last_id") and not self._is_ongoing():
+            Recipient._join_renamed(self, marks["last_id"])
+        accounted = Recipient._account_for(self)
+        if accounted != self.accounted:
+            self.accounted = accounted
+        missing = [self.opens_unattributed, self.clicks_unattributed]
+        if "since" in marks:
+            more = any(
+                now > before
+                for now, before in zip(
+                    missing, marks.get("missing") or missing, strict=True
+                )
+            )
+            again = more and not marks.get("whole") or None
+            if missing != marks.get("missing") or again != marks.get("again"):
+                self._set_marks(missing=missing, again=again)
+        if not self.recipients_date and ("sent_to" in marks or not self.sent):
+            self.recipients_date = fields.Datetime.now()
+        self._count_variants()
+        self._schedule_poll()
+
+    def _is_ongoing(self):
+        """Tell whether the campaign goes on sending to single contacts."""
+        return self.campaign_type in ("automation", "auto") or (
+            self.campaign_type == "rss" and not self.parent_id
+        )
+
+    def _grown(self):
+        return fields.Datetime.to_datetime((self.read_marks or {}).get("grown"))
+
+    def _poll_interval(self):
+        now = fields.Datetime.now()
+        return stats.poll_interval(
+            self.send_time, now, self._grown(), self._is_ongoing()
+        )
+
+    def _schedule_poll(self):
+        for campaign in self:
+            campaign.next_poll = stats.next_poll(
+                campaign.send_time or campaign.create_date,
+                fields.Datetime.now(),
+                campaign._grown(),
+                campaign._is_ongoing(),
+            )
+
+    def _store_links(self, links):
+        self._store_lines(self.link_ids, "link_ref", links)
+
+    def _store_variants(self, variants):
+        self._store_lines(self.variant_ids, "variant_ref", variants)
+
+    def _store_lines(self, lines, key, wanted):
+        """Create and change links or variants; those that vanished stay."""
+        known = {line[key]: line for line in lines}
+        new = []
+        for ref, vals in wanted.items():
+            if ref not in known:
+                new.append({**vals, key: ref, "campaign_id": self.id})
+            elif differs(known[ref], vals):
+                known[ref].write(vals)
+        if new:
+            lines.create(new)
+
+    def _count_variants(self):
+        """Count whom the groups of an old A/B test were sent to: no report tells."""
+        if self.campaign_type != "absplit":
+            return
+        counts = dict(
+            self.env["crm.mailchimp.recipient"]._read_group(
+                [("campaign_id", "=", self.id), ("variant", "!=", False)],
+                ["variant"],
+                ["__count"],
+            )
+        )
+        for variant in self.variant_ids:
+            sent = counts.get(variant.variant_ref, 0)
+            delivered = sent - variant.bounces
+            vals = {
+                "sent": sent,
+                "open_rate": variant.opens_unique / delivered if delivered > 0 else 0.0,
+                "click_rate": (
+                    variant.clicks_unique / delivered if delivered > 0 else 0.0
+                ),
+            }
+            if differs(variant, vals):
+                variant.write(vals)
