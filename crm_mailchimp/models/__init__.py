@@ -32,3 +32,6 @@ from . import partner_merge
 from . import res_partner
 from . import crm_mailchimp_contact_tag
 from . import partner_actions
+from . import crm_mailchimp_invalid_email
+from . import engagement
+from . import partner_card

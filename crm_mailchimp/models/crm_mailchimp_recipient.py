@@ -63,6 +63,9 @@ class CrmMailchimpRecipient(models.Model):
         "UNIQUE(campaign_id, email_hash)", "This recipient is already imported."
     )
     _unmatched_idx = models.Index("(email_normalized) WHERE partner_id IS NULL")
+    _bounce_idx = models.Index("(status, member_id) WHERE status <> 'sent'")
+    # Leads without a contact are found by their address.
+    _address_idx = models.Index("(email_normalized) WHERE email_normalized IS NOT NULL")
 
     @api.model
     def _import_recipients(self, campaign, rows):

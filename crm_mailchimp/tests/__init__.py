@@ -5,6 +5,7 @@ from . import test_budget
 from . import test_consent
 from . import test_copy
 from . import test_directions
+from . import test_engagement
 from . import test_errors
 from . import test_field_mapping
 from . import test_filters

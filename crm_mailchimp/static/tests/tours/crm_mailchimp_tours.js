@@ -15,7 +15,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_opt_in", {
         },
         {
             content: "The consent line is there",
-            trigger: ".o_field_widget[name=mailchimp_consent_ids] td:contains(Opt-in)",
+            trigger: ".o_mailchimp_card .badge:contains(Opt-in)",
         },
     ],
 });

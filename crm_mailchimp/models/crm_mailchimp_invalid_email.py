@@ -1,0 +1,156 @@
+from odoo import fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+
+class CrmMailchimpInvalidEmail(models.Model):
+    """A contact that still has an address Mailchimp gave up, and why it did.
+
+    Whoever corrects the address gets it pushed as a new member; the old one stays as it
+    is in Mailchimp. The campaign is the last one whose mail to the address bounced.
+    """
+
+    _name = "crm.mailchimp.invalid.email"
+    _description = "Invalid E-mail Address"
+    _auto = False
+    _order = "date desc nulls last, id"
+    _rec_name = "email_normalized"
+
+    partner_id = fields.Many2one("res.partner", string="Contact", readonly=True)
+    email_normalized = fields.Char(string="Address", readonly=True)
+    account_id = fields.Many2one("crm.mailchimp.account", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
+    member_id = fields.Many2one("crm.mailchimp.member", readonly=True)
+    kind = fields.Selection(
+        [("hard", "Hard bounce"), ("soft", "Soft bounce"), ("cleaned", "Cleaned")],
+        readonly=True,
+        help="Cleaned: Mailchimp gave the address up without a campaign of this"
+        " audience, or the campaign was not imported.",
+    )
+    campaign_id = fields.Many2one("crm.mailchimp.campaign", readonly=True)
+    detail = fields.Char(string="Why", readonly=True)
+    date = fields.Datetime(string="Since", readonly=True)
+    user_id = fields.Many2one(related="partner_id.user_id")
+
+    @property
+    def _table_query(self):
+        self.env["crm.mailchimp.member"].flush_model()
+        self.env["res.partner"].flush_model()
+        # Two queries rather than one: the count beside the menu, which asks for the
+        # first only, then looks at bounces and not at every member.
+        return SQL("%s UNION ALL (%s)", self._cleaned_sql(), self._soft_sql())
+
+    def _cleaned_sql(self):
+        """Return ``SQL``: addresses Mailchimp gave up."""
+        return SQL(
+            """
+            SELECT m.id::bigint * 2147483648 + p.id AS id,
+                   p.id AS partner_id, m.email_normalized, m.account_id,
+                   account.company_id, m.id AS member_id,
+                   COALESCE(b.status, 'cleaned') AS kind, b.campaign_id, b.detail,
+                   COALESCE(b.bounce_date, m.last_changed) AS date
+              FROM %s
+         LEFT JOIN LATERAL (
+                   SELECT r.status, r.campaign_id, r.bounce_date, %s AS detail
+                     FROM crm_mailchimp_recipient r
+                    WHERE r.member_id = m.id AND r.status = 'hard'
+                 ORDER BY r.bounce_date DESC NULLS LAST LIMIT 1) b ON TRUE
+             WHERE m.status = 'cleaned'
+            """,
+            self._contacts_sql(),
+            self._detail_sql(),
+        )
+
+    def _soft_sql(self):
+        """Return ``SQL``: addresses whose mail did not arrive for now."""
+        return SQL(
+            """
+            SELECT DISTINCT ON (m.id, p.id)
+                   m.id::bigint * 2147483648 + p.id AS id,
+                   p.id AS partner_id, m.email_normalized, m.account_id,
+                   account.company_id, m.id AS member_id, 'soft' AS kind,
+                   r.campaign_id, %s AS detail, r.bounce_date AS date
+              FROM %s
+              JOIN crm_mailchimp_recipient r
+                ON r.member_id = m.id AND r.status = 'soft'
+             WHERE m.status = 'subscribed'
+          ORDER BY m.id, p.id, r.bounce_date DESC NULLS LAST
+            """,
+            self._detail_sql(),
+            self._contacts_sql(),
+        )
+
+    def _contacts_sql(self):
+        return SQL(
+            """crm_mailchimp_member m
+              JOIN crm_mailchimp_account account
+                ON account.id = m.account_id AND account.active
+              JOIN res_partner p
+                ON p.email_normalized = m.email_normalized AND p.active
+               AND COALESCE(p.company_id, account.company_id) = account.company_id"""
+        )
+
+    def _detail_sql(self):
+        return SQL(
+            """(SELECT e.detail FROM crm_mailchimp_recipient_event e
+                 WHERE e.recipient_id = r.id AND e.kind = 'bounce'
+              ORDER BY e.date DESC LIMIT 1)"""
+        )
+
+    def action_correct(self):
+        """Open the correction of the selected addresses."""
+        self._check_contacts()
+        wizard = self.env["crm.mailchimp.correct.email"].create(
+            {
+                "line_ids": [
+                    (0, 0, {"partner_id": partner.id, "old_email": partner.email})
+                    for partner in self.partner_id
+                ]
+            }
+        )
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Correct addresses"),
+            "res_model": wizard._name,
+            "res_id": wizard.id,
+            "view_mode": "form",
+            "target": "new",
+        }
+
+    def action_remove(self):
+        """Take the address from the contacts."""
+        self._check_contacts()
+        self.partner_id.write({"email": False})
+        return self._done(self.env._("%s addresses removed.", len(self.partner_id)))
+
+    def action_archive_contact(self):
+        """Archive the contacts."""
+        self._check_contacts()
+        partners = self.partner_id
+        partners.action_archive()
+        return self._done(self.env._("%s contacts archived.", len(partners)))
+
+    def action_open_contact(self):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "res.partner",
+            "res_id": self.partner_id.id,
+            "view_mode": "form",
+        }
+
+    def _check_contacts(self):
+        if not self:
+            raise UserError(self.env._("Select at least one address."))
+        self.partner_id.check_access("write")
+
+    def _done(self, message):
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": message,
+                "type": "success",
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }

@@ -1,0 +1,190 @@
+from odoo import api, fields, models
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+BOUNCES = [("hard", "Hard bounce"), ("soft", "Soft bounce")]
+AFTER = (">", ">=")
+BEFORE = {"<": ">=", "<=": ">"}
+
+
+class CrmMailchimpEngagement(models.AbstractModel):
+    """What came of the campaigns a contact, or a lead, received.
+
+    Nothing of it is stored on the record: it is looked up among the recipients, and a
+    search is a subquery, so that a saved filter on it works as a segment.
+    """
+
+    _name = "crm.mailchimp.engagement"
+    _description = "Engagement with Mailchimp Campaigns"
+
+    mailchimp_campaign_count = fields.Integer(
+        string="Campaigns received",
+        compute="_compute_mailchimp_engagement",
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_last_open = fields.Datetime(
+        string="Last opened a campaign on",
+        compute="_compute_mailchimp_engagement",
+        search="_search_mailchimp_last_open",
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_last_click = fields.Datetime(
+        string="Last clicked in a campaign on",
+        compute="_compute_mailchimp_engagement",
+        search="_search_mailchimp_last_click",
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_never_opened = fields.Boolean(
+        string="Received campaigns, never opened one",
+        compute="_compute_mailchimp_engagement",
+        search="_search_mailchimp_never_opened",
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_bounced = fields.Selection(
+        BOUNCES,
+        string="Campaign mail bounced",
+        compute="_compute_mailchimp_engagement",
+        search="_search_mailchimp_bounced",
+        groups="sales_team.group_sale_salesman",
+    )
+
+    def _mailchimp_recipients_join(self):
+        """Return ``SQL``: this record's table as ``o`` joined to its recipients ``r``."""
+        raise NotImplementedError
+
+    def _mailchimp_received(self, domain):
+        """Return a domain of the records with a recipient that matches ``domain``."""
+        raise NotImplementedError
+
+    @api.depends_context("allowed_company_ids")
+    def _compute_mailchimp_engagement(self):
+        self.env["crm.mailchimp.recipient"].flush_model()
+        self.flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT o.id, COUNT(DISTINCT r.campaign_id), MAX(r.last_open),
+                          MAX(r.last_click), BOOL_OR(r.status = 'hard'),
+                          BOOL_OR(r.status = 'soft'), BOOL_OR(r.status = 'sent')
+                     FROM %s
+                     JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
+                    WHERE o.id = ANY(%s) AND c.company_id = ANY(%s)
+                 GROUP BY o.id""",
+                self._mailchimp_recipients_join(),
+                self.ids,
+                self.env.companies.ids,
+            )
+        )
+        found = {row[0]: row[1:] for row in rows}
+        for record in self:
+            count, opened, clicked, hard, soft, sent = found.get(
+                record._origin.id, (0, False, False, False, False, False)
+            )
+            record.mailchimp_campaign_count = count
+            record.mailchimp_last_open = opened
+            record.mailchimp_last_click = clicked
+            # Who clicked has opened, whether the picture that tells so was loaded or not.
+            record.mailchimp_never_opened = bool(sent and not opened and not clicked)
+            record.mailchimp_bounced = "hard" if hard else "soft" if soft else False
+
+    def _search_mailchimp_last_open(self, operator, value):
+        return self._search_mailchimp_last("last_open", operator, value)
+
+    def _search_mailchimp_last_click(self, operator, value):
+        return self._search_mailchimp_last("last_click", operator, value)
+
+    def _search_mailchimp_last(self, field, operator, value):
+        ever = self._mailchimp_received(Domain(field, "!=", False))
+        if operator in AFTER:
+            return self._mailchimp_received(Domain(field, operator, value))
+        if operator in BEFORE:
+            later = self._mailchimp_received(Domain(field, BEFORE[operator], value))
+            return ever & ~later
+        if operator == "in" and set(value) == {False}:
+            return ~ever
+        return NotImplemented
+
+    def _search_mailchimp_never_opened(self, operator, value):
+        if operator != "in" or set(value) != {True}:
+            return NotImplemented
+        active = Domain("last_open", "!=", False) | Domain("last_click", "!=", False)
+        received = self._mailchimp_received(Domain("status", "=", "sent"))
+        return received & ~self._mailchimp_received(active)
+
+    def _search_mailchimp_bounced(self, operator, value):
+        if operator != "in":
+            return NotImplemented
+        kinds = [kind for kind in value if kind]
+        found = self._mailchimp_received(Domain("status", "in", kinds))
+        if False in value:
+            found |= ~self._mailchimp_received(Domain("status", "in", ("hard", "soft")))
+        return found
+
+    def _mailchimp_recipients(self, domain, column):
+        """Return a subquery of ``column`` of the recipients that match ``domain``."""
+        query = (
+            self.env["crm.mailchimp.recipient"]
+            .sudo()
+            ._search(
+                Domain(domain)
+                & Domain("campaign_id.company_id", "in", self.env.companies.ids)
+                & Domain(column, "!=", False)
+            )
+        )
+        return query.subselect(SQL.identifier(query.table, column))
+
+    def _mailchimp_recipient_domain(self):
+        """Return the domain of this record's recipients."""
+        raise NotImplementedError
+
+    def action_mailchimp_campaigns(self):
+        """List the campaigns received, with what was done with each."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_recipient"
+        )
+        action["domain"] = self._mailchimp_recipient_domain()
+        action["context"] = {}
+        return action
+
+
+class ResPartner(models.Model):
+    _name = "res.partner"
+    _inherit = ["res.partner", "crm.mailchimp.engagement"]
+
+    def _mailchimp_recipients_join(self):
+        return SQL(
+            "res_partner o JOIN crm_mailchimp_recipient r ON r.partner_id = o.id"
+        )
+
+    def _mailchimp_received(self, domain):
+        return Domain("id", "in", self._mailchimp_recipients(domain, "partner_id"))
+
+    def _mailchimp_recipient_domain(self):
+        return [("partner_id", "in", self.ids)]
+
+
+class CrmLead(models.Model):
+    """A lead's engagement is its contact's, or that of its own address."""
+
+    _name = "crm.lead"
+    _inherit = ["crm.lead", "crm.mailchimp.engagement"]
+
+    def _mailchimp_recipients_join(self):
+        return SQL(
+            """crm_lead o JOIN crm_mailchimp_recipient r
+                 ON CASE WHEN o.partner_id IS NOT NULL THEN r.partner_id = o.partner_id
+                         ELSE r.email_normalized = o.email_normalized END"""
+        )
+
+    def _mailchimp_received(self, domain):
+        contacts = self._mailchimp_recipients(domain, "partner_id")
+        addresses = self._mailchimp_recipients(domain, "email_normalized")
+        return Domain("partner_id", "in", contacts) | (
+            Domain("partner_id", "=", False)
+            & Domain("email_normalized", "in", addresses)
+        )
+
+    def _mailchimp_recipient_domain(self):
+        if self.partner_id:
+            return [("partner_id", "in", self.partner_id.ids)]
+        return [("email_normalized", "in", self.mapped("email_normalized"))]

@@ -1,0 +1,104 @@
+from odoo import models
+from odoo.exceptions import AccessError
+
+LINES = 20
+
+
+class ResPartner(models.Model):
+    """What the page *Marketing* of a contact shows.
+
+    It is read when somebody opens the page and not with the form, which therefore
+    costs next to nothing more than without the add-on.
+    """
+
+    _inherit = "res.partner"
+
+    def mailchimp_card(self):
+        """Return what is known of this contact and Mailchimp, to be shown.
+
+        :return: dict with ``status``, ``reason``, ``remedy``, ``can_ask_again``,
+            ``segments``, ``tags``, ``campaigns`` and ``consent``, in the user's words
+        """
+        self.ensure_one()
+        self.check_access("read")
+        if not self.env.user.has_group("sales_team.group_sale_salesman"):
+            raise AccessError(self.env._("You need sales rights to see this."))
+        Line = self.env["crm.mailchimp.contact.status"]
+        line = (
+            Line.search(
+                [
+                    ("partner_id", "=", self.id),
+                    ("account_id.company_id", "=", self.env.company.id),
+                ],
+                limit=1,
+            )
+            if self.mailchimp_status
+            else Line
+        )
+        return {
+            "status": self._mailchimp_choice("mailchimp_status"),
+            "reason": self._mailchimp_choice("mailchimp_reason"),
+            "remedy": line.remedy or "",
+            "can_ask_again": bool(
+                self.mailchimp_opt_in
+                and self.mailchimp_reason
+                in ("unsubscribed", "archived", "transactional")
+                and self.env.user.has_group("crm_mailchimp.group_mailchimp_user")
+            ),
+            "segments": self.mailchimp_segment_ids.filtered(
+                lambda segment: segment.company_id == self.env.company
+            ).mapped("name"),
+            "tags": [
+                {
+                    "id": tag.id,
+                    "name": tag.name,
+                    "state": tag.state,
+                    "reason": tag.reason or "",
+                }
+                for tag in self.mailchimp_tag_ids[:LINES]
+            ],
+            "campaigns": self._mailchimp_card_campaigns(),
+            "campaign_count": self.mailchimp_campaign_count,
+            "consent": [
+                {
+                    "id": consent.id,
+                    "kind": consent.kind,
+                    "label": dict(
+                        consent._fields["kind"]._description_selection(self.env)
+                    )[consent.kind],
+                    "date": consent.date,
+                    "source": dict(
+                        consent._fields["source"]._description_selection(self.env)
+                    )[consent.source],
+                    "by": consent.user_id.sudo().name or "",
+                    "address": consent.email_normalized or "",
+                    "note": consent.note or "",
+                }
+                for consent in self.mailchimp_consent_ids[:LINES]
+            ],
+        }
+
+    def _mailchimp_choice(self, name):
+        """Return ``{"value", "label"}`` of a selection field, or ``False``."""
+        value = self[name]
+        labels = dict(self._fields[name]._description_selection(self.env))
+        return value and {"value": value, "label": labels[value]}
+
+    def _mailchimp_card_campaigns(self):
+        recipients = self.env["crm.mailchimp.recipient"].search(
+            [("partner_id", "=", self.id)], limit=LINES
+        )
+        return [
+            {
+                "id": recipient.id,
+                "name": recipient.campaign_id.name,
+                "date": recipient.send_time,
+                "status": recipient.status,
+                "opens": recipient.open_count,
+                "clicks": recipient.click_count,
+                "unsubscribed": bool(recipient.unsubscribed_date),
+                "reason": recipient.unsubscribe_reason or "",
+                "complained": bool(recipient.complaint_date),
+            }
+            for recipient in recipients
+        ]

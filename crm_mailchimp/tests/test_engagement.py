@@ -1,0 +1,177 @@
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from .common import MailchimpCase
+
+
+class MailingCase(MailchimpCase):
+    """Contacts that received a campaign and did different things with it."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+        names = ("Open", "Click", "Never", "Hard", "Soft", "Leaves")
+        self.people = {name: self.contact(name) for name in names}
+        self.push()
+        self.campaign = self.audience.add_campaign(
+            type="regular",
+            subject="News",
+            title="November",
+            urls=["https://firma.be/x"],
+        )
+        self.audience.send_campaign(self.campaign)
+        self.audience.open(self.campaign, "open@firma.be")
+        self.audience.click(self.campaign, "click@firma.be", "https://firma.be/x")
+        self.audience.bounce("hard@firma.be", "hard", self.campaign.id)
+        self.audience.bounce("soft@firma.be", "soft", self.campaign.id)
+        self.audience.unsubscribe(
+            "leaves@firma.be", reason="too many", campaign=self.campaign.id
+        )
+        self.push("stats")
+        self.push()
+
+    def found(self, model, domain):
+        return set(self.env[model].search(domain).mapped("name"))
+
+
+@tagged("post_install", "-at_install")
+class TestEngagement(MailingCase):
+    """What a contact or lead did with campaigns, on the record and in searches."""
+
+    def contacts(self, domain):
+        return self.found("res.partner", domain) & set(self.people)
+
+    def test_on_the_contact(self):
+        click = self.people["Click"]
+        self.assertEqual(click.mailchimp_campaign_count, 1)
+        self.assertTrue(click.mailchimp_last_click)
+        self.assertFalse(click.mailchimp_never_opened)
+        self.assertEqual(self.people["Hard"].mailchimp_bounced, "hard")
+        self.assertEqual(self.people["Soft"].mailchimp_bounced, "soft")
+        self.assertTrue(self.people["Never"].mailchimp_never_opened)
+
+    def test_searches(self):
+        opened = self.contacts([("mailchimp_last_open", ">=", "-30d")])
+        self.assertIn("Open", opened)
+        self.assertNotIn("Never", opened)
+        self.assertEqual(
+            self.contacts([("mailchimp_last_click", ">=", "-30d")]), {"Click"}
+        )
+        self.assertFalse(self.contacts([("mailchimp_last_open", "<", "-30d")]))
+        self.assertEqual(self.contacts([("mailchimp_last_open", "<", "+1d")]), opened)
+        never = self.contacts([("mailchimp_never_opened", "=", True)])
+        self.assertIn("Never", never)
+        self.assertNotIn("Open", never)
+        self.assertNotIn("Hard", never)
+        self.assertEqual(self.contacts([("mailchimp_bounced", "=", "hard")]), {"Hard"})
+        self.assertEqual(self.contacts([("mailchimp_bounced", "=", "soft")]), {"Soft"})
+        self.assertEqual(
+            self.contacts([("mailchimp_bounced", "=", False)]),
+            set(self.people) - {"Hard", "Soft"},
+        )
+        self.assertEqual(
+            self.contacts([("mailchimp_last_open", "=", False)]),
+            set(self.people) - opened,
+        )
+
+    def test_leads_by_contact_or_by_address(self):
+        Lead = self.env["crm.lead"]
+        Lead.create({"name": "By contact", "partner_id": self.people["Click"].id})
+        by_address = Lead.create(
+            {"name": "By address", "email_from": "Clicker <CLICK@firma.be>"}
+        )
+        by_address.partner_id = False
+        Lead.create({"name": "Other", "email_from": "other@firma.be"})
+        self.assertEqual(
+            self.found("crm.lead", [("mailchimp_last_click", ">=", "-30d")]),
+            {"By contact", "By address"},
+        )
+        self.assertEqual(by_address.mailchimp_campaign_count, 1)
+        action = by_address.action_mailchimp_campaigns()
+        self.assertEqual(
+            self.env[action["res_model"]].search(action["domain"]).email_normalized,
+            "click@firma.be",
+        )
+
+    def test_a_filter_on_it_is_a_segment(self):
+        self.flag("Clicked lately", "[('mailchimp_last_click', '>=', '-30d')]")
+        self.push()
+        self.assertEqual(self.groups("click@firma.be"), ["Clicked lately"])
+        self.assertEqual(self.groups("open@firma.be"), [])
+
+    def test_another_company_sees_nothing_of_it(self):
+        other = self.env["res.company"].create({"name": "Other"})
+        click = self.people["Click"].with_context(allowed_company_ids=other.ids)
+        self.assertFalse(click.mailchimp_campaign_count)
+        found = click.search([("mailchimp_last_click", "!=", False)])
+        self.assertNotIn(click, found)
+
+    def test_the_card(self):
+        self.people["Leaves"].invalidate_recordset()
+        card = self.people["Leaves"].mailchimp_card()
+        (line,) = card["campaigns"]
+        self.assertEqual((line["name"], line["unsubscribed"]), ("November", True))
+        self.assertEqual(line["reason"], "too many")
+        self.assertEqual(card["status"]["value"], "out")
+        self.assertEqual(
+            [consent["kind"] for consent in card["consent"]], ["out", "in"]
+        )
+        user = self.env["res.users"].create({"name": "U", "login": "u1"})
+        with self.assertRaises(AccessError):
+            self.people["Leaves"].with_user(user).mailchimp_card()
+
+
+@tagged("post_install", "-at_install")
+class TestInvalidEmails(MailingCase):
+    """Addresses that bounced for good, as long as a contact has them."""
+
+    def lines(self, kind="hard"):
+        return self.env["crm.mailchimp.invalid.email"].search([("kind", "=", kind)])
+
+    def test_listed_with_campaign_kind_and_date(self):
+        line = self.lines()
+        self.assertEqual(line.partner_id, self.people["Hard"])
+        self.assertEqual(line.campaign_id.name, "November")
+        self.assertTrue(line.date)
+        self.assertEqual(self.lines("soft").partner_id, self.people["Soft"])
+        self.audience.clean("never@firma.be")
+        self.push()
+        self.assertEqual(self.lines("cleaned").partner_id, self.people["Never"])
+
+    def correct(self, email):
+        action = self.lines().action_correct()
+        wizard = self.env[action["res_model"]].browse(action["res_id"])
+        wizard.line_ids.new_email = email
+        return wizard
+
+    def test_corrected(self):
+        self.correct("new@firma.be").action_correct()
+        self.assertFalse(self.lines())
+        self.push()
+        self.assertEqual(self.status("new@firma.be"), "subscribed")
+        self.assertEqual(self.status("hard@firma.be"), "cleaned")
+
+    def test_a_wrong_correction(self):
+        wizard = self.correct("no-address")
+        self.assertIn("no address", wizard.line_ids.warning)
+        with self.assertRaisesRegex(UserError, "no-address"):
+            wizard.action_correct()
+        self.assertEqual(self.people["Hard"].email, "hard@firma.be")
+        wizard.line_ids.new_email = "open@firma.be"
+        self.assertIn("Open has this address, too", wizard.line_ids.warning)
+
+    def test_removed(self):
+        self.lines().action_remove()
+        self.assertFalse(self.people["Hard"].email)
+        self.assertFalse(self.lines())
+        self.push()
+        self.assertEqual(self.status("hard@firma.be"), "cleaned")
+
+    def test_archived(self):
+        self.lines().action_archive_contact()
+        self.assertFalse(self.people["Hard"].active)
+        self.assertFalse(self.lines())
+
+    def test_the_erased_address_of_the_contact_is_no_line(self):
+        self.people["Hard"].email = "else@firma.be"
+        self.assertFalse(self.lines())

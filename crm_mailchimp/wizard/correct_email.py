@@ -1,0 +1,75 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..engine.address import is_address
+
+
+class CorrectEmail(models.TransientModel):
+    """New addresses for contacts whose address is invalid."""
+
+    _name = "crm.mailchimp.correct.email"
+    _description = "Correct E-mail Addresses"
+
+    line_ids = fields.One2many("crm.mailchimp.correct.email.line", "wizard_id")
+
+    def action_correct(self):
+        """Write the addresses that were entered; lines left empty stay as they are."""
+        self.ensure_one()
+        lines = self.line_ids.filtered("new_email")
+        if not lines:
+            raise UserError(self.env._("Enter at least one new address."))
+        wrong = [line.new_email for line in lines if not line._is_valid()]
+        if wrong:
+            raise UserError(
+                self.env._(
+                    "These are no addresses: %(addresses)s. An address looks like"
+                    " name@company.com.",
+                    addresses=", ".join(wrong),
+                )
+            )
+        for line in lines:
+            line.partner_id.email = line.new_email.strip()
+        return self.env["crm.mailchimp.invalid.email"]._done(
+            self.env._(
+                "%s addresses corrected. They go to Mailchimp with the next run.",
+                len(lines),
+            )
+        )
+
+
+class CorrectEmailLine(models.TransientModel):
+    _name = "crm.mailchimp.correct.email.line"
+    _description = "E-mail Address to Correct"
+
+    wizard_id = fields.Many2one("crm.mailchimp.correct.email", ondelete="cascade")
+    partner_id = fields.Many2one("res.partner", string="Contact", readonly=True)
+    old_email = fields.Char(string="Invalid address", readonly=True)
+    new_email = fields.Char(string="New address")
+    warning = fields.Char(compute="_compute_warning")
+
+    def _is_valid(self):
+        return is_address((self.new_email or "").strip().lower())
+
+    @api.depends("new_email")
+    def _compute_warning(self):
+        for line in self:
+            email = (line.new_email or "").strip().lower()
+            line.warning = False
+            if not email:
+                continue
+            if not line._is_valid():
+                line.warning = line.env._("This is no address.")
+                continue
+            other = line.env["res.partner"].search(
+                [
+                    ("email_normalized", "=", email),
+                    ("id", "!=", line.partner_id.id),
+                ],
+                limit=1,
+            )
+            if other:
+                line.warning = line.env._(
+                    "%s has this address, too.", other.display_name
+                )
+            elif email == line.partner_id.email_normalized:
+                line.warning = line.env._("That is the invalid address.")
