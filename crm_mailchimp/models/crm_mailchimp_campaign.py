@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
-from odoo.tools import SQL, float_compare
+from odoo.tools import SQL, float_compare, format_datetime
+
+from ..engine.observe import utc
 
 NOT_SENT = ("save", "paused", "schedule")
 
@@ -355,6 +357,45 @@ class CrmMailchimpCampaign(models.Model):
         return self.account_id[:1]._toast(
             self.env._("The results are read again in a moment.")
         )
+
+    def action_open_recipients(self):
+        """List the recipients, filtered as the button that was pressed says."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_recipient"
+        )
+        action["domain"] = [("campaign_id", "=", self.id)]
+        action["context"] = {
+            key: value
+            for key, value in self.env.context.items()
+            if key.startswith("search_default_")
+        }
+        return action
+
+    def _report_percent(self, rate):
+        """Return a rate as the printed report writes it."""
+        return f"{100 * rate:.1f} %"
+
+    def _report_hours(self):
+        """Return the first 24 hours for the printed report.
+
+        :return: list of dicts with ``label``, ``opens``, ``clicks`` and their ``height``
+            in percent of the highest hour
+        """
+        hours = self.timeseries or []
+        top = max([hour.get("opens") or 0 for hour in hours] + [1])
+        return [
+            {
+                "label": format_datetime(
+                    self.env, utc(hour["time"]), dt_format="HH:mm"
+                ),
+                "opens": hour.get("opens") or 0,
+                "clicks": hour.get("clicks") or 0,
+                "height": 100 * (hour.get("opens") or 0) // top,
+                "click_height": 100 * (hour.get("clicks") or 0) // top,
+            }
+            for hour in hours
+        ]
 
     def action_open_leads(self):
         """List the leads that came by links of these campaigns."""

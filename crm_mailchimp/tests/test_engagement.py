@@ -175,3 +175,28 @@ class TestInvalidEmails(MailingCase):
     def test_the_erased_address_of_the_contact_is_no_line(self):
         self.people["Hard"].email = "else@firma.be"
         self.assertFalse(self.lines())
+
+
+@tagged("post_install", "-at_install")
+class TestCampaignReport(MailingCase):
+    """The report one would print."""
+
+    def test_it_shows_the_figures(self):
+        campaign = self.env["crm.mailchimp.campaign"].search([])
+        html, _kind = self.env["ir.actions.report"]._render_qweb_html(
+            "crm_mailchimp.report_campaign", campaign.ids
+        )
+        text = html.decode()
+        self.assertIn("November", text)
+        self.assertIn("https://firma.be/x", text)
+        self.assertIn(f"{100 * campaign.click_rate:.1f} %", text)
+        self.assertNotIn("<img", text.split('class="page"')[1])
+
+    def test_its_buttons_open_the_recipients(self):
+        campaign = self.env["crm.mailchimp.campaign"].search([])
+        action = campaign.with_context(
+            search_default_clicked=1
+        ).action_open_recipients()
+        self.assertEqual(action["context"], {"search_default_clicked": 1})
+        recipients = self.env["crm.mailchimp.recipient"].search(action["domain"])
+        self.assertEqual(len(recipients), campaign.sent)
