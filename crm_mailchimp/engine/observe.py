@@ -52,7 +52,9 @@ def observe(known, member, tags, owned):
                 member.get("timestamp_opt") or member.get("timestamp_signup")
             )
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
-        news["reason_text"] = member["unsubscribe_reason"]
+        # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
+        if not member["unsubscribe_reason"].startswith("N/A"):
+            news["reason_text"] = member["unsubscribe_reason"]
     seen = seen_values(member, tags, owned)
     sent = known.get("values_sent")
     held = known.get("values_seen") or sent

@@ -132,6 +132,11 @@ class CrmMailchimpAccount(models.Model):
             around=around,
         )
         exclusions = [
+            # More than that the opt-in is gone: why it is.
+            (
+                "unsubscribed",
+                SQL("p.mailchimp_opt_in IS NOT TRUE AND m.no_date IS NOT NULL"),
+            ),
             ("no_opt_in", SQL("p.mailchimp_opt_in IS NOT TRUE")),
             ("contact_archived", SQL("NOT p.active")),
             ("no_address", SQL("COALESCE(TRIM(p.email), '') = ''")),

@@ -249,7 +249,7 @@ class TestConsent(MailchimpCase):
             lambda email: self.audience.unsubscribe(email),
             "unsubscribed",
             False,
-            "no_opt_in",
+            "unsubscribed",
         )
 
     def test_is_unsubscribed_by_an_admin_during_the_run(self):
@@ -257,7 +257,7 @@ class TestConsent(MailchimpCase):
             lambda email: self.audience.unsubscribe(email, by="admin"),
             "unsubscribed",
             False,
-            "no_opt_in",
+            "unsubscribed",
         )
 
     def test_complains_during_the_run(self):
@@ -265,7 +265,7 @@ class TestConsent(MailchimpCase):
             lambda email: self.audience.complain(email),
             "unsubscribed",
             False,
-            "no_opt_in",
+            "unsubscribed",
         )
 
     def test_bounces_during_the_run(self):

@@ -156,7 +156,7 @@ class TestDifference(MailchimpCase):
                 "No": ("out", "no_opt_in"),
                 "Bad": ("out", "invalid_address"),
                 "Second": ("out", "shared_address"),
-                "Gone": ("out", "no_opt_in"),
+                "Gone": ("out", "unsubscribed"),
                 "New": ("waiting", False),
             },
         )
