@@ -202,7 +202,7 @@ class CrmMailchimpRecipient(models.Model):
                 ids=recipient_ids,
             )
         )
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
 
     @api.model
     def _match(self, account, campaign=None):
@@ -260,7 +260,7 @@ class CrmMailchimpRecipient(models.Model):
                 of_campaign=of_campaign,
             )
         )
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
 
     @api.model
     def _join_renamed(self, campaign, last_id):
@@ -315,7 +315,7 @@ class CrmMailchimpRecipient(models.Model):
                 SQL("DELETE FROM crm_mailchimp_recipient WHERE id = %s", old)
             )
             self._derive([new])
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
         return len(taken)
 
     @api.model

@@ -88,7 +88,7 @@ class CrmMailchimpRun(models.Model):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
         collected = []
-        for page in gateway.report_part(
+        for page, more in gateway.report_part(
             part, campaign.campaign_ref, offset=offset, since=since
         ):
             if part in ("links", "variants"):
@@ -98,7 +98,7 @@ class CrmMailchimpRun(models.Model):
             offset += len(page)
             self._set_cursor(offset=offset)
             self._pause()
-            if page and time.monotonic() >= deadline:
+            if more and time.monotonic() >= deadline:
                 return False
         if part == "links":
             campaign._store_links(stats.links(collected))
