@@ -113,4 +113,5 @@ class ReportCalls:
             key, call, campaign, count=RECIPIENT_PAGE, **options
         ):
             offset += len(items)
-            yield items, bool(items) and offset < reply.get("total_items", offset + 1)
+            total = reply.get("total_items")
+            yield items, bool(items) and (total is None or offset < total)
