@@ -119,9 +119,7 @@ class TestRecipients(MailchimpCase):
         self.assert_all_told(campaign)
         record = self.record(campaign)
         kinds = set(record.recipient_ids.event_ids.mapped("kind"))
-        self.assertEqual(
-            kinds, {"open", "click", "bounce", "unsubscribe", "complaint"}
-        )
+        self.assertEqual(kinds, {"open", "click", "bounce", "unsubscribe", "complaint"})
         told = self.recipient(campaign, "c5@firma.be")
         self.assertEqual(told.partner_id.name, "C5")
         self.assertEqual(told.member_id, self.ledger("c5@firma.be"))
@@ -249,9 +247,7 @@ class TestRecipients(MailchimpCase):
         self.env["res.partner"].search([("name", "=", "C1")]).email = "new@firma.be"
         self.push()
         self.push("stats")
-        self.assertEqual(
-            self.recipient(campaign, "new@firma.be").partner_id.name, "C1"
-        )
+        self.assertEqual(self.recipient(campaign, "new@firma.be").partner_id.name, "C1")
 
     def test_deleted_contact(self):
         campaign = self.send()

@@ -93,9 +93,7 @@ class TestStats(MailchimpCase):
                 self.assert_totals(record, report)
                 self.assertEqual(record.recipient_count, len(campaign.recipients))
                 opens = sum(record.recipient_ids.mapped("open_count"))
-                self.assertEqual(
-                    record.opens_total, opens + record.opens_unattributed
-                )
+                self.assertEqual(record.opens_total, opens + record.opens_unattributed)
                 clicks = sum(record.recipient_ids.mapped("click_count"))
                 self.assertEqual(
                     record.clicks_total, clicks + record.clicks_unattributed
@@ -243,9 +241,7 @@ class TestStats(MailchimpCase):
         utm = self.record(tracked).utm_campaign_id
         self.assertEqual(utm.name, "dec_2026")
         # As a form on the website does it.
-        found = self.env["utm.mixin"]._find_or_create_record(
-            "utm.campaign", "Dec_2026"
-        )
+        found = self.env["utm.mixin"]._find_or_create_record("utm.campaign", "Dec_2026")
         self.assertEqual(found, utm)
         leads = self.env["crm.lead"].create(
             [{"name": f"L{n}", "campaign_id": utm.id} for n in range(2)]
