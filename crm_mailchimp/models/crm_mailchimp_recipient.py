@@ -77,18 +77,21 @@ class CrmMailchimpRecipient(models.Model):
         values = [tuple(row) for row in rows]
         self.env.cr.execute_values(
             f"""UPDATE crm_mailchimp_recipient r
-                   SET status = CASE WHEN v.status = 'sent' AND r.bounce_date IS NOT NULL
-                                     THEN r.status ELSE COALESCE(v.status, r.status) END,
-                       variant = COALESCE(v.variant, r.variant),
-                       email_normalized = COALESCE(v.email, r.email_normalized)
-                  FROM (VALUES %s) AS v(hash, email, status, variant)
-                 WHERE r.campaign_id = {int(campaign.id)} AND r.email_hash = v.hash
-                   AND (r.status IS DISTINCT FROM v.status
-                        AND v.status IS NOT NULL
-                        AND NOT (v.status = 'sent' AND r.bounce_date IS NOT NULL)
-                     OR v.variant IS NOT NULL AND r.variant IS DISTINCT FROM v.variant
-                     OR v.email IS NOT NULL
-                        AND r.email_normalized IS DISTINCT FROM v.email)""",
+                   SET status = n.status, variant = n.variant,
+                       email_normalized = n.email
+                  FROM (SELECT r.id,
+                               CASE WHEN r.bounce_date IS NOT NULL
+                                         AND v.status = 'sent' THEN r.status
+                                    ELSE COALESCE(v.status, r.status) END AS status,
+                               COALESCE(v.variant, r.variant) AS variant,
+                               COALESCE(v.email, r.email_normalized) AS email
+                          FROM (VALUES %s) AS v(hash, email, status, variant)
+                          JOIN crm_mailchimp_recipient r
+                            ON r.campaign_id = {int(campaign.id)}
+                           AND r.email_hash = v.hash) n
+                 WHERE r.id = n.id
+                   AND (r.status, r.variant, r.email_normalized)
+                       IS DISTINCT FROM (n.status, n.variant, n.email)""",
             values,
             template="(%s, %s::varchar, %s::varchar, %s::varchar)",
             page_size=BLOCK,
