@@ -29,10 +29,11 @@ def floor(cr, url):
     """Fetch every page as the add-on does, insert its rows, commit; nothing else."""
     import requests
 
-    cr.execute("CREATE TABLE floor_recipient (LIKE crm_mailchimp_recipient"
-               " INCLUDING ALL)")
-    cr.execute("CREATE TABLE floor_event (LIKE crm_mailchimp_recipient_event"
-               " INCLUDING ALL)")
+    cr.execute(
+        "INSERT INTO crm_mailchimp_campaign (account_id, campaign_ref, name)"
+        " SELECT id, 'floor', 'Floor' FROM crm_mailchimp_account RETURNING id"
+    )
+    [campaign] = cr.fetchone()
     session, ids = requests.Session(), {}
 
     def pages(part, key):
@@ -50,17 +51,18 @@ def floor(cr, url):
     for page in pages("sent-to", "sent_to"):
         rows = []
         for entry in page:
-            number = ids[entry["email_id"]] = len(ids) + 1
-            rows.append((number, 1, entry["email_id"], entry["email_address"], "sent"))
+            number = ids[entry["email_id"]] = -len(ids) - 1
+            rows.append((number, campaign, entry["email_id"], entry["email_address"], "sent"))
         cr.execute_values(
-            "INSERT INTO floor_recipient"
+            "INSERT INTO crm_mailchimp_recipient"
             " (id, campaign_id, email_hash, email_normalized, status) VALUES %s",
             rows,
             page_size=5000,
         )
     for page in pages("email-activity", "emails"):
         cr.execute_values(
-            "INSERT INTO floor_event (recipient_id, kind, date, url) VALUES %s",
+            "INSERT INTO crm_mailchimp_recipient_event"
+            " (recipient_id, kind, date, url) VALUES %s",
             [
                 (
                     ids[entry["email_id"]],
@@ -73,10 +75,6 @@ def floor(cr, url):
             ],
             page_size=5000,
         )
-    cr.execute("SELECT COUNT(*) FROM floor_event")
-    [count] = cr.fetchone()
-    cr.execute("DROP TABLE floor_recipient, floor_event")
-    assert count == 3 * len(ids), count
 
 
 def main(config, database, what, url=""):

@@ -68,53 +68,67 @@ class CrmMailchimpRecipient(models.Model):
     def _import_recipients(self, campaign, rows):
         """Store a page of recipients; nothing is written for those known as they are.
 
-        The contact is found by the ledger, which also knows addresses that a contact
-        no longer has. A bounce seen among the events is not taken back, and an address
-        that Mailchimp forgot is kept.
+        A bounce seen among the events is not taken back, and an address that Mailchimp
+        forgot is kept.
 
         :param rows: ``(hash, address or None, status or None, variant or None)``
         """
-        values = [tuple(row) for row in rows]
+        known = {
+            ref: (recipient, *values)
+            for recipient, ref, *values in self._known_rows(
+                campaign, [row[0] for row in rows]
+            )
+        }
+        new, changed = [], []
+        for ref, email, status, variant in rows:
+            if ref not in known:
+                new.append((ref, email, status or "sent", variant))
+                continue
+            recipient, old_email, old_status, old_variant, bounced = known[ref]
+            if bounced and status == "sent":
+                status = None
+            values = (email or old_email, status or old_status, variant or old_variant)
+            if values != (old_email, old_status, old_variant):
+                changed.append((recipient, *values))
         self.env.cr.execute_values(
-            f"""UPDATE crm_mailchimp_recipient r
-                   SET status = n.status, variant = n.variant,
-                       email_normalized = n.email
-                  FROM (SELECT r.id,
-                               CASE WHEN r.bounce_date IS NOT NULL
-                                         AND v.status = 'sent' THEN r.status
-                                    ELSE COALESCE(v.status, r.status) END AS status,
-                               COALESCE(v.variant, r.variant) AS variant,
-                               COALESCE(v.email, r.email_normalized) AS email
-                          FROM (VALUES %s) AS v(hash, email, status, variant)
-                          JOIN crm_mailchimp_recipient r
-                            ON r.campaign_id = {int(campaign.id)}
-                           AND r.email_hash = v.hash) n
-                 WHERE r.id = n.id
-                   AND (r.status, r.variant, r.email_normalized)
-                       IS DISTINCT FROM (n.status, n.variant, n.email)""",
-            values,
-            template="(%s, %s::varchar, %s::varchar, %s::varchar)",
+            """UPDATE crm_mailchimp_recipient r
+                  SET email_normalized = v.email, status = v.status,
+                      variant = v.variant
+                 FROM (VALUES %s) AS v(id, email, status, variant)
+                WHERE r.id = v.id""",
+            changed,
+            template="(%s, %s::varchar, %s, %s::varchar)",
             page_size=BLOCK,
         )
-        # Looked for first: ON CONFLICT alone would use up an id for each known row.
+        # The ledger also knows addresses that a contact no longer has.
+        ids = (int(campaign.id), int(campaign.account_id.id))
         self.env.cr.execute_values(
             f"""INSERT INTO crm_mailchimp_recipient
                        (campaign_id, email_hash, email_normalized, status, variant,
                         member_id, partner_id, open_count, click_count)
-                SELECT {int(campaign.id)}, v.hash, v.email,
-                       COALESCE(v.status, 'sent'), v.variant, m.id, m.partner_id, 0, 0
+                SELECT {ids[0]}, v.hash, v.email, v.status, v.variant,
+                       m.id, m.partner_id, 0, 0
                   FROM (VALUES %s) AS v(hash, email, status, variant)
              LEFT JOIN crm_mailchimp_member m
-                    ON m.account_id = {int(campaign.account_id.id)}
-                   AND m.email_normalized = v.email
-                 WHERE NOT EXISTS (
-                       SELECT FROM crm_mailchimp_recipient r
-                        WHERE r.campaign_id = {int(campaign.id)}
-                          AND r.email_hash = v.hash)
+                    ON m.account_id = {ids[1]} AND m.email_normalized = v.email
            ON CONFLICT DO NOTHING""",
-            values,
-            template="(%s, %s::varchar, %s::varchar, %s::varchar)",
+            new,
+            template="(%s, %s::varchar, %s, %s::varchar)",
             page_size=BLOCK,
+        )
+
+    @api.model
+    def _known_rows(self, campaign, refs):
+        """Return ``[(id, hash, address, status, variant, bounced)]`` of hashes."""
+        return self.env.execute_query(
+            SQL(
+                """SELECT id, email_hash, email_normalized, status, variant,
+                          bounce_date IS NOT NULL
+                     FROM crm_mailchimp_recipient
+                    WHERE campaign_id = %s AND email_hash = ANY(%s)""",
+                campaign.id,
+                refs,
+            )
         )
 
     @api.model
@@ -124,45 +138,34 @@ class CrmMailchimpRecipient(models.Model):
         :param rows: ``(hash, address or None, kind, time, url, detail or None)``
         :return: how many were new
         """
-        if not rows:
-            return 0
         people = {row[0]: row[1] for row in rows}
-        known = {
-            ref
-            for (ref,) in self.env.execute_query(
+        ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
+        missing = [row for row in people.items() if row[0] not in ids]
+        if missing:
+            self._import_recipients(campaign, [(*row, None, None) for row in missing])
+            ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
+        # Looked for first: ON CONFLICT alone would use up an id for each known event.
+        known = set(
+            self.env.execute_query(
                 SQL(
-                    """SELECT email_hash FROM crm_mailchimp_recipient
-                        WHERE campaign_id = %s AND email_hash = ANY(%s)""",
-                    campaign.id,
-                    list(people),
+                    """SELECT recipient_id, kind, date, url
+                         FROM crm_mailchimp_recipient_event
+                        WHERE recipient_id = ANY(%s)""",
+                    list(ids.values()),
                 )
             )
-        }
-        missing = [(ref, email, None, None) for ref, email in people.items()]
-        missing = [row for row in missing if row[0] not in known]
-        if missing:
-            self._import_recipients(campaign, missing)
-        touched = self.env.cr.execute_values(
-            f"""INSERT INTO crm_mailchimp_recipient_event
-                       (recipient_id, kind, date, url, detail)
-                SELECT r.id, v.kind, v.date, v.url, v.detail
-                  FROM (VALUES %s) AS v(hash, kind, date, url, detail)
-                  JOIN crm_mailchimp_recipient r
-                    ON r.campaign_id = {int(campaign.id)} AND r.email_hash = v.hash
-                 WHERE NOT EXISTS (
-                       SELECT FROM crm_mailchimp_recipient_event e
-                        WHERE e.recipient_id = r.id AND e.kind = v.kind
-                          AND e.date = v.date AND MD5(e.url) = MD5(v.url))
-              ORDER BY v.date
-           ON CONFLICT DO NOTHING
-             RETURNING recipient_id""",
-            [(row[0], *row[2:]) for row in rows],
-            template="(%s, %s, %s::timestamp, %s, %s::varchar)",
-            page_size=BLOCK,
-            fetch=True,
         )
-        self._derive(sorted({recipient for (recipient,) in touched}))
-        return len(touched)
+        new = [(ids[row[0]], *row[2:]) for row in rows]
+        new = [row for row in new if row[:4] not in known]
+        self.env.cr.execute_values(
+            """INSERT INTO crm_mailchimp_recipient_event
+                      (recipient_id, kind, date, url, detail)
+               VALUES %s ON CONFLICT DO NOTHING""",
+            sorted(new, key=lambda row: row[2]),
+            page_size=BLOCK,
+        )
+        self._derive(sorted({row[0] for row in new}))
+        return len(new)
 
     @api.model
     def _derive(self, recipient_ids):

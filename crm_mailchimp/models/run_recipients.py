@@ -87,7 +87,7 @@ class CrmMailchimpRun(models.Model):
     def _read_part(self, gateway, campaign, part, deadline):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
-        collected = []
+        collected, told = [], None
         for page, more in gateway.report_part(
             part, campaign.campaign_ref, offset=offset, since=since
         ):
@@ -97,7 +97,7 @@ class CrmMailchimpRun(models.Model):
             self._store_page(campaign, part, page, since)
             offset += len(page)
             self._set_cursor(offset=offset)
-            self._pause()
+            told = self._pause(told)
             if more and time.monotonic() >= deadline:
                 return False
         if part == "links":
