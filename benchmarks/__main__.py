@@ -1,4 +1,4 @@
-"""First push of many contacts against the floor, then a run with nothing to do.
+"""First push and first import of results against their floors, and later runs.
 
 The floor is a bare client that sends the very same bodies, built before, with the same
 number of requests in flight, to the same server. Ratios are taken in one run on one
@@ -26,19 +26,17 @@ LATENCIES = {
     "(a) no latency": (0, 0),
     "(b) 200 ms + 2 ms a member": (0.2, 0.002),
 }
-
-
 class Server:
     """The canned server, in a process of its own."""
 
-    def __init__(self, python, folder, base, per_member, record=""):
+    def __init__(self, python, folder, base, per_member, record="", recipients=0):
         port_file = folder / "port"
         port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [
                 str(python),
                 *("-m", "benchmarks.canned", str(port_file)),
-                *map(str, (base, per_member, record)),
+                *map(str, (base, per_member, record, recipients)),
             ],
             cwd=Path(__file__).parents[1],
         )
@@ -146,11 +144,14 @@ def prepare(environment, contacts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contacts", type=int, default=100_000)
+    parser.add_argument("--only", choices=("push", "stats"))
     options = parser.parse_args()
     with Environment() as environment, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for title, latency in LATENCIES.items():
+        for title, latency in LATENCIES.items() if options.only != "stats" else ():
             measure(environment, folder, title, latency, options.contacts)
+        if options.only != "push":
+            measure_results(environment, folder, options.contacts)
         environment.drop_database(DATABASE)
 
 
@@ -177,6 +178,45 @@ def measure(environment, folder, title, latency, contacts):
     print(
         f"  peak above idle        {nothing['peak'] - idle['peak']:8.0f} MB", flush=True
     )
+
+
+def measure_results(environment, folder, recipients):
+    """A campaign of so many recipients, with three events each, then 1,000 more."""
+    prepare(environment, recipients)
+    sql = environment.postgres.sql
+    idle = push(environment, "idle")
+    with Server(environment.python, folder, 0, 0, "", recipients) as server:
+        push(environment, "link", server.url)  # every contact becomes a member
+        sql("ANALYZE", DATABASE)
+        bare = push(environment, "floor", server.url)
+        sql("DELETE FROM crm_mailchimp_campaign", DATABASE)
+        sql("VACUUM ANALYZE", DATABASE)
+        first, calls = counted(environment, server)
+        figures = []
+        for drops_idle in (False, True):
+            news = 1000 + drops_idle
+            body = {"news": news, "drops_idle": drops_idle}
+            requests.post(f"{server.url}/refresh", json=body, timeout=60)
+            sql("UPDATE crm_mailchimp_campaign SET next_poll = NOW()", DATABASE)
+            figures.append(counted(environment, server))
+        events = sql("SELECT COUNT(*) FROM crm_mailchimp_recipient_event", DATABASE)
+        nothing, few = counted(environment, server)
+    print(f"\nResults of a campaign: {recipients} recipients, {events[0][0]} events")
+    print(f"  floor (fetch, insert)  {bare['wall']:8.1f} s")
+    print(f"  first import           {first['wall']:8.1f} s, {calls} calls")
+    print(f"  ratio                  {first['wall'] / bare['wall']:8.2f}")
+    print(f"  CPU of Odoo            {first['cpu']:8.1f} s, floor {bare['cpu']:.1f} s")
+    print(f"  peak above idle        {first['peak'] - idle['peak']:8.0f} MB")
+    for (figure, calls), what in zip(figures, ("listed", "left out"), strict=True):
+        print(f"  1,000 new events, idle recipients {what}:")
+        print(f"                         {figure['wall']:8.1f} s, {calls} calls")
+    print(f"  nothing due            {nothing['wall']:8.1f} s, {few} calls", flush=True)
+
+
+def counted(environment, server):
+    before = requests.get(f"{server.url}/calls", timeout=60).json()
+    figures = push(environment, "stats")
+    return figures, requests.get(f"{server.url}/calls", timeout=60).json() - before
 
 
 if __name__ == "__main__":

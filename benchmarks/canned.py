@@ -1,8 +1,9 @@
 """A server that answers like Mailchimp at the least possible cost, for both sides.
 
-``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD`` prints nothing, writes
-its port to a file, and answers batch subscribes with full member objects after
-``BASE + PER_MEMBER * members`` seconds. With a RECORD folder it keeps their bodies.
+``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD RECIPIENTS`` prints
+nothing, writes its port to a file, and answers batch subscribes with full member
+objects after ``BASE + PER_MEMBER * members`` seconds. With a RECORD folder it keeps
+their bodies; with RECIPIENTS it has a campaign of so many.
 """
 
 import json
@@ -13,6 +14,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+
+from .canned_reports import Reports
 
 NUMBER = count(1)
 LOCK = threading.Lock()
@@ -35,7 +38,7 @@ DEFAULT_FIELDS = ("FNAME", "LNAME", "CITY", "COUNTRY", "GENDER")
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     base = per_member = 0.0
-    record = None
+    record = reports = None
 
     def log_message(self, *args):
         """Be quiet."""
@@ -52,7 +55,13 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def do_GET(self):
-        path = self.path.partition("?")[0].removeprefix("/3.0")
+        path, _mark, query = self.path.removeprefix("/3.0").partition("?")
+        if self.reports and path.startswith(("/campaigns", "/reports")):
+            self.reply(self.reports.answer(path, query) or "{}")
+            return
+        if path == "/calls":
+            self.reply(json.dumps(self.reports.calls))
+            return
         total = {"total_items": STATE["members"], "members": []}
         if path in ("", "/"):
             data = {"account_name": "Canned", "role": "owner"}
@@ -91,6 +100,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         raw = self.read()
         path = self.path.partition("?")[0].removeprefix("/3.0")
+        if path == "/refresh":
+            self.reports.refresh(**json.loads(raw))
+            self.reply("{}")
+            return
         if not re.fullmatch("/lists/[^/]+", path):
             body = json.loads(raw)
             time.sleep(self.base)
@@ -124,9 +137,10 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
-def main(port_file, base, per_member, record=""):
+def main(port_file, base, per_member, record="", recipients="0"):
     Handler.base, Handler.per_member = float(base), float(per_member)
     Handler.record = Path(record) if record else None
+    Handler.reports = Reports(int(recipients)) if int(recipients) else None
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

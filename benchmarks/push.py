@@ -1,6 +1,8 @@
-"""The add-on's side: one process that loads Odoo and pushes, and says what it cost.
+"""The add-on's side: one process that loads Odoo and works, and says what it cost.
 
-``python benchmarks/push.py CONFIG DATABASE idle|link|push [URL]``
+``python benchmarks/push.py CONFIG DATABASE idle|link|push|stats|floor [URL]``
+
+*floor* is not the add-on: it fetches the pages of a campaign and inserts their rows.
 """
 
 import json
@@ -23,6 +25,58 @@ account.push_enabled = True
 """
 
 
+def floor(cr, url):
+    """Fetch every page as the add-on does, insert its rows, commit; nothing else."""
+    import requests
+
+    cr.execute(
+        "INSERT INTO crm_mailchimp_campaign (account_id, campaign_ref, name)"
+        " SELECT id, 'floor', 'Floor' FROM crm_mailchimp_account RETURNING id"
+    )
+    [campaign] = cr.fetchone()
+    session, ids = requests.Session(), {}
+
+    def pages(part, key):
+        offset, total = 0, 1
+        while offset < total:
+            reply = session.get(
+                f"{url}/reports/0123456789/{part}",
+                params={"count": 500, "offset": offset},
+                timeout=60,
+            ).json()
+            yield reply[key]
+            offset, total = offset + len(reply[key]), reply["total_items"]
+            cr.commit()
+
+    for page in pages("sent-to", "sent_to"):
+        rows = []
+        for entry in page:
+            number = ids[entry["email_id"]] = -len(ids) - 1
+            rows.append((number, campaign, entry["email_id"], entry["email_address"], "sent"))
+        cr.execute_values(
+            "INSERT INTO crm_mailchimp_recipient"
+            " (id, campaign_id, email_hash, email_normalized, status) VALUES %s",
+            rows,
+            page_size=5000,
+        )
+    for page in pages("email-activity", "emails"):
+        cr.execute_values(
+            "INSERT INTO crm_mailchimp_recipient_event"
+            " (recipient_id, kind, date, url) VALUES %s",
+            [
+                (
+                    ids[entry["email_id"]],
+                    event["action"],
+                    event["timestamp"],
+                    event.get("url", ""),
+                )
+                for entry in page
+                for event in entry["activity"]
+            ],
+            page_size=5000,
+        )
+
+
 def main(config, database, what, url=""):
     from odoo import SUPERUSER_ID, api
     from odoo.modules.registry import Registry
@@ -40,18 +94,19 @@ def main(config, database, what, url=""):
         run(lambda env: exec(LINK, {"env": env, "URL": url}))
         what = "push"
     cpu, wall = time.process_time(), time.monotonic()
-    if what == "push":
+    if what == "floor":
+        run(lambda env: floor(env.cr, url))
+    if what in ("push", "stats"):
+        cron = f"crm_mailchimp.ir_cron_{what}"
 
         def ask(env):
-            env["crm.mailchimp.account"].search([], limit=1)._request_run("push")
+            env["crm.mailchimp.account"].search([], limit=1)._request_run(what)
 
         def tick(env):
-            env.ref("crm_mailchimp.ir_cron_push").method_direct_trigger()
+            env.ref(cron).method_direct_trigger()
 
         def state(env):
-            return (
-                env["crm.mailchimp.run"].search([("kind", "=", "push")], limit=1).state
-            )
+            return env["crm.mailchimp.run"].search([("kind", "=", what)], limit=1).state
 
         run(ask)
         while run(state) in ("queued", "running"):
@@ -62,7 +117,7 @@ def main(config, database, what, url=""):
                 "wall": time.monotonic() - wall,
                 "cpu": time.process_time() - cpu,
                 "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "state": run(state) if what == "push" else "",
+                "state": run(state) if what in ("push", "stats") else "",
             }
         )
     )

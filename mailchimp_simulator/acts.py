@@ -339,7 +339,8 @@ class AudienceActs:
     # --- campaigns ---------------------------------------------------------------
 
     def add_campaign(self, type="regular", **settings):
-        """:param settings: title, subject, urls, parent (campaign or id), variants."""
+        """:param settings: title, subject, urls, parent (campaign or id), variants,
+        google_analytics."""
         with self._lock:
             if isinstance(settings.get("parent"), str):
                 settings["parent"] = self.campaign(settings["parent"])

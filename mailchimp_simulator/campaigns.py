@@ -69,6 +69,8 @@ class Campaign:
     parent: object = None
     children: list = field(default_factory=list)
     variate_settings: dict | None = None
+    #: Name that Google Analytics tracking puts into links, "" for none.
+    google_analytics: str = ""
     recipients: dict = field(default_factory=dict)
 
     @property

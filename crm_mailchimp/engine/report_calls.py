@@ -88,7 +88,7 @@ class ReportCalls:
         return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
 
     def report_part(self, part, campaign, *, offset=0, since=None):
-        """Yield pages (lists) of what a campaign did, by recipient or by link.
+        """Yield ``(entries, whether more follow)`` by page: who did what, or the links.
 
         :param str part: a key of :data:`PARTS`
         :param offset: how many entries to pass over
@@ -107,9 +107,11 @@ class ReportCalls:
         call = getattr(self._reports, method)
         if part in UNPAGED:
             options.pop("start")
-            yield self._whole(key, call, campaign, **options)
+            yield self._whole(key, call, campaign, **options), False
             return
-        for items, _reply in self._pages(
+        for items, reply in self._pages(
             key, call, campaign, count=RECIPIENT_PAGE, **options
         ):
-            yield items
+            offset += len(items)
+            total = reply.get("total_items")
+            yield items, bool(items) and (total is None or offset < total)

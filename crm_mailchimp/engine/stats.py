@@ -223,8 +223,9 @@ def recipient_rows(entries):
 
 
 def activity_rows(entries, since=None):
-    """Return events of *email-activity*, ``[(hash, address, kind, time, url, detail)]``.
+    """Return events of *email-activity*.
 
+    :return: ``[(hash, address or None, kind, time, url, detail or None)]``
     :param since: only events after it. Whether Mailchimp cuts them by itself, and
         leaves out recipients who did nothing since, is not documented.
     """

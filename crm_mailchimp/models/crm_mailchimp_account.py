@@ -609,8 +609,7 @@ class CrmMailchimpAccount(models.Model):
         """Ask for an import of campaigns and their results."""
         self.ensure_one()
         self._check_ready()
-        run, _created = self._request_run("stats")
-        run._read_everything()
+        self._request_run("stats")
         return self._toast(
             self.env._("Campaigns and their results are read in a moment.")
         )
@@ -695,6 +694,8 @@ class CrmMailchimpAccount(models.Model):
         run, created = (
             self.env["crm.mailchimp.run"].sudo()._get_or_create(self.sudo(), kind)
         )
+        if kind == "stats":
+            run._read_everything()
         self.env.ref(f"crm_mailchimp.{cron}").sudo()._trigger()
         return run, created
 

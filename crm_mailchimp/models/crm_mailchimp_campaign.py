@@ -353,7 +353,8 @@ class CrmMailchimpCampaign(models.Model):
         self.sudo().next_poll = fields.Datetime.now()
         for account in self.account_id:
             account._check_ready()
-            account._request_run("stats")
+            self.env["crm.mailchimp.run"].sudo()._get_or_create(account.sudo(), "stats")
+        self.env.ref("crm_mailchimp.ir_cron_stats").sudo()._trigger()
         return self.account_id[:1]._toast(
             self.env._("The results are read again in a moment.")
         )

@@ -71,50 +71,74 @@ class CrmMailchimpRecipient(models.Model):
     def _import_recipients(self, campaign, rows):
         """Store a page of recipients; nothing is written for those known as they are.
 
-        The contact is found by the ledger, which also knows addresses that a contact
-        no longer has. A bounce seen among the events is not taken back, and an address
-        that Mailchimp forgot is kept.
+        A bounce seen among the events is not taken back, and an address that Mailchimp
+        forgot is kept.
 
         :param rows: ``(hash, address or None, status or None, variant or None)``
         """
-        values = [tuple(row) for row in rows]
+        known = {
+            ref: (recipient, *values)
+            for recipient, ref, *values in self._known_rows(
+                campaign, [row[0] for row in rows]
+            )
+        }
+        new, changed = [], []
+        for ref, email, status, variant in rows:
+            if ref not in known:
+                new.append((ref, email, status or "sent", variant))
+                continue
+            recipient, old_email, old_status, old_variant, bounced = known[ref]
+            if bounced and status == "sent":
+                status = None
+            values = (email or old_email, status or old_status, variant or old_variant)
+            if values != (old_email, old_status, old_variant):
+                changed.append((recipient, *values))
         self.env.cr.execute_values(
-            f"""UPDATE crm_mailchimp_recipient r
-                   SET status = CASE WHEN v.status = 'sent' AND r.bounce_date IS NOT NULL
-                                     THEN r.status ELSE COALESCE(v.status, r.status) END,
-                       variant = COALESCE(v.variant, r.variant),
-                       email_normalized = COALESCE(v.email, r.email_normalized)
-                  FROM (VALUES %s) AS v(hash, email, status, variant)
-                 WHERE r.campaign_id = {int(campaign.id)} AND r.email_hash = v.hash
-                   AND (r.status IS DISTINCT FROM v.status
-                        AND v.status IS NOT NULL
-                        AND NOT (v.status = 'sent' AND r.bounce_date IS NOT NULL)
-                     OR v.variant IS NOT NULL AND r.variant IS DISTINCT FROM v.variant
-                     OR v.email IS NOT NULL
-                        AND r.email_normalized IS DISTINCT FROM v.email)""",
-            values,
-            template="(%s, %s::varchar, %s::varchar, %s::varchar)",
+            """UPDATE crm_mailchimp_recipient r
+                  SET email_normalized = v.email, status = v.status,
+                      variant = v.variant
+                 FROM (VALUES %s) AS v(id, email, status, variant)
+                WHERE r.id = v.id""",
+            changed,
+            template="(%s, %s::varchar, %s, %s::varchar)",
             page_size=BLOCK,
         )
-        # Looked for first: ON CONFLICT alone would use up an id for each known row.
+        # The ledger also knows addresses that a contact no longer has.
+        ids = (int(campaign.id), int(campaign.account_id.id))
         self.env.cr.execute_values(
             f"""INSERT INTO crm_mailchimp_recipient
                        (campaign_id, email_hash, email_normalized, status, variant,
                         member_id, partner_id, open_count, click_count)
-                SELECT {int(campaign.id)}, v.hash, v.email,
-                       COALESCE(v.status, 'sent'), v.variant, m.id, m.partner_id, 0, 0
+                SELECT {ids[0]}, v.hash, v.email, v.status, v.variant,
+                       m.id, m.partner_id, 0, 0
                   FROM (VALUES %s) AS v(hash, email, status, variant)
-             LEFT JOIN crm_mailchimp_member m
-                    ON m.account_id = {int(campaign.account_id.id)}
-                   AND m.email_normalized = v.email
-                 WHERE NOT EXISTS (
-                       SELECT FROM crm_mailchimp_recipient r
-                        WHERE r.campaign_id = {int(campaign.id)}
-                          AND r.email_hash = v.hash)
+             LEFT JOIN LATERAL (
+                       SELECT id, partner_id FROM crm_mailchimp_member
+                        WHERE account_id = {ids[1]} AND email_normalized = v.email
+                        LIMIT 1) m ON TRUE
            ON CONFLICT DO NOTHING""",
-            values,
-            template="(%s, %s::varchar, %s::varchar, %s::varchar)",
+            new,
+            template="(%s, %s::varchar, %s, %s::varchar)",
             page_size=BLOCK,
+        )
+
+    @api.model
+    def _known_rows(self, campaign, refs):
+        """Return ``[(id, hash, address, status, variant, bounced)]`` of hashes.
+
+        Here and below one look into the index for each row of a page (LATERAL): while
+        a table grows, its statistics let PostgreSQL prefer to read all of it each time.
+        """
+        return self.env.execute_query(
+            SQL(
+                """SELECT r.* FROM UNNEST(%s::varchar[]) AS h(hash) CROSS JOIN LATERAL (
+                          SELECT id, email_hash, email_normalized, status, variant,
+                                 bounce_date IS NOT NULL
+                            FROM crm_mailchimp_recipient
+                           WHERE campaign_id = %s AND email_hash = h.hash LIMIT 1) r""",
+                refs,
+                campaign.id,
+            )
         )
 
     @api.model
@@ -127,42 +151,34 @@ class CrmMailchimpRecipient(models.Model):
         if not rows:
             return 0
         people = {row[0]: row[1] for row in rows}
-        known = {
-            ref
-            for (ref,) in self.env.execute_query(
+        ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
+        missing = [row for row in people.items() if row[0] not in ids]
+        if missing:
+            self._import_recipients(campaign, [(*row, None, None) for row in missing])
+            ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
+        # Looked for first: ON CONFLICT alone would use up an id for each known event.
+        known = set(
+            self.env.execute_query(
                 SQL(
-                    """SELECT email_hash FROM crm_mailchimp_recipient
-                        WHERE campaign_id = %s AND email_hash = ANY(%s)""",
-                    campaign.id,
-                    list(people),
+                    """SELECT e.* FROM UNNEST(%s::int[]) AS i(id) CROSS JOIN LATERAL (
+                              SELECT recipient_id, kind, date, url
+                                FROM crm_mailchimp_recipient_event
+                               WHERE recipient_id = i.id OFFSET 0) e""",
+                    list(ids.values()),
                 )
             )
-        }
-        missing = [(ref, email, None, None) for ref, email in people.items()]
-        missing = [row for row in missing if row[0] not in known]
-        if missing:
-            self._import_recipients(campaign, missing)
-        touched = self.env.cr.execute_values(
-            f"""INSERT INTO crm_mailchimp_recipient_event
-                       (recipient_id, kind, date, url, detail)
-                SELECT r.id, v.kind, v.date, v.url, v.detail
-                  FROM (VALUES %s) AS v(hash, kind, date, url, detail)
-                  JOIN crm_mailchimp_recipient r
-                    ON r.campaign_id = {int(campaign.id)} AND r.email_hash = v.hash
-                 WHERE NOT EXISTS (
-                       SELECT FROM crm_mailchimp_recipient_event e
-                        WHERE e.recipient_id = r.id AND e.kind = v.kind
-                          AND e.date = v.date AND MD5(e.url) = MD5(v.url))
-              ORDER BY v.date
-           ON CONFLICT DO NOTHING
-             RETURNING recipient_id""",
-            [(row[0], *row[2:]) for row in rows],
-            template="(%s, %s, %s::timestamp, %s, %s::varchar)",
-            page_size=BLOCK,
-            fetch=True,
         )
-        self._derive(sorted({recipient for (recipient,) in touched}))
-        return len(touched)
+        new = [(ids[row[0]], *row[2:]) for row in rows]
+        new = [row for row in new if row[:4] not in known]
+        self.env.cr.execute_values(
+            """INSERT INTO crm_mailchimp_recipient_event
+                      (recipient_id, kind, date, url, detail)
+               VALUES %s ON CONFLICT DO NOTHING""",
+            new,
+            page_size=BLOCK,
+        )
+        self._derive(sorted({row[0] for row in new}))
+        return len(new)
 
     @api.model
     def _derive(self, recipient_ids):
@@ -182,9 +198,8 @@ class CrmMailchimpRecipient(models.Model):
                           unsubscribed_date = e.unsubscribed,
                           unsubscribe_reason = e.reason,
                           complaint_date = e.complained
-                     FROM (
-                   SELECT recipient_id,
-                          COUNT(*) FILTER (WHERE kind = 'open') AS opens,
+                     FROM UNNEST(%(ids)s::int[]) AS i(id) CROSS JOIN LATERAL (
+                   SELECT COUNT(*) FILTER (WHERE kind = 'open') AS opens,
                           MIN(date) FILTER (WHERE kind = 'open') AS first_open,
                           MAX(date) FILTER (WHERE kind = 'open') AS last_open,
                           COUNT(*) FILTER (WHERE kind = 'click') AS clicks,
@@ -199,13 +214,12 @@ class CrmMailchimpRecipient(models.Model):
                           MAX(detail) FILTER (WHERE kind = 'unsubscribe') AS reason,
                           MIN(date) FILTER (WHERE kind = 'complaint') AS complained
                      FROM crm_mailchimp_recipient_event
-                    WHERE recipient_id = ANY(%(ids)s)
-                 GROUP BY recipient_id) e
-                    WHERE r.id = e.recipient_id""",
+                    WHERE recipient_id = i.id) e
+                    WHERE r.id = i.id""",
                 ids=recipient_ids,
             )
         )
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
 
     @api.model
     def _match(self, account, campaign=None):
@@ -263,7 +277,7 @@ class CrmMailchimpRecipient(models.Model):
                 of_campaign=of_campaign,
             )
         )
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
 
     @api.model
     def _join_renamed(self, campaign, last_id):
@@ -318,7 +332,7 @@ class CrmMailchimpRecipient(models.Model):
                 SQL("DELETE FROM crm_mailchimp_recipient WHERE id = %s", old)
             )
             self._derive([new])
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
         return len(taken)
 
     @api.model

@@ -87,8 +87,8 @@ class CrmMailchimpRun(models.Model):
     def _read_part(self, gateway, campaign, part, deadline):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
-        collected = []
-        for page in gateway.report_part(
+        collected, told = [], None
+        for page, more in gateway.report_part(
             part, campaign.campaign_ref, offset=offset, since=since
         ):
             if part in ("links", "variants"):
@@ -97,8 +97,8 @@ class CrmMailchimpRun(models.Model):
             self._store_page(campaign, part, page, since)
             offset += len(page)
             self._set_cursor(offset=offset)
-            self._pause()
-            if page and time.monotonic() >= deadline:
+            told = self._pause(told)
+            if more and time.monotonic() >= deadline:
                 return False
         if part == "links":
             campaign._store_links(stats.links(collected))

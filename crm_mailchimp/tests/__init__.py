@@ -13,6 +13,7 @@ from . import test_foreign
 from . import test_preview
 from . import test_push
 from . import test_segments
+from . import test_recipients
 from . import test_stats
 from . import test_tours
 from . import test_views

@@ -94,6 +94,16 @@ class MailchimpCase(TransactionCase):
         self.assertEqual(run.state, state, run.error_detail or run.error_message)
         return run
 
+    def import_results(self):
+        """Let the hourly scheduled action work, as when nobody asked for anything."""
+        Run = self.env["crm.mailchimp.run"]
+        for _tick in range(20):
+            self.tick("ir_cron_stats")
+            run = Run.search([("kind", "=", "stats")], limit=1)
+            if not run.is_open or run.state == "waiting":
+                return run
+        raise AssertionError("The import does not end.")
+
     def contact(self, name, email=None, **values):
         return self.env["res.partner"].create(
             {
@@ -171,3 +181,11 @@ class MailchimpCase(TransactionCase):
             for category in self.audience.categories.values()
             for interest in category.interests.values()
         ]
+
+    def writes(self):
+        """Return what the database counted of this session's writes, by table."""
+        self.env.cr.execute(
+            """SELECT relname, n_tup_ins + n_tup_upd + n_tup_del
+                 FROM pg_stat_xact_user_tables"""
+        )
+        return dict(self.env.cr.fetchall())

@@ -34,14 +34,6 @@ class InsertContacts:
         )
         self.env.invalidate_all()
 
-    def writes(self):
-        """Return what the database counted of this session's writes, by table."""
-        self.env.cr.execute(
-            """SELECT relname, n_tup_ins + n_tup_upd + n_tup_del
-                 FROM pg_stat_xact_user_tables"""
-        )
-        return dict(self.env.cr.fetchall())
-
 
 @tagged("post_install", "-at_install")
 class TestBudget(InsertContacts, MailchimpCase):

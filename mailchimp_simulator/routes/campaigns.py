@@ -83,7 +83,7 @@ def campaign_view(campaign):
             "text_clicks": False,
             "goal_tracking": False,
             "ecomm360": False,
-            "google_analytics": "",
+            "google_analytics": campaign.google_analytics,
             "clicktale": "",
         },
         "delivery_status": {"enabled": False},

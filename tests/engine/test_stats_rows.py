@@ -1,0 +1,211 @@
+"""Entries of Mailchimp's reports as rows of tables."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from engine import stats
+
+HASH = "0123456789abcdef0123456789abcdef"
+ANN = {"email_id": HASH, "email_address": "Ann@Firma.be"}
+NOON = datetime(2026, 11, 21, 12)
+
+
+def test_a_report_without_optional_fields():
+    totals = stats.totals({"id": "c1", "emails_sent": 10})
+    assert totals["sent"] == 10
+    assert totals["opens_total"] == 0
+    for flag in ("proxy_known", "industry_known", "list_known"):
+        assert totals[flag] is False
+    assert totals["timeseries"] is False
+    assert totals["last_open"] is False
+
+
+def test_null_is_as_good_as_missing():
+    names = "emails_sent opens clicks bounces industry_stats list_stats timeseries"
+    assert stats.totals(dict.fromkeys(names.split())) == stats.totals({})
+
+
+def test_units_of_rates():
+    totals = stats.totals(
+        {
+            "emails_sent": 200,
+            "unsubscribed": 19,
+            "bounces": {"hard_bounces": 4, "soft_bounces": 5, "syntax_errors": 1},
+            "opens": {"open_rate": 0.25},
+            "list_stats": {"open_rate": 25.0, "click_rate": 2.5},
+            "industry_stats": {"open_rate": 0.21, "unsub_rate": 0.002},
+        }
+    )
+    assert totals["open_rate"] == 0.25
+    assert totals["list_open_rate"] == 0.25
+    assert totals["list_click_rate"] == 0.025
+    assert totals["industry_open_rate"] == 0.21
+    assert totals["industry_unsubscribe_rate"] == 0.002
+    assert totals["delivered"] == 190
+    assert totals["bounce_rate"] == 0.05
+    assert totals["unsubscribe_rate"] == 0.1
+
+
+def test_zero_opens_without_proxy_are_known():
+    opens = {"proxy_excluded_opens": 0, "proxy_excluded_unique_opens": 0}
+    assert stats.totals({"opens": opens})["proxy_known"] is True
+
+
+@pytest.mark.parametrize("stamp", ["", None, "soon", 5, "0000-00-00 00:00:00"])
+def test_no_time(stamp):
+    assert stats.moment(stamp) is None
+
+
+def test_listed_campaign():
+    listed = stats.listed(
+        {
+            "id": "c1",
+            "type": "variate",
+            "status": "sent",
+            "settings": {"title": "", "subject_line": "News"},
+            "tracking": {"google_analytics": " nov "},
+            "send_time": "2026-11-21T14:00:00+02:00",
+            "variate_settings": {"winning_campaign_id": "c2"},
+        }
+    )
+    assert listed["name"] == "News"
+    assert listed["send_time"] == NOON
+    assert listed["google_analytics"] == "nov"
+    assert listed["test_settings"] == {
+        "variate_settings": {"winning_campaign_id": "c2"}
+    }
+    assert stats.listed({"id": "c1"})["name"] == "c1"
+
+
+def test_variants():
+    variants = stats.variants(
+        {},
+        [{"id": "c2", "campaign_title": "A", "emails_sent": 5}, {"id": "c3"}],
+        {"variate_settings": {"winning_campaign_id": "c3"}},
+    )
+    assert [v["is_winner"] for v in variants.values()] == [False, True]
+    assert variants["c2"]["sent"] == 5
+    old = stats.variants(
+        {"ab_split": {"b": {"unique_opens": 2}, "a": {"unique_opens": 1}}},
+        (),
+        {"ab_split_opts": {"subject_a": "Hello"}},
+    )
+    assert [(k, v["opens_unique"]) for k, v in old.items()] == [("a", 1), ("b", 2)]
+    assert old["a"]["subject"] == "Hello"
+
+
+def test_recipients():
+    rows = stats.recipient_rows(
+        [
+            {**ANN, "status": "soft", "absplit_group": "a"},
+            {"email_id": "F" * 32, "email_address": "", "status": "odd"},
+            {"email_id": "", "email_address": "bob@firma.be"},
+            {"email_id": None, "email_address": None},
+        ]
+    )
+    assert rows == [
+        (HASH, "ann@firma.be", "soft", "a"),
+        ("f" * 32, None, "sent", None),
+        (stats.member_hash("bob@firma.be"), "bob@firma.be", "sent", None),
+    ]
+
+
+def event(action, second=0, **more):
+    return {
+        "action": action,
+        "timestamp": f"2026-11-21T12:00:{second:02}+00:00",
+        **more,
+    }
+
+
+def rows_of(*events, since=None, **who):
+    return [
+        row[2:]
+        for row in stats.activity_rows([{**ANN, **who, "activity": events}], since)
+    ]
+
+
+def test_activity():
+    assert rows_of(
+        event("open", ip="1.2.3.4"),
+        event("click", url="https://a.be"),
+        event("bounce", type="hard"),
+        event("sent"),
+        {"action": "open", "timestamp": ""},
+    ) == [
+        ("open", NOON, "", None),
+        ("click", NOON, "https://a.be", None),
+        ("bounce", NOON, "", "hard"),
+    ]
+
+
+def test_events_that_cannot_be_told_apart_are_one():
+    click = event("click", url="https://a.be")
+    rows = rows_of(click, click, event("click", url="https://b.be"), event("open"))
+    assert len(rows) == 3
+
+
+def test_since_is_cut_again():
+    """Mailchimp may send idle recipients, or events it was not asked for."""
+    rows = rows_of(
+        event("open", 1), event("open", 2), since=NOON + timedelta(seconds=1)
+    )
+    assert [row[1].second for row in rows] == [2]
+    assert rows_of() == []
+    assert stats.activity_rows([ANN, {**ANN, "activity": None}]) == []
+
+
+def test_text_that_postgresql_does_not_take():
+    [row] = rows_of(event("click", url="https://a.be/\x00"))
+    assert row[2] == "https://a.be/"
+
+
+def test_unsubscribes_and_complaints():
+    stamp = "2026-11-21T12:00:00+00:00"
+    [row] = stats.unsubscribe_rows([{**ANN, "timestamp": stamp, "reason": "NORMAL"}])
+    assert row == (HASH, "ann@firma.be", "unsubscribe", NOON, "", "NORMAL")
+    [row] = stats.complaint_rows([{**ANN, "date": stamp}, {**ANN, "date": None}])
+    assert row == (HASH, "ann@firma.be", "complaint", NOON, "", None)
+
+
+def test_links():
+    links = stats.links([{"id": "l1", "url": "https://a.be", "total_clicks": 3}, {}])
+    assert list(links) == ["l1"]
+    assert links["l1"]["clicks_total"] == 3
+    assert links["l1"]["last_click"] is False
+
+
+HOURS = {
+    # age in hours: hours until the next reading, at most
+    **{0: 1, 23: 1, 25: 6, 71: 6, 73: 24, 24 * 13: 24, 24 * 15: 168},
+}
+
+
+@pytest.mark.parametrize(("age", "wait"), HOURS.items())
+def test_read_ever_less_often(age, wait):
+    now = NOON + timedelta(hours=age)
+    waited = stats.next_poll(NOON, now) - now
+    assert timedelta(hours=wait * 0.8) < waited <= timedelta(hours=wait)
+
+
+def test_read_for_ninety_days():
+    days = timedelta(days=1)
+    assert stats.next_poll(NOON, NOON + 89 * days) == NOON + 90 * days
+    assert stats.next_poll(NOON, NOON + 90 * days) is None
+
+
+def test_readings_of_a_campaign():
+    """From the first to the last: some 60, most of them in the first days."""
+    now, count = NOON, 0
+    while now:
+        count, now = count + 1, stats.next_poll(NOON, now)
+    assert 50 < count < 75
+
+
+def test_automations_go_on_while_they_are_sent():
+    year = NOON + timedelta(days=365)
+    assert stats.next_poll(NOON, year) is None
+    assert stats.next_poll(NOON, year, ongoing=True) <= year + timedelta(days=7)
+    grown = year - timedelta(days=2)
+    soon = stats.next_poll(NOON, year, grown, ongoing=True)
+    assert soon <= year + timedelta(days=1)
