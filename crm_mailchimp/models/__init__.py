@@ -17,6 +17,7 @@ from . import run_pull
 from . import run_import
 from . import run_segments
 from . import run_tagging
+from . import crm_mailchimp_permission
 from . import run_diff
 from . import run_send
 from . import run_batches
@@ -27,7 +28,9 @@ from . import run_audience
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
+from . import export_failed
 from . import ir_filters
+from . import saved_filters
 from . import partner_merge
 from . import res_partner
 from . import crm_mailchimp_contact_tag

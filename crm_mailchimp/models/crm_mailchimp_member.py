@@ -82,7 +82,9 @@ class CrmMailchimpMember(models.Model):
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
     reason_text = fields.Char(string="Reason in words")
-    next_try = fields.Datetime()
+    permissions_at = fields.Datetime(string="Marketing permissions given on")
+    refused_at = fields.Datetime(string="Refused on")
+    next_try = fields.Datetime(string="Tried again on")
     no_date = fields.Datetime(string="Said no on")
     # Whose address this one replaces, while the change is under way.
     moved_from_id = fields.Many2one(
@@ -134,6 +136,7 @@ class CrmMailchimpMember(models.Model):
         "values_refused": "jsonb",
         "values_sending": "jsonb",
         "seen_in_run": "int4",
+        "permissions_at": "timestamp",
     }
 
     @api.model
@@ -164,6 +167,11 @@ class CrmMailchimpMember(models.Model):
         changes = ", ".join(
             f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns
         )
+        if "reason" in columns:
+            changes += (
+                ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
+                " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
+            )
         self.env.cr.execute_values(
             f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
             f" FROM (VALUES %s) AS v(id, {', '.join(columns)}) WHERE m.id = v.id",
