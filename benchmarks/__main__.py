@@ -26,6 +26,8 @@ LATENCIES = {
     "(a) no latency": (0, 0),
     "(b) 200 ms + 2 ms a member": (0.2, 0.002),
 }
+
+
 class Server:
     """The canned server, in a process of its own."""
 

@@ -380,7 +380,7 @@ class CrmMailchimpCampaign(models.Model):
     def _report_hours(self):
         """Return the first 24 hours for the printed report.
 
-        :return: list of dicts with ``label``, ``opens``, ``clicks`` and their ``height``
+        :return: list of dicts with ``label``, ``opens``, ``clicks``, and their heights
             in percent of the highest hour
         """
         hours = self.timeseries or []

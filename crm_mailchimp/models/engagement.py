@@ -49,7 +49,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
     )
 
     def _mailchimp_recipients_join(self):
-        """Return ``SQL``: this record's table as ``o`` joined to its recipients ``r``."""
+        """Return ``SQL``: this model's table ``o`` joined to its recipients ``r``."""
         raise NotImplementedError
 
     def _mailchimp_received(self, domain):
@@ -82,7 +82,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
             record.mailchimp_campaign_count = count
             record.mailchimp_last_open = opened
             record.mailchimp_last_click = clicked
-            # Who clicked has opened, whether the picture that tells so was loaded or not.
+            # Who clicked has opened, even if the picture that tells so was not loaded.
             record.mailchimp_never_opened = bool(sent and not opened and not clicked)
             record.mailchimp_bounced = "hard" if hard else "soft" if soft else False
 

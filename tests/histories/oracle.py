@@ -57,7 +57,9 @@ class Oracle:
         self.contacts = {}
         self.addresses = {}
         self.opt_outs = {}  # address -> when a contact with it last said "out"
-        self.owners = {}  # address -> contacts that a run sent it for
+        # Address -> the contact it was sent for last, and those a failing run may
+        # have sent it for.
+        self.owners = {}
 
     def address(self, email):
         return self.addresses.setdefault(email, Address())
@@ -448,11 +450,13 @@ class Watcher(RuleBasedStateMachine):
             found = self.oracle.eligible(email)
             if found:
                 address = self.oracle.address(email)
-                self.oracle.owners.setdefault(email, set()).add(found[0].key)
+                owners = self.oracle.owners.setdefault(email, set())
                 if faulty:
                     address.maybe_ours = True
                 else:
                     address.ours = True
+                    owners.clear()
+                owners.add(found[0].key)
 
     def after_failing_run(self):
         """Take over how far the run got in taking opt-ins, if it rightly did."""
