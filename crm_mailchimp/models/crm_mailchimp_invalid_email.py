@@ -121,14 +121,14 @@ class CrmMailchimpInvalidEmail(models.Model):
         """Take the address from the contacts."""
         self._check_contacts()
         self.partner_id.write({"email": False})
-        return self._done(self.env._("%s addresses removed.", len(self.partner_id)))
+        return self._done(self.env._("Addresses removed: %s.", len(self.partner_id)))
 
     def action_archive_contact(self):
         """Archive the contacts."""
         self._check_contacts()
         partners = self.partner_id
         partners.action_archive()
-        return self._done(self.env._("%s contacts archived.", len(partners)))
+        return self._done(self.env._("Contacts archived: %s.", len(partners)))
 
     def action_open_contact(self):
         self.ensure_one()

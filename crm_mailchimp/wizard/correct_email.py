@@ -31,7 +31,7 @@ class CorrectEmail(models.TransientModel):
             line.partner_id.email = line.new_email.strip()
         return self.env["crm.mailchimp.invalid.email"]._done(
             self.env._(
-                "%s addresses corrected. They go to Mailchimp with the next run.",
+                "Addresses corrected: %s. They go to Mailchimp with the next run.",
                 len(lines),
             )
         )
