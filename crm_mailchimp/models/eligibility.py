@@ -64,12 +64,7 @@ class CrmMailchimpAccount(models.Model):
              LEFT JOIN crm_mailchimp_member m
                     ON m.account_id = %(account)s
                    AND m.email_normalized = a.email
-             LEFT JOIN (
-                    SELECT email_normalized, MAX(date) AS date
-                      FROM crm_mailchimp_consent
-                     WHERE kind = 'out' AND email_normalized IS NOT NULL
-                  GROUP BY email_normalized
-                  ) o ON o.email_normalized = a.email
+             LEFT JOIN %(opt_outs)s
                  WHERE %(where)s
             )
             SELECT partner_id, email, reason,
@@ -87,7 +82,30 @@ class CrmMailchimpAccount(models.Model):
             ),
             account=self.id,
             addresses=self._addresses_sql(),
+            opt_outs=self._opt_outs_sql(few=emails is not None),
             where=SQL(" AND ").join(where),
+        )
+
+    def _opt_outs_sql(self, few):
+        """Return what to join: the latest opt-out (``o.date``) of each address.
+
+        All of them are gathered once for everybody, but looked up one by one for a few
+        contacts: a contact form must not read every consent line there is.
+        """
+        if few:
+            return SQL(
+                """LATERAL (
+                    SELECT MAX(c.date) AS date FROM crm_mailchimp_consent c
+                     WHERE c.kind = 'out' AND c.email_normalized = a.email
+                   ) o ON TRUE"""
+            )
+        return SQL(
+            """(
+                SELECT email_normalized, MAX(date) AS date
+                  FROM crm_mailchimp_consent
+                 WHERE kind = 'out' AND email_normalized IS NOT NULL
+              GROUP BY email_normalized
+               ) o ON o.email_normalized = a.email"""
         )
 
     def _addresses_sql(self):

@@ -12,12 +12,14 @@ from . import test_field_mapping
 from . import test_filters
 from . import test_foreign
 from . import test_mailing_tours
+from . import test_numbers
 from . import test_permissions
 from . import test_preview
 from . import test_push
 from . import test_recipients
 from . import test_saved_filters
 from . import test_segments
+from . import test_statements
 from . import test_stats
 from . import test_tags
 from . import test_tours
