@@ -140,7 +140,10 @@ class Handler(BaseHTTPRequestHandler):
 def main(port_file, base, per_member, record="", recipients="0"):
     Handler.base, Handler.per_member = float(base), float(per_member)
     Handler.record = Path(record) if record else None
-    Handler.reports = Reports(int(recipients)) if int(recipients) else None
+    if int(recipients):
+        Handler.reports = Reports(int(recipients))
+        # Head and body in one go: the client's delayed ACK is not to be measured.
+        Handler.wbufsize, Handler.disable_nagle_algorithm = -1, True
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -211,13 +211,16 @@ def variants(report, sub_reports, settings):
 
 
 def recipient_rows(entries):
-    """Return ``[(hash, address or None, status, variant or None)]`` of *sent-to*."""
+    """Return recipients of *sent-to*, or of *email-activity*, which has no status.
+
+    :return: ``[(hash, address or None, status or None, variant or None)]``
+    """
     rows = {}
     for entry in entries:
         who = _who(entry)
         if who:
             status = entry.get("status")
-            status = status if status in ("sent", "hard", "soft") else "sent"
+            status = status if status in ("sent", "hard", "soft") else None
             rows[who[0]] = (*who, status, entry.get("absplit_group") or None)
     return list(rows.values())
 
@@ -240,6 +243,35 @@ def activity_rows(entries, since=None):
                     detail = _text(event.get("type")) if kind == "bounce" else ""
                     rows.append((*who, kind, date, url, detail or None))
     return _unique(rows)
+
+
+def summary(events):
+    """Return what all events of one recipient come to, as columns of the recipient.
+
+    :param events: ``(kind, time, detail or None)``
+    """
+    dates = {}
+    details = {}
+    for kind, date, detail in events:
+        dates.setdefault(kind, []).append(date)
+        details.setdefault(kind, set()).add(detail)
+    opens, clicks = dates.get("open", ()), dates.get("click", ())
+    bounces = details.get("bounce", ())
+    return {
+        "open_count": len(opens),
+        "first_open": min(opens, default=None),
+        "last_open": max(opens, default=None),
+        "click_count": len(clicks),
+        "first_click": min(clicks, default=None),
+        "last_click": max(clicks, default=None),
+        "bounce_date": max(dates.get("bounce", ()), default=None),
+        "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
+        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
+        "unsubscribe_reason": max(
+            filter(None, details.get("unsubscribe", ())), default=None
+        ),
+        "complaint_date": min(dates.get("complaint", ()), default=None),
+    }
 
 
 def unsubscribe_rows(entries):

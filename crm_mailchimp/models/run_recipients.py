@@ -16,8 +16,8 @@ LIST_AGAIN = timedelta(hours=1)
 PARTS = {
     "links": ("clicks_total", "clicks_unique"),
     "variants": ("sent", "opens_total", "clicks_total", "bounces", "unsubscribed"),
-    "sent_to": ("sent",),
     "activity": ("opens_total", "clicks_total", "bounces"),
+    "sent_to": ("sent",),
     "unsubscribed": ("unsubscribed",),
     "complaints": ("complaints",),
 }
@@ -109,17 +109,16 @@ class CrmMailchimpRun(models.Model):
         return True
 
     def _store_page(self, campaign, part, page, since):
-        Recipient = self.env["crm.mailchimp.recipient"]
-        if part == "sent_to":
-            Recipient._import_recipients(campaign, stats.recipient_rows(page))
-            new = 0
-        else:
-            rows = {
-                "activity": lambda: stats.activity_rows(page, since),
-                "unsubscribed": lambda: stats.unsubscribe_rows(page),
-                "complaints": lambda: stats.complaint_rows(page),
-            }[part]()
-            new = Recipient._import_events(campaign, rows)
+        rows_of = {
+            "sent_to": lambda entries: (),
+            "activity": lambda entries: stats.activity_rows(entries, since),
+            "unsubscribed": stats.unsubscribe_rows,
+            "complaints": stats.complaint_rows,
+        }[part]
+        people = stats.recipient_rows(page)
+        new = self.env["crm.mailchimp.recipient"]._import_page(
+            campaign, people, rows_of(page)
+        )
         self._count(events=new, read=len(page) if part in PAGED else 0)
 
 

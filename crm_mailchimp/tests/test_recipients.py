@@ -361,8 +361,9 @@ class TestRecipients(MailchimpCase):
             self.import_results()
         self.assertEqual(run.state, "done")
         # It goes on from the page that failed.
-        self.assertEqual(self.pages("sent-to"), [])
+        self.assertEqual(self.pages("click-details"), [])
         self.assertEqual(self.pages("email-activity"), [10, 20])
+        self.assertEqual(self.pages("sent-to"), [0, 10, 20])
         self.assert_all_told(campaign)
 
     def test_goes_on_from_the_next_page(self):
