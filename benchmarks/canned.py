@@ -57,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path, _mark, query = self.path.removeprefix("/3.0").partition("?")
         if self.reports and path.startswith(("/campaigns", "/reports")):
+            time.sleep(self.base)
             self.reply(self.reports.answer(path, query) or "{}")
             return
         if path == "/calls":

@@ -52,7 +52,9 @@ def floor(cr, url):
         rows = []
         for entry in page:
             number = ids[entry["email_id"]] = -len(ids) - 1
-            rows.append((number, campaign, entry["email_id"], entry["email_address"], "sent"))
+            rows.append(
+                (number, campaign, entry["email_id"], entry["email_address"], "sent")
+            )
         cr.execute_values(
             "INSERT INTO crm_mailchimp_recipient"
             " (id, campaign_id, email_hash, email_normalized, status) VALUES %s",

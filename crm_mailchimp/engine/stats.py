@@ -53,6 +53,12 @@ def poll_interval(sent, now, grown=None, ongoing=False):
 
 # === CAMPAIGNS === #
 
+TYPES = ("regular", "plaintext", "absplit", "variate", "rss", "automation", "auto")
+STATUSES = (
+    *("save", "paused", "schedule", "sending", "sent", "canceling", "canceled"),
+    "archived",
+)
+
 
 def totals(report):
     """Return the totals of a report as columns of a campaign."""
@@ -125,8 +131,8 @@ def listed(campaign):
     }
     return {
         "name": settings.get("title") or subject or campaign["id"],
-        "campaign_type": campaign.get("type"),
-        "status": campaign.get("status"),
+        "campaign_type": _type(campaign),
+        "status": campaign.get("status") in STATUSES and campaign["status"],
         "subject": subject or False,
         "send_time": moment(campaign.get("send_time")) or False,
         "archive_url": campaign.get("long_archive_url")
@@ -142,11 +148,19 @@ def reported(report):
     subject = report.get("subject_line")
     return {
         "name": report.get("campaign_title") or subject or report["id"],
-        "campaign_type": report.get("type"),
+        "campaign_type": _type(report),
         "status": "sent",
         "subject": subject or False,
         "send_time": moment(report.get("send_time")) or False,
     }
+
+
+def _type(source):
+    """Return the type of a campaign or report; ``False`` for one nobody knows."""
+    kind = source.get("type") or ""
+    if kind in TYPES:
+        return kind
+    return "automation" if kind.startswith("auto") else False
 
 
 def links(entries):

@@ -176,7 +176,7 @@ class CrmMailchimpRecipient(models.Model):
             bounced = summary.pop("bounced")
             status = bounced if status in (None, "sent") and bounced else status
             rows.append((ref, email, status or "sent", variant, *summary.values()))
-        columns = ", ".join(SUMMARY)
+        columns, values = ", ".join(SUMMARY), ", ".join(SUMMARY.values())
         # Names of ours and ids: nothing that a user typed.
         return self.env.cr.execute_values(
             f"""INSERT INTO crm_mailchimp_recipient
@@ -192,7 +192,7 @@ class CrmMailchimpRecipient(models.Model):
                         LIMIT 1) m ON TRUE
              RETURNING email_hash, id""",
             rows,
-            template=f"(%s, %s::varchar, %s, %s::varchar, {', '.join(SUMMARY.values())})",
+            template=f"(%s, %s::varchar, %s, %s::varchar, {values})",
             page_size=BLOCK,
             fetch=True,
         )
@@ -200,6 +200,8 @@ class CrmMailchimpRecipient(models.Model):
     @api.model
     def _events_of(self, ids):
         """Return the events of recipients, ``{(id, kind, time, url): detail}``."""
+        if not ids:
+            return {}
         return {
             tuple(row): detail
             for *row, detail in self.env.execute_query(

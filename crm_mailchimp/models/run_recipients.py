@@ -39,13 +39,22 @@ class CrmMailchimpRun(models.Model):
         self._read_next_campaign(gateway, deadline)
         if (self.cursor or {}).get("campaign"):
             return None
-        if not self._due_campaigns(leaves=True):
-            self.env["crm.mailchimp.recipient"]._match(self.account_id)
-            self.env["crm.mailchimp.recipient.event"]._note_in_chatter(self)
-            return "done"
-        if fields.Datetime.now() - self._listed_on() > LIST_AGAIN:
+        now = fields.Datetime.now()
+        if self._due_campaigns(leaves=True):
+            return "campaigns" if now - self._listed_on() > LIST_AGAIN else None
+        if self.env["crm.mailchimp.campaign"].search_count(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("next_poll", ">", self._listed_on()),
+                ("next_poll", "<=", now),
+            ],
+            limit=1,
+        ):
+            # Somebody asked for one meanwhile.
             return "campaigns"
-        return None
+        self.env["crm.mailchimp.recipient"]._match(self.account_id)
+        self.env["crm.mailchimp.recipient.event"]._note_in_chatter(self)
+        return "done"
 
     def _read_next_campaign(self, gateway, deadline):
         """Go on with the campaign of the cursor, or begin with the next."""

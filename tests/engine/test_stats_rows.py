@@ -77,6 +77,13 @@ def test_listed_campaign():
     assert stats.listed({"id": "c1"})["name"] == "c1"
 
 
+def test_types_and_statuses_of_tomorrow():
+    listed = stats.listed({"id": "c1", "type": "hologram", "status": "dreaming"})
+    assert (listed["campaign_type"], listed["status"]) == (False, False)
+    report = stats.reported({"id": "c1", "type": "automation-email"})
+    assert report["campaign_type"] == "automation"
+
+
 def test_variants():
     variants = stats.variants(
         {},
