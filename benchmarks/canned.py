@@ -57,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path, _mark, query = self.path.removeprefix("/3.0").partition("?")
         if self.reports and path.startswith(("/campaigns", "/reports")):
+            time.sleep(self.base)
             self.reply(self.reports.answer(path, query) or "{}")
             return
         if path == "/calls":
@@ -140,7 +141,10 @@ class Handler(BaseHTTPRequestHandler):
 def main(port_file, base, per_member, record="", recipients="0"):
     Handler.base, Handler.per_member = float(base), float(per_member)
     Handler.record = Path(record) if record else None
-    Handler.reports = Reports(int(recipients)) if int(recipients) else None
+    if int(recipients):
+        Handler.reports = Reports(int(recipients))
+        # Head and body in one go: the client's delayed ACK is not to be measured.
+        Handler.wbufsize, Handler.disable_nagle_algorithm = -1, True
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

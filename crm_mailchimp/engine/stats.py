@@ -53,6 +53,12 @@ def poll_interval(sent, now, grown=None, ongoing=False):
 
 # === CAMPAIGNS === #
 
+TYPES = ("regular", "plaintext", "absplit", "variate", "rss", "automation", "auto")
+STATUSES = (
+    *("save", "paused", "schedule", "sending", "sent", "canceling", "canceled"),
+    "archived",
+)
+
 
 def totals(report):
     """Return the totals of a report as columns of a campaign."""
@@ -125,8 +131,8 @@ def listed(campaign):
     }
     return {
         "name": settings.get("title") or subject or campaign["id"],
-        "campaign_type": campaign.get("type"),
-        "status": campaign.get("status"),
+        "campaign_type": _type(campaign),
+        "status": campaign.get("status") in STATUSES and campaign["status"],
         "subject": subject or False,
         "send_time": moment(campaign.get("send_time")) or False,
         "archive_url": campaign.get("long_archive_url")
@@ -142,11 +148,19 @@ def reported(report):
     subject = report.get("subject_line")
     return {
         "name": report.get("campaign_title") or subject or report["id"],
-        "campaign_type": report.get("type"),
+        "campaign_type": _type(report),
         "status": "sent",
         "subject": subject or False,
         "send_time": moment(report.get("send_time")) or False,
     }
+
+
+def _type(source):
+    """Return the type of a campaign or report; ``False`` for one nobody knows."""
+    kind = source.get("type") or ""
+    if kind in TYPES:
+        return kind
+    return "automation" if kind.startswith("auto") else False
 
 
 def links(entries):
@@ -211,13 +225,16 @@ def variants(report, sub_reports, settings):
 
 
 def recipient_rows(entries):
-    """Return ``[(hash, address or None, status, variant or None)]`` of *sent-to*."""
+    """Return recipients of *sent-to*, or of *email-activity*, which has no status.
+
+    :return: ``[(hash, address or None, status or None, variant or None)]``
+    """
     rows = {}
     for entry in entries:
         who = _who(entry)
         if who:
             status = entry.get("status")
-            status = status if status in ("sent", "hard", "soft") else "sent"
+            status = status if status in ("sent", "hard", "soft") else None
             rows[who[0]] = (*who, status, entry.get("absplit_group") or None)
     return list(rows.values())
 
@@ -240,6 +257,35 @@ def activity_rows(entries, since=None):
                     detail = _text(event.get("type")) if kind == "bounce" else ""
                     rows.append((*who, kind, date, url, detail or None))
     return _unique(rows)
+
+
+def summary(events):
+    """Return what all events of one recipient come to, as columns of the recipient.
+
+    :param events: ``(kind, time, detail or None)``
+    """
+    dates = {}
+    details = {}
+    for kind, date, detail in events:
+        dates.setdefault(kind, []).append(date)
+        details.setdefault(kind, set()).add(detail)
+    opens, clicks = dates.get("open", ()), dates.get("click", ())
+    bounces = details.get("bounce", ())
+    return {
+        "open_count": len(opens),
+        "first_open": min(opens, default=None),
+        "last_open": max(opens, default=None),
+        "click_count": len(clicks),
+        "first_click": min(clicks, default=None),
+        "last_click": max(clicks, default=None),
+        "bounce_date": max(dates.get("bounce", ()), default=None),
+        "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
+        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
+        "unsubscribe_reason": max(
+            filter(None, details.get("unsubscribe", ())), default=None
+        ),
+        "complaint_date": min(dates.get("complaint", ()), default=None),
+    }
 
 
 def unsubscribe_rows(entries):

@@ -1,9 +1,22 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..engine.stats import EVENTS_LISTED
+from ..engine import stats
 
 BLOCK = 5000  # rows of one statement
+# Columns that sum up the events of a recipient -> how a value is written in SQL.
+SUMMARY = {
+    "open_count": "%s",
+    "first_open": "%s::timestamp",
+    "last_open": "%s::timestamp",
+    "click_count": "%s",
+    "first_click": "%s::timestamp",
+    "last_click": "%s::timestamp",
+    "bounce_date": "%s::timestamp",
+    "unsubscribed_date": "%s::timestamp",
+    "unsubscribe_reason": "%s::varchar",
+    "complaint_date": "%s::timestamp",
+}
 
 
 class CrmMailchimpRecipient(models.Model):
@@ -68,31 +81,78 @@ class CrmMailchimpRecipient(models.Model):
     _address_idx = models.Index("(email_normalized) WHERE email_normalized IS NOT NULL")
 
     @api.model
-    def _import_recipients(self, campaign, rows):
-        """Store a page of recipients; nothing is written for those known as they are.
+    def _import_page(self, campaign, people, events=()):
+        """Store a page of recipients and events; what is known is not written again.
 
         A bounce seen among the events is not taken back, and an address that Mailchimp
         forgot is kept.
 
-        :param rows: ``(hash, address or None, status or None, variant or None)``
+        :param people: ``(hash, address or None, status or None, variant or None)``
+        :param events: ``(hash, address or None, kind, time, url, detail or None)``
+        :return: how many events were new
         """
-        known = {
-            ref: (recipient, *values)
-            for recipient, ref, *values in self._known_rows(
-                campaign, [row[0] for row in rows]
+        events_of = {row[0]: [] for row in people}
+        for ref, _email, *event in events:
+            events_of[ref].append(tuple(event))
+        known = self._known_rows(campaign, list(events_of))
+        self._change_rows(known, people)
+        ids = {ref: row[0] for ref, row in known.items()}
+        new = [row for row in people if row[0] not in known]
+        ids.update(self._create_rows(campaign, new, events_of))
+        # Looked for first: ON CONFLICT alone would use up an id for each known event.
+        seen = self._events_of([row[0] for ref, row in known.items() if events_of[ref]])
+        rows = [
+            (ids[ref], *event)
+            for ref, items in events_of.items()
+            for event in items
+            if (ids[ref], *event[:3]) not in seen
+        ]
+        self.env.cr.execute_values(
+            """INSERT INTO crm_mailchimp_recipient_event
+                      (recipient_id, kind, date, url, detail)
+               VALUES %s ON CONFLICT DO NOTHING""",
+            rows,
+            page_size=BLOCK,
+        )
+        self._summarise({row[0] for row in rows} & {row[0] for row in known.values()})
+        self.env.invalidate_all()
+        return len(rows)
+
+    @api.model
+    def _known_rows(self, campaign, refs):
+        """Return ``{hash: (id, address, status, variant, bounced)}``.
+
+        Here and below one look into the index for each row of a page (LATERAL): while
+        a table grows, its statistics let PostgreSQL prefer to read all of it each time,
+        and overrate the work so much that it compiles each statement first.
+        """
+        self.env.cr.execute("SET LOCAL jit = off")
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT r.* FROM UNNEST(%s::varchar[]) AS h(hash) CROSS JOIN LATERAL (
+                          SELECT email_hash, id, email_normalized, status, variant,
+                                 bounce_date IS NOT NULL
+                            FROM crm_mailchimp_recipient
+                           WHERE campaign_id = %s AND email_hash = h.hash LIMIT 1) r""",
+                refs,
+                campaign.id,
             )
-        }
-        new, changed = [], []
-        for ref, email, status, variant in rows:
-            if ref not in known:
-                new.append((ref, email, status or "sent", variant))
-                continue
-            recipient, old_email, old_status, old_variant, bounced = known[ref]
-            if bounced and status == "sent":
-                status = None
-            values = (email or old_email, status or old_status, variant or old_variant)
-            if values != (old_email, old_status, old_variant):
-                changed.append((recipient, *values))
+        )
+        return {ref: tuple(values) for ref, *values in rows}
+
+    @api.model
+    def _change_rows(self, known, people):
+        changed = []
+        for ref, email, status, variant in people:
+            if ref in known:
+                recipient, *before, bounced = known[ref]
+                status = None if bounced and status == "sent" else status
+                after = [
+                    new or old
+                    for new, old in zip((email, status, variant), before, strict=True)
+                ]
+                if after != before:
+                    changed.append((recipient, *after))
         self.env.cr.execute_values(
             """UPDATE crm_mailchimp_recipient r
                   SET email_normalized = v.email, status = v.status,
@@ -103,123 +163,83 @@ class CrmMailchimpRecipient(models.Model):
             template="(%s, %s::varchar, %s, %s::varchar)",
             page_size=BLOCK,
         )
-        # The ledger also knows addresses that a contact no longer has.
-        ids = (int(campaign.id), int(campaign.account_id.id))
-        self.env.cr.execute_values(
+
+    @api.model
+    def _create_rows(self, campaign, people, events_of):
+        """Create recipients with what their events come to; return their ids by hash.
+
+        The contact is found by the ledger, which also knows addresses that a contact
+        no longer has.
+        """
+        rows = []
+        for ref, email, status, variant in people:
+            summary = stats.summary(
+                (kind, date, detail) for kind, date, _url, detail in events_of[ref]
+            )
+            bounced = summary.pop("bounced")
+            status = bounced if status in (None, "sent") and bounced else status
+            rows.append((ref, email, status or "sent", variant, *summary.values()))
+        columns, values = ", ".join(SUMMARY), ", ".join(SUMMARY.values())
+        # Names of ours and ids: nothing that a user typed.
+        return self.env.cr.execute_values(
             f"""INSERT INTO crm_mailchimp_recipient
                        (campaign_id, email_hash, email_normalized, status, variant,
-                        member_id, partner_id, open_count, click_count)
-                SELECT {ids[0]}, v.hash, v.email, v.status, v.variant,
-                       m.id, m.partner_id, 0, 0
-                  FROM (VALUES %s) AS v(hash, email, status, variant)
+                        member_id, partner_id, {columns})
+                SELECT {int(campaign.id)}, v.hash, v.email, v.status, v.variant,
+                       m.id, m.partner_id, {columns}
+                  FROM (VALUES %s) AS v(hash, email, status, variant, {columns})
              LEFT JOIN LATERAL (
                        SELECT id, partner_id FROM crm_mailchimp_member
-                        WHERE account_id = {ids[1]} AND email_normalized = v.email
+                        WHERE account_id = {int(campaign.account_id.id)}
+                          AND email_normalized = v.email
                         LIMIT 1) m ON TRUE
-           ON CONFLICT DO NOTHING""",
-            new,
-            template="(%s, %s::varchar, %s, %s::varchar)",
+             RETURNING email_hash, id""",
+            rows,
+            template=f"(%s, %s::varchar, %s, %s::varchar, {values})",
             page_size=BLOCK,
+            fetch=True,
         )
 
     @api.model
-    def _known_rows(self, campaign, refs):
-        """Return ``[(id, hash, address, status, variant, bounced)]`` of hashes.
-
-        Here and below one look into the index for each row of a page (LATERAL): while
-        a table grows, its statistics let PostgreSQL prefer to read all of it each time.
-        """
-        return self.env.execute_query(
-            SQL(
-                """SELECT r.* FROM UNNEST(%s::varchar[]) AS h(hash) CROSS JOIN LATERAL (
-                          SELECT id, email_hash, email_normalized, status, variant,
-                                 bounce_date IS NOT NULL
-                            FROM crm_mailchimp_recipient
-                           WHERE campaign_id = %s AND email_hash = h.hash LIMIT 1) r""",
-                refs,
-                campaign.id,
-            )
-        )
-
-    @api.model
-    def _import_events(self, campaign, rows):
-        """Store a page of events, with recipients nobody told of before.
-
-        :param rows: ``(hash, address or None, kind, time, url, detail or None)``
-        :return: how many were new
-        """
-        if not rows:
-            return 0
-        people = {row[0]: row[1] for row in rows}
-        ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
-        missing = [row for row in people.items() if row[0] not in ids]
-        if missing:
-            self._import_recipients(campaign, [(*row, None, None) for row in missing])
-            ids = {row[1]: row[0] for row in self._known_rows(campaign, list(people))}
-        # Looked for first: ON CONFLICT alone would use up an id for each known event.
-        known = set(
-            self.env.execute_query(
+    def _events_of(self, ids):
+        """Return the events of recipients, ``{(id, kind, time, url): detail}``."""
+        if not ids:
+            return {}
+        return {
+            tuple(row): detail
+            for *row, detail in self.env.execute_query(
                 SQL(
                     """SELECT e.* FROM UNNEST(%s::int[]) AS i(id) CROSS JOIN LATERAL (
-                              SELECT recipient_id, kind, date, url
+                              SELECT recipient_id, kind, date, url, detail
                                 FROM crm_mailchimp_recipient_event
                                WHERE recipient_id = i.id OFFSET 0) e""",
-                    list(ids.values()),
+                    list(ids),
                 )
             )
-        )
-        new = [(ids[row[0]], *row[2:]) for row in rows]
-        new = [row for row in new if row[:4] not in known]
-        self.env.cr.execute_values(
-            """INSERT INTO crm_mailchimp_recipient_event
-                      (recipient_id, kind, date, url, detail)
-               VALUES %s ON CONFLICT DO NOTHING""",
-            new,
-            page_size=BLOCK,
-        )
-        self._derive(sorted({row[0] for row in new}))
-        return len(new)
+        }
 
     @api.model
-    def _derive(self, recipient_ids):
-        """Count and date the events of recipients anew, so that late ones fit in."""
-        if not recipient_ids:
-            return
-        self.env.cr.execute(
-            SQL(
-                """UPDATE crm_mailchimp_recipient r
-                      SET open_count = e.opens, first_open = e.first_open,
-                          last_open = e.last_open, click_count = e.clicks,
-                          first_click = e.first_click, last_click = e.last_click,
-                          bounce_date = e.bounced,
-                          status = CASE WHEN r.status = 'sent'
-                                        THEN COALESCE(e.bounce, 'sent')
-                                        ELSE r.status END,
-                          unsubscribed_date = e.unsubscribed,
-                          unsubscribe_reason = e.reason,
-                          complaint_date = e.complained
-                     FROM UNNEST(%(ids)s::int[]) AS i(id) CROSS JOIN LATERAL (
-                   SELECT COUNT(*) FILTER (WHERE kind = 'open') AS opens,
-                          MIN(date) FILTER (WHERE kind = 'open') AS first_open,
-                          MAX(date) FILTER (WHERE kind = 'open') AS last_open,
-                          COUNT(*) FILTER (WHERE kind = 'click') AS clicks,
-                          MIN(date) FILTER (WHERE kind = 'click') AS first_click,
-                          MAX(date) FILTER (WHERE kind = 'click') AS last_click,
-                          MAX(date) FILTER (WHERE kind = 'bounce') AS bounced,
-                          -- "hard" before "soft"
-                          MIN(detail) FILTER (WHERE kind = 'bounce'
-                              AND detail IN ('hard', 'soft')) AS bounce,
-                          MAX(date) FILTER (WHERE kind = 'unsubscribe')
-                              AS unsubscribed,
-                          MAX(detail) FILTER (WHERE kind = 'unsubscribe') AS reason,
-                          MIN(date) FILTER (WHERE kind = 'complaint') AS complained
-                     FROM crm_mailchimp_recipient_event
-                    WHERE recipient_id = i.id) e
-                    WHERE r.id = i.id""",
-                ids=recipient_ids,
-            )
+    def _summarise(self, ids):
+        """Count and date all events of recipients anew, so that late ones fit in."""
+        events_of = {recipient: [] for recipient in ids}
+        for (recipient, kind, date, _url), detail in self._events_of(ids).items():
+            events_of[recipient].append((kind, date, detail))
+        rows = []
+        for recipient, events in events_of.items():
+            summary = stats.summary(events)
+            rows.append((recipient, summary.pop("bounced"), *summary.values()))
+        changes = ", ".join(f"{name} = v.{name}" for name in SUMMARY)
+        self.env.cr.execute_values(
+            f"""UPDATE crm_mailchimp_recipient r
+                   SET status = CASE WHEN r.status = 'sent'
+                                     THEN COALESCE(v.bounced, 'sent')
+                                     ELSE r.status END, {changes}
+                  FROM (VALUES %s) AS v(id, bounced, {", ".join(SUMMARY)})
+                 WHERE r.id = v.id""",
+            rows,
+            template=f"(%s, %s::varchar, {', '.join(SUMMARY.values())})",
+            page_size=BLOCK,
         )
-        self.env.invalidate_all()
 
     @api.model
     def _match(self, account, campaign=None):
@@ -331,7 +351,7 @@ class CrmMailchimpRecipient(models.Model):
             self.env.cr.execute(
                 SQL("DELETE FROM crm_mailchimp_recipient WHERE id = %s", old)
             )
-            self._derive([new])
+            self._summarise([new])
         self.env.invalidate_all()
         return len(taken)
 
@@ -346,7 +366,7 @@ class CrmMailchimpRecipient(models.Model):
                           COUNT(*) FILTER (WHERE GREATEST(open_count, click_count)
                                            >= %(listed)s)
                      FROM crm_mailchimp_recipient WHERE campaign_id = %(campaign)s""",
-                listed=EVENTS_LISTED,
+                listed=stats.EVENTS_LISTED,
                 campaign=campaign.id,
             )
         )

@@ -16,8 +16,8 @@ LIST_AGAIN = timedelta(hours=1)
 PARTS = {
     "links": ("clicks_total", "clicks_unique"),
     "variants": ("sent", "opens_total", "clicks_total", "bounces", "unsubscribed"),
-    "sent_to": ("sent",),
     "activity": ("opens_total", "clicks_total", "bounces"),
+    "sent_to": ("sent",),
     "unsubscribed": ("unsubscribed",),
     "complaints": ("complaints",),
 }
@@ -39,13 +39,22 @@ class CrmMailchimpRun(models.Model):
         self._read_next_campaign(gateway, deadline)
         if (self.cursor or {}).get("campaign"):
             return None
-        if not self._due_campaigns(leaves=True):
-            self.env["crm.mailchimp.recipient"]._match(self.account_id)
-            self.env["crm.mailchimp.recipient.event"]._note_in_chatter(self)
-            return "done"
-        if fields.Datetime.now() - self._listed_on() > LIST_AGAIN:
+        now = fields.Datetime.now()
+        if self._due_campaigns(leaves=True):
+            return "campaigns" if now - self._listed_on() > LIST_AGAIN else None
+        if self.env["crm.mailchimp.campaign"].search_count(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("next_poll", ">", self._listed_on()),
+                ("next_poll", "<=", now),
+            ],
+            limit=1,
+        ):
+            # Somebody asked for one meanwhile.
             return "campaigns"
-        return None
+        self.env["crm.mailchimp.recipient"]._match(self.account_id)
+        self.env["crm.mailchimp.recipient.event"]._note_in_chatter(self)
+        return "done"
 
     def _read_next_campaign(self, gateway, deadline):
         """Go on with the campaign of the cursor, or begin with the next."""
@@ -109,17 +118,16 @@ class CrmMailchimpRun(models.Model):
         return True
 
     def _store_page(self, campaign, part, page, since):
-        Recipient = self.env["crm.mailchimp.recipient"]
-        if part == "sent_to":
-            Recipient._import_recipients(campaign, stats.recipient_rows(page))
-            new = 0
-        else:
-            rows = {
-                "activity": lambda: stats.activity_rows(page, since),
-                "unsubscribed": lambda: stats.unsubscribe_rows(page),
-                "complaints": lambda: stats.complaint_rows(page),
-            }[part]()
-            new = Recipient._import_events(campaign, rows)
+        rows_of = {
+            "sent_to": lambda entries: (),
+            "activity": lambda entries: stats.activity_rows(entries, since),
+            "unsubscribed": stats.unsubscribe_rows,
+            "complaints": stats.complaint_rows,
+        }[part]
+        people = stats.recipient_rows(page)
+        new = self.env["crm.mailchimp.recipient"]._import_page(
+            campaign, people, rows_of(page)
+        )
         self._count(events=new, read=len(page) if part in PAGED else 0)
 
 

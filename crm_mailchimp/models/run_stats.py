@@ -140,6 +140,8 @@ class CrmMailchimpRun(models.Model):
                 return None
         if not everything:
             self._read_single_reports(gateway, known, since)
+        # A parent's recipients are its children's: it is done.
+        self._due_campaigns().filtered("child_ids")._schedule_poll()
         self._set_cursor(report_offset=None, everything=None)
         to_read = sum(
             campaign._pages_to_read() for campaign in self._due_campaigns(leaves=True)
@@ -211,8 +213,6 @@ class CrmMailchimpRun(models.Model):
             campaign.write(vals)
         elif not due and not campaign.recipients_date:
             campaign.next_poll = self._listed_on()
-        if campaign.child_ids and campaign.next_poll:
-            campaign._schedule_poll()
         if report.get("ab_split"):
             campaign._store_variants(stats.variants(report, (), campaign.test_settings))
         self._count(reports=1)

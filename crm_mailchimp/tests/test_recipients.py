@@ -1,6 +1,8 @@
 from datetime import timedelta
 from unittest.mock import patch
 
+from psycopg2.errors import SerializationFailure
+
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import new_test_user, tagged
@@ -361,8 +363,9 @@ class TestRecipients(MailchimpCase):
             self.import_results()
         self.assertEqual(run.state, "done")
         # It goes on from the page that failed.
-        self.assertEqual(self.pages("sent-to"), [])
+        self.assertEqual(self.pages("click-details"), [])
         self.assertEqual(self.pages("email-activity"), [10, 20])
+        self.assertEqual(self.pages("sent-to"), [0, 10, 20])
         self.assert_all_told(campaign)
 
     def test_goes_on_from_the_next_page(self):
@@ -396,6 +399,40 @@ class TestRecipients(MailchimpCase):
             env = self.env(cr=cr)
             env["crm.mailchimp.run"]._cron_stats()
         self.env.invalidate_all()
+
+    def test_somebody_writes_what_is_being_written(self):
+        campaign = self.send()
+        Run = self.env.registry["crm.mailchimp.run"]
+        acts, read = [1], Run._stats_recipients
+
+        def conflict(run, *args):
+            if acts:
+                acts.pop()
+                raise SerializationFailure()
+            return read(run, *args)
+
+        with patch.object(Run, "_stats_recipients", conflict):
+            self.push("stats")
+        self.assertFalse(acts)
+        self.assert_all_told(campaign)
+
+    def test_asked_for_while_another_is_read(self):
+        first = self.send()
+        self.push("stats")
+        second = self.send(title="December")
+        self.account._request_run("stats")
+        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1):
+            self.one_slice()
+            self.one_slice()
+            self.audience.open(first, "c1@firma.be")
+            with patch.object(fields.Datetime, "now", self.later(0.01)):
+                self.record(first).action_refresh()
+                self.import_results()
+        self.assertEqual(self.env["crm.mailchimp.run"].search_count(
+            [("kind", "=", "stats")]
+        ), 2)
+        self.assert_all_told(first)
+        self.assert_all_told(second)
 
     def test_deleted_in_mailchimp(self):
         campaign = self.send()

@@ -77,6 +77,13 @@ def test_listed_campaign():
     assert stats.listed({"id": "c1"})["name"] == "c1"
 
 
+def test_types_and_statuses_of_tomorrow():
+    listed = stats.listed({"id": "c1", "type": "hologram", "status": "dreaming"})
+    assert (listed["campaign_type"], listed["status"]) == (False, False)
+    report = stats.reported({"id": "c1", "type": "automation-email"})
+    assert report["campaign_type"] == "automation"
+
+
 def test_variants():
     variants = stats.variants(
         {},
@@ -105,8 +112,8 @@ def test_recipients():
     )
     assert rows == [
         (HASH, "ann@firma.be", "soft", "a"),
-        ("f" * 32, None, "sent", None),
-        (stats.member_hash("bob@firma.be"), "bob@firma.be", "sent", None),
+        ("f" * 32, None, None, None),
+        (stats.member_hash("bob@firma.be"), "bob@firma.be", None, None),
     ]
 
 
@@ -158,6 +165,26 @@ def test_since_is_cut_again():
 def test_text_that_postgresql_does_not_take():
     [row] = rows_of(event("click", url="https://a.be/\x00"))
     assert row[2] == "https://a.be/"
+
+
+def test_summary():
+    later = NOON + timedelta(hours=1)
+    summary = stats.summary(
+        [
+            *(("open", later, None), ("open", NOON, None), ("click", later, None)),
+            *(("bounce", NOON, "soft"), ("bounce", later, "hard")),
+            ("unsubscribe", later, "NORMAL"),
+            *(("complaint", later, None), ("complaint", NOON, None)),
+        ]
+    )
+    assert summary == {
+        **{"open_count": 2, "first_open": NOON, "last_open": later},
+        **{"click_count": 1, "first_click": later, "last_click": later},
+        **{"bounce_date": later, "bounced": "hard"},
+        **{"unsubscribed_date": later, "unsubscribe_reason": "NORMAL"},
+        "complaint_date": NOON,
+    }
+    assert not any(stats.summary([]).values())
 
 
 def test_unsubscribes_and_complaints():
