@@ -13,7 +13,7 @@ DATES = ("date", "datetime")
 
 
 class CrmMailchimpMergeField(models.Model):
-    """What a mapping line is in Odoo, how Mailchimp should keep it, and what is amiss."""
+    """What a mapping line is in Odoo, how Mailchimp keeps it, and what is amiss."""
 
     _inherit = "crm.mailchimp.merge.field"
 

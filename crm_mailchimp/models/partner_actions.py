@@ -13,61 +13,115 @@ class ResPartner(models.Model):
 
     _inherit = "res.partner"
 
-    def _mailchimp_account(self):
-        account = self.env["crm.mailchimp.account"].sudo()._of_company()
-        if not account:
+    def _mailchimp_accounts(self):
+        """Return ``{account: contacts}``: the linked accounts of their companies.
+
+        A contact of no company belongs to the accounts of the companies one works in.
+
+        :raise UserError: when a person may not ask, or it makes no sense now; a rule,
+            which runs as superuser, gets nothing: it must not keep a contact from being
+            saved
+        """
+        accounts = {}
+        for account in (
+            self.env["crm.mailchimp.account"]
+            .sudo()
+            .search([("audience_ref", "!=", False)])
+        ):
+            partners = self.filtered(
+                lambda partner, company=account.company_id: (
+                    partner.company_id == company
+                    or (not partner.company_id and company in self.env.companies)
+                )
+            )
+            if partners:
+                accounts[account] = partners
+        if not accounts and not self.env.su:
             raise UserError(
                 self.env._(
                     "No Mailchimp audience is linked to %(company)s.",
-                    company=self.env.company.name,
+                    company=(self.company_id[:1] or self.env.company).name,
                 )
             )
-        account.with_user(self.env.user)._check_ready()
-        return account
+        if not self.env.su:
+            for account in accounts:
+                account.with_user(self.env.user)._check_ready()
+        return accounts
 
     def action_mailchimp_push_now(self):
         """Push what changed, these contacts included, and say which do not go."""
-        account = self._mailchimp_account()
-        if not account.push_enabled:
+        accounts = self._mailchimp_accounts()
+        started = [account for account in accounts if account.push_enabled]
+        if not started and not self.env.su:
             raise UserError(
                 self.env._(
                     "The first push was not started yet: a Mailchimp manager does so on"
                     " the account."
                 )
             )
-        account._request_run("push")
-        lines = account._contact_lines(self)
-        reasons = Counter(
-            reason for status, reason in lines.values() if status == "out" and reason
+        for account in started:
+            if account.state == "linked":
+                account._request_run("push")
+        going, reasons = self._mailchimp_outlook(accounts)
+        return self._mailchimp_notice(
+            self.env._(
+                "%(count)s of %(chosen)s contacts are in Mailchimp after the run that"
+                " starts in a moment.",
+                count=going,
+                chosen=len(self),
+            ),
+            reasons,
         )
-        labels = dict(
-            self.env["crm.mailchimp.contact.status"]
-            ._fields["reason"]
-            ._description_selection(self.env)
-        )
-        message = self.env._(
-            "%(count)s of %(chosen)s contacts are in Mailchimp after the run that"
-            " starts in a moment.",
-            count=sum(status != "out" for status, _reason in lines.values()),
-            chosen=len(self),
-        )
+
+    def _mailchimp_outlook(self, accounts):
+        """Return how many are in an audience after the next run, and why others not.
+
+        :return: ``(count, {reason: count})``
+        """
+        outlook = dict.fromkeys(self.ids, "other_company")
+        for account, partners in accounts.items():
+            for partner_id, (status, reason) in account._contact_lines(
+                partners
+            ).items():
+                if outlook[partner_id] != "goes":
+                    outlook[partner_id] = "goes" if status != "out" else reason
+        reasons = Counter(outlook.values())
+        return reasons.pop("goes", 0), reasons
+
+    def _mailchimp_notice(self, message, reasons):
+        """Return a notification, with a way to those who do not go."""
+        params = {"message": message, "type": "warning" if reasons else "success"}
         if reasons:
-            message += " " + self.env._(
+            labels = dict(
+                self.env["crm.mailchimp.contact.status"]
+                ._fields["reason"]
+                ._description_selection(self.env)
+            )
+            params["message"] += " " + self.env._(
                 "The others are not: %(reasons)s.",
                 reasons=", ".join(
-                    f"{labels[reason]} ({count})"
+                    f"{labels.get(reason, reason)} ({count})"
                     for reason, count in reasons.most_common()
                 ),
             )
-        toast = account._toast(message)
-        toast["params"].update(
-            type="warning" if reasons else "success", sticky=bool(reasons)
-        )
-        return toast
+            params["sticky"] = True
+            params["button"] = self.env._("Look at them")
+            params["action"] = dict(
+                self.env["ir.actions.act_window"]._for_xml_id(
+                    "crm_mailchimp.action_crm_mailchimp_contact_status"
+                ),
+                domain=[("partner_id", "in", self.ids), ("status", "=", "out")],
+                context={},
+            )
+        return {
+            "type": "ir.actions.client",
+            "tag": "crm_mailchimp.notice",
+            "params": params,
+        }
 
     def action_mailchimp_add_tag(self):
         """Ask which tag to add."""
-        self._mailchimp_account()
+        self._mailchimp_accounts()
         wizard = self.env["crm.mailchimp.add.tag"].create(
             {"name": "", "partner_ids": self.ids}
         )
@@ -85,36 +139,31 @@ class ResPartner(models.Model):
 
         :param str names: one tag, or several separated by commas
         """
-        account = self._mailchimp_account()
-        tags = {
-            " ".join(name.split())[:100] for name in names.split(",") if name.strip()
-        }
-        if not tags:
+        accounts = self._mailchimp_accounts()
+        tags = {}
+        for name in names.split(","):
+            # Mailchimp takes 100 characters, and calls Vip and VIP the same.
+            name = " ".join(name.split())[:100]
+            if name:
+                tags.setdefault(name.casefold(), name)
+        if not tags and not self.env.su:
             raise UserError(self.env._("Enter the name of a tag."))
-        Tag = self.env["crm.mailchimp.contact.tag"].sudo()
-        for name in sorted(tags):
-            waiting = Tag.search(
-                [
-                    ("account_id", "=", account.id),
-                    ("name", "=ilike", name),
-                    ("state", "=", "waiting"),
-                    ("partner_id", "in", self.ids),
-                ]
-            ).partner_id
-            Tag.create(
-                [
-                    {
-                        "account_id": account.id,
-                        "partner_id": partner.id,
-                        "name": name,
-                        "requested_by_id": self.env.uid,
-                    }
-                    for partner in self - waiting
-                ]
+        for account, partners in accounts.items():
+            self.env["crm.mailchimp.contact.tag"]._request(
+                account, partners, list(tags.values())
             )
-        account._request_run("push")
-        return account._toast(
+            if account.state == "linked":
+                account._request_run("push")
+        _going, reasons = self._mailchimp_outlook(accounts)
+        return self._mailchimp_notice(
             self.env._("The tags are given with the run that starts in a moment.")
+            + (
+                " "
+                + self.env._("They wait for contacts that are not in Mailchimp yet.")
+                if reasons
+                else ""
+            ),
+            reasons,
         )
 
     def action_mailchimp_ask_again(self):
@@ -123,8 +172,10 @@ class ResPartner(models.Model):
         Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
         them its own mail to confirm; nobody is subscribed by it.
         """
-        account = self._mailchimp_account()
-        members = account._members_to_ask(self)
+        accounts = self._mailchimp_accounts()
+        members = self.env["crm.mailchimp.member"].sudo()
+        for account, partners in accounts.items():
+            members |= account._members_to_ask(partners)
         if not members:
             raise UserError(
                 self.env._(
@@ -135,8 +186,9 @@ class ResPartner(models.Model):
                 )
             )
         members.write({"operation": "ask"})
-        account._request_run("push")
-        return account._toast(
+        for account in members.account_id:
+            account._request_run("push")
+        return members.account_id[0]._toast(
             self.env._(
                 "Mailchimp sends %(count)s of %(chosen)s contacts a mail to confirm,"
                 " with the run that starts in a moment.",

@@ -53,7 +53,7 @@ class ResPartner(models.Model):
                     "id": tag.id,
                     "name": tag.name,
                     "state": tag.state,
-                    "reason": tag.reason or "",
+                    "reason": tag.why or "",
                 }
                 for tag in self.mailchimp_tag_ids[:LINES]
             ],

@@ -1,7 +1,7 @@
 import time
 
 from odoo import fields, models
-from odoo.tools import SQL, split_every
+from odoo.tools import SQL
 
 from ..engine import errors
 from .run_segments import SUFFIX
@@ -220,74 +220,127 @@ class CrmMailchimpRun(models.Model):
 
     # === TAGS SOMEBODY ASKED FOR === #
 
-    def _contact_tags(self, limit=None):
-        """Return ``[(name, [(row id, address)])]`` of what can be given now.
+    def _contact_tags(self, name=None, limit=TAG):
+        """Return ``(row id, name, address)`` of tags that can be given now.
 
         A tag waits until its contact stands in the audience as subscribed.
         """
         self.env["crm.mailchimp.contact.tag"].flush_model()
-        rows = self.env.execute_query(
+        return self.env.execute_query(
             SQL(
-                """SELECT MIN(t.name), ARRAY_AGG(t.id), ARRAY_AGG(m.email_normalized)
+                """SELECT t.id, t.name, m.email_normalized
                      FROM crm_mailchimp_contact_tag t
                      JOIN crm_mailchimp_member m
                        ON m.partner_id = t.partner_id AND m.account_id = t.account_id
                     WHERE t.account_id = %s AND t.state = 'waiting'
-                      AND m.status = 'subscribed' AND m.wanted
-                 GROUP BY LOWER(t.name) ORDER BY 1 LIMIT %s""",
+                      AND m.status = 'subscribed' AND m.wanted AND %s
+                 ORDER BY t.id LIMIT %s""",
                 self.account_id.id,
+                SQL("LOWER(t.name) = LOWER(%s)", name) if name else SQL("TRUE"),
                 limit,
             )
         )
-        return [
-            (name, list(zip(ids, emails, strict=True))) for name, ids, emails in rows
-        ]
 
     def _send_contact_tags(self, gateway, deadline):
-        """Give the tags people asked for; here a tag that is there is meant."""
-        wanted = self._contact_tags()
-        if not wanted:
-            return
-        audience = self.account_id.audience_ref
-        refs = {
-            tag["name"].casefold(): tag["id"]
-            for tag in gateway.static_segments(audience)
-        }
-        for name, rows in wanted:
-            if name.casefold() not in refs:
-                try:
-                    tag = gateway.create_static_segment(audience, name)
-                except errors.Rejected as error:
-                    self._record_contact_tags(
-                        rows, {email: error.detail for _id, email in rows}
-                    )
-                    continue
-                refs[name.casefold()] = tag["id"]
-            for chunk in split_every(TAG, rows, list):
-                answer = gateway.change_static_segment(
-                    audience,
-                    refs[name.casefold()],
-                    add=list(dict.fromkeys(email for _id, email in chunk)),
+        """Give the tags people asked for; here a tag that is there is meant.
+
+        A tag is found by its name, so one whose creation lost its answer is found by
+        the next try, and giving a member a tag once more does no harm.
+        """
+        refs = None
+        while time.monotonic() < deadline:
+            first = self._contact_tags(limit=1)
+            if not first:
+                return
+            name = first[0][1]
+            rows = self._contact_tags(name)
+            if len(rows) == TAG and rows[0][0] != rows[-1][0]:
+                # The last contact may have more addresses than fit.
+                rows = [row for row in rows if row[0] != rows[-1][0]]
+            if refs is None:
+                refs = self._tags_by_name(gateway)
+            segment = self._segment_of_tag(refs.get(name.casefold()))
+            if segment:
+                sentence = self.env._(
+                    "The tag belongs to the saved filter “%(name)s”, which decides who"
+                    " has it.",
+                    name=segment.name,
                 )
-                refused = {
-                    address.lower(): entry.get("error") or ""
-                    for entry in answer.get("errors") or ()
-                    for address in entry.get("email_addresses") or ()
-                }
-                self._record_contact_tags(chunk, refused)
-                if time.monotonic() >= deadline:
-                    return
+                self._record_contact_tags(rows, {row[2]: sentence for row in rows})
+                continue
+            try:
+                answer = gateway.change_static_segment(
+                    self.account_id.audience_ref,
+                    self._contact_tag_ref(gateway, name, refs),
+                    add=list(dict.fromkeys(row[2] for row in rows)),
+                )
+            except errors.NotFound:
+                # Somebody deleted the tag since it was listed.
+                refs = None
+                continue
+            except errors.Rejected as error:
+                sentence = self.account_id._error_sentence(error)
+                self._record_contact_tags(rows, {row[2]: sentence for row in rows})
+                continue
+            refused = {
+                address.lower(): entry.get("error") or ""
+                for entry in answer.get("errors") or ()
+                for address in entry.get("email_addresses") or ()
+            }
+            self._record_contact_tags(rows, refused)
+
+    def _tags_by_name(self, gateway):
+        return {
+            tag["name"].casefold(): tag["id"]
+            for tag in gateway.static_segments(self.account_id.audience_ref)
+        }
+
+    def _segment_of_tag(self, ref):
+        """Return the segment whose tag this is."""
+        return self.account_id.segment_ids.filtered(
+            lambda segment: segment.tag_ref and segment.tag_ref == str(ref)
+        )[:1]
+
+    def _contact_tag_ref(self, gateway, name, refs):
+        """Return the id of a tag, which is created when it is not there.
+
+        :param dict refs: ids by lower-cased name of the tags that are there
+        :raise Rejected: when Mailchimp does not take the name
+        """
+        key = name.casefold()
+        if key not in refs:
+            try:
+                tag = gateway.create_static_segment(self.account_id.audience_ref, name)
+            except errors.Rejected:
+                # Somebody else has just created it, or another thing has the name.
+                refs.update(self._tags_by_name(gateway))
+                if key not in refs:
+                    raise
+            else:
+                refs[key] = tag["id"]
+                self._count(tags_created=1)
+        return refs[key]
 
     def _record_contact_tags(self, rows, refused):
-        """Note which tags were given and why others were not."""
+        """Note which tags were given and why others were not.
+
+        A contact with several addresses has the tag when one of them has it.
+
+        :param rows: as of :meth:`_contact_tags`
+        :param dict refused: reason by address
+        """
         Tag = self.env["crm.mailchimp.contact.tag"]
         now = fields.Datetime.now()
-        given = [row_id for row_id, email in rows if email not in refused]
+        given = {row_id for row_id, _name, email in rows if email not in refused}
+        reasons = {
+            row_id: refused[email]
+            for row_id, _name, email in rows
+            if row_id not in given
+        }
         Tag.browse(given).write({"state": "done", "done_at": now, "reason": False})
-        for row_id, email in rows:
-            if email in refused:
-                Tag.browse(row_id).write({"state": "refused", "reason": refused[email]})
-        self._count(tagged=len(given), untaggable=len(rows) - len(given))
+        for row_id, reason in reasons.items():
+            Tag.browse(row_id).write({"state": "refused", "reason": reason})
+        self._count(tagged=len(given), untaggable=len(reasons))
         self._notify()
         self._commit()
 

@@ -15,5 +15,6 @@ from . import test_push
 from . import test_segments
 from . import test_recipients
 from . import test_stats
+from . import test_tags
 from . import test_tours
 from . import test_views

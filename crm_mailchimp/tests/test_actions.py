@@ -117,7 +117,9 @@ class TestActions(MailchimpCase):
     def test_without_an_audience(self):
         self.account.audience_ref = False
         with self.assertRaisesRegex(UserError, "No Mailchimp audience"):
-            self.contact("Ann").action_mailchimp_push_now()
+            self.contact("Ann").with_user(
+                self.env.ref("base.user_admin")
+            ).action_mailchimp_push_now()
 
     def test_ready_made_filters(self):
         corp = self.contact("Corp", "corp@firma.be", is_company=True)
