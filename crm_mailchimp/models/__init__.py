@@ -28,6 +28,7 @@ from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
 from . import ir_filters
+from . import saved_filters
 from . import partner_merge
 from . import res_partner
 from . import crm_mailchimp_contact_tag

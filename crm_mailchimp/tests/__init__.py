@@ -12,6 +12,7 @@ from . import test_filters
 from . import test_foreign
 from . import test_preview
 from . import test_push
+from . import test_saved_filters
 from . import test_segments
 from . import test_recipients
 from . import test_stats

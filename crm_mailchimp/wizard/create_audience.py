@@ -100,7 +100,7 @@ class CreateAudience(models.TransientModel):
 
     def _check_complete(self):
         required = [
-            *("name", "company", "street", "city", "zip", "country_id"),
+            *("name", "company", "street", "city", "country_id"),
             *("from_name", "from_email", "permission_reminder"),
         ]
         missing = [
