@@ -26,6 +26,7 @@
         "views/crm_mailchimp_contact_status_views.xml",
         "views/crm_mailchimp_member_views.xml",
         "views/crm_mailchimp_run_views.xml",
+        "views/export_failed_views.xml",
         "views/crm_mailchimp_segment_views.xml",
         "views/ir_filters_views.xml",
         "views/res_partner_views.xml",

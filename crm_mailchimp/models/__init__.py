@@ -27,6 +27,7 @@ from . import run_audience
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
+from . import export_failed
 from . import ir_filters
 from . import saved_filters
 from . import partner_merge

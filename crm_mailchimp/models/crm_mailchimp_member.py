@@ -82,7 +82,8 @@ class CrmMailchimpMember(models.Model):
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
     reason_text = fields.Char(string="Reason in words")
-    next_try = fields.Datetime()
+    refused_at = fields.Datetime(string="Refused on")
+    next_try = fields.Datetime(string="Tried again on")
     no_date = fields.Datetime(string="Said no on")
     # Whose address this one replaces, while the change is under way.
     moved_from_id = fields.Many2one(
@@ -164,6 +165,11 @@ class CrmMailchimpMember(models.Model):
         changes = ", ".join(
             f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns
         )
+        if "reason" in columns:
+            changes += (
+                ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
+                " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
+            )
         self.env.cr.execute_values(
             f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
             f" FROM (VALUES %s) AS v(id, {', '.join(columns)}) WHERE m.id = v.id",
