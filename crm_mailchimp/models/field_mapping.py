@@ -113,7 +113,7 @@ class CrmMailchimpMergeField(models.Model):
     # === WHAT IS AMISS === #
 
     @api.depends(
-        "source", "field_path", "kind", "required", "options", "remote_ref", "tag"
+        "source", "field_path", "kind", "required", "options", "remote_ref", "is_slow"
     )
     def _compute_warning(self):
         for line in self:
@@ -123,11 +123,13 @@ class CrmMailchimpMergeField(models.Model):
         _ = self.env._
         if self.error_message:
             return [self.error_message]
+        found = []
+        if self.is_slow:
+            found.append(_("Slow: computed contact by contact at each run."))
         if not self.remote_ref:
-            return []
+            return found
         kind, field = self.kind, self._odoo_field()
         type_ = field.type if field is not None else "char"
-        found = []
         if (kind == "address") != (self.source == "address"):
             found.append(
                 _("Never sent: a postal address goes into a merge field of that type.")
