@@ -7,7 +7,7 @@ SOURCES = [
     ("first_name", "First name"),
     ("last_name", "Last name"),
     ("address", "Postal address"),
-    ("field", "Field of the contact"),
+    ("field", "Contact field"),
 ]
 
 
