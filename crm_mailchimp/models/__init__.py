@@ -17,6 +17,7 @@ from . import run_pull
 from . import run_import
 from . import run_segments
 from . import run_tagging
+from . import crm_mailchimp_permission
 from . import run_diff
 from . import run_send
 from . import run_batches

@@ -82,6 +82,7 @@ class CrmMailchimpMember(models.Model):
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
     reason_text = fields.Char(string="Reason in words")
+    permissions_at = fields.Datetime(string="Marketing permissions given on")
     refused_at = fields.Datetime(string="Refused on")
     next_try = fields.Datetime(string="Tried again on")
     no_date = fields.Datetime(string="Said no on")
@@ -135,6 +136,7 @@ class CrmMailchimpMember(models.Model):
         "values_refused": "jsonb",
         "values_sending": "jsonb",
         "seen_in_run": "int4",
+        "permissions_at": "timestamp",
     }
 
     @api.model

@@ -151,6 +151,7 @@ class CrmMailchimpRun(models.Model):
             "groups_created": _("%s groups created"),
             "tags_created": _("%s tags created"),
             "tagged": _("%s tags given or taken"),
+            "permitted": _("%s given marketing permissions"),
             "campaigns": _("%s campaigns"),
             "events": _("%s opens, clicks and other events"),
         }

@@ -42,6 +42,7 @@ class CrmMailchimpRun(models.Model):
             self._send_asks,
             self._send_tags,
             self._send_contact_tags,
+            self._send_permissions,
         ):
             step(gateway, deadline)
             if time.monotonic() >= deadline:

@@ -11,6 +11,7 @@ from . import test_export_failed
 from . import test_field_mapping
 from . import test_filters
 from . import test_foreign
+from . import test_permissions
 from . import test_preview
 from . import test_push
 from . import test_saved_filters

@@ -1,0 +1,197 @@
+import time
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ..engine import errors
+from ..engine.address import member_hash
+
+CHUNK = 100
+
+
+class CrmMailchimpPermission(models.Model):
+    """A marketing permission (GDPR) of the audience, and whether an opt-in gives it.
+
+    Mailchimp tells them of members only, and adds members without any: each new member
+    takes a call of its own. A permission is given once, to members that Odoo adds after
+    it was switched on; what a person changes then is the person's.
+    """
+
+    _name = "crm.mailchimp.permission"
+    _description = "Mailchimp Marketing Permission"
+    _order = "id"
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account",
+        required=True,
+        ondelete="cascade",
+        index=True,
+        readonly=True,
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    permission_ref = fields.Char(required=True, readonly=True)
+    name = fields.Char(string="Permission", required=True, readonly=True)
+    on_opt_in = fields.Boolean(
+        string="Given by the opt-in",
+        help="Members that Odoo adds from now on have this permission. Switch it on when"
+        " the opt-in of your contacts covers it.",
+    )
+    # Members with a greater number were noted after it was switched on.
+    after_member = fields.Integer(readonly=True)
+    error_message = fields.Char(string="Problem", readonly=True)
+
+    _ref_uniq = models.Constraint(
+        "UNIQUE(account_id, permission_ref)", "This permission is listed already."
+    )
+
+    def write(self, vals):
+        if vals.get("on_opt_in"):
+            last = self.env["crm.mailchimp.member"].sudo().search(
+                [], order="id desc", limit=1
+            )
+            fresh = self.filtered(lambda permission: not permission.on_opt_in)
+            super(CrmMailchimpPermission, fresh).write(
+                {"after_member": last.id, "error_message": False}
+            )
+        return super().write(vals)
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    permission_ids = fields.One2many("crm.mailchimp.permission", "account_id")
+    gives_permissions = fields.Boolean(compute="_compute_gives_permissions")
+
+    @api.depends("permission_ids.on_opt_in")
+    def _compute_gives_permissions(self):
+        for account in self:
+            account.gives_permissions = any(account.permission_ids.mapped("on_opt_in"))
+
+    def action_read_permissions(self):
+        """List the marketing permissions of the audience.
+
+        :raise UserError: when it has none, or none can be read yet
+        """
+        self.ensure_one()
+        self._check_manager()
+        if not self.audience_ref:
+            raise UserError(self.env._("Choose the audience first."))
+        gateway = self._gateway()
+        try:
+            asked = gateway.audience(self.audience_ref).get("marketing_permissions")
+            members = gateway.members(
+                self.audience_ref,
+                count=1,
+                fields=["members.id", "members.marketing_permissions"],
+            )["members"]
+        except errors.MailchimpError as error:
+            raise UserError(self._error_sentence(error)) from error
+        finally:
+            gateway.close()
+        if not asked:
+            self.sudo().permission_ids.unlink()
+            raise UserError(
+                self.env._(
+                    "This audience asks for no marketing permissions. They are switched"
+                    " on in Mailchimp, in the settings of the audience."
+                )
+            )
+        if not members:
+            raise UserError(
+                self.env._(
+                    "Mailchimp tells the permissions of members only, and this audience"
+                    " has none yet. Add one contact, then read them again."
+                )
+            )
+        found = {
+            one["marketing_permission_id"]: one["text"]
+            for one in members[0].get("marketing_permissions") or ()
+        }
+        account = self.sudo()
+        account.permission_ids.filtered(
+            lambda permission: permission.permission_ref not in found
+        ).unlink()
+        known = {one.permission_ref: one for one in account.permission_ids}
+        for ref, text in found.items():
+            if ref in known:
+                known[ref].name = text
+            else:
+                account.permission_ids.create(
+                    {"account_id": account.id, "permission_ref": ref, "name": text}
+                )
+        return self._toast(
+            self.env._("%(count)s marketing permissions read.", count=len(found))
+        )
+
+
+class CrmMailchimpRun(models.Model):
+    _inherit = "crm.mailchimp.run"
+
+    def _permissions_to_give(self):
+        return self.account_id.permission_ids.filtered("on_opt_in")
+
+    def _members_to_permit(self, permissions, limit=CHUNK, after=0):
+        """Return ``(id, address)`` of members Odoo added that wait for permissions."""
+        self.env["crm.mailchimp.member"].flush_model()
+        return self.env.execute_query(
+            SQL(
+                """SELECT id, email_normalized FROM crm_mailchimp_member
+                    WHERE account_id = %s AND id > %s AND origin = 'odoo' AND wanted
+                      AND status = 'subscribed' AND permissions_at IS NULL
+                 ORDER BY id LIMIT %s""",
+                self.account_id.id,
+                max(after, min(permissions.mapped("after_member"))),
+                limit,
+            )
+        )
+
+    def _tags_wait(self):
+        permissions = self._permissions_to_give()
+        return super()._tags_wait() or bool(
+            permissions and self._members_to_permit(permissions, limit=1)
+        )
+
+    def _send_permissions(self, gateway, deadline):
+        """Give new members the permissions that go with the opt-in, a call each."""
+        permissions = self._permissions_to_give()
+        if not permissions:
+            return
+        audience = self.account_id.audience_ref
+
+        def calls():
+            after = 0
+            while time.monotonic() < deadline:
+                rows = self._members_to_permit(permissions, after=after)
+                if not rows:
+                    return
+                after = rows[-1][0]
+                for member_id, email in rows:
+                    given = permissions.filtered(
+                        lambda one, member_id=member_id: one.after_member < member_id
+                    )
+                    body = {
+                        "marketing_permissions": [
+                            {"marketing_permission_id": ref, "enabled": True}
+                            for ref in given.mapped("permission_ref")
+                        ]
+                    }
+                    yield (
+                        member_id,
+                        gateway.patch_member,
+                        audience,
+                        member_hash(email),
+                        body,
+                    )
+
+        def record(member_id, result):
+            # One that is refused is not tried at every run.
+            self.env["crm.mailchimp.member"]._update_rows(
+                ("permissions_at",), [(member_id, fields.Datetime.now())]
+            )
+            if isinstance(result, errors.Rejected):
+                permissions.error_message = self.account_id._error_sentence(result)
+            elif not isinstance(result, errors.MailchimpError):
+                self._count(permitted=1)
+
+        self._carry_out(gateway, calls(), record)
