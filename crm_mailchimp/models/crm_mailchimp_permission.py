@@ -34,7 +34,7 @@ class CrmMailchimpPermission(models.Model):
     name = fields.Char(string="Permission", required=True, readonly=True)
     on_opt_in = fields.Boolean(
         string="Given by the opt-in",
-        help="Members that Odoo adds from now on have this permission. Switch it on when"
+        help="Members that Odoo adds from now on have it. Switch it on when"
         " the opt-in of your contacts covers it.",
     )
     # Members with a greater number were noted after it was switched on.
@@ -47,8 +47,10 @@ class CrmMailchimpPermission(models.Model):
 
     def write(self, vals):
         if vals.get("on_opt_in"):
-            last = self.env["crm.mailchimp.member"].sudo().search(
-                [], order="id desc", limit=1
+            last = (
+                self.env["crm.mailchimp.member"]
+                .sudo()
+                .search([], order="id desc", limit=1)
             )
             fresh = self.filtered(lambda permission: not permission.on_opt_in)
             super(CrmMailchimpPermission, fresh).write(
