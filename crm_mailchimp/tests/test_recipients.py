@@ -428,9 +428,9 @@ class TestRecipients(MailchimpCase):
             with patch.object(fields.Datetime, "now", self.later(0.01)):
                 self.record(first).action_refresh()
                 self.import_results()
-        self.assertEqual(self.env["crm.mailchimp.run"].search_count(
-            [("kind", "=", "stats")]
-        ), 2)
+        self.assertEqual(
+            self.env["crm.mailchimp.run"].search_count([("kind", "=", "stats")]), 2
+        )
         self.assert_all_told(first)
         self.assert_all_told(second)
 
