@@ -43,7 +43,11 @@ class CrmMailchimpRun(models.Model):
 
     def _create_merge_fields(self, gateway):
         account = self.account_id
-        if self.kind == "full" or not account._refs().get("merge_fields_read"):
+        if (
+            self.kind == "full"
+            or not account._refs().get("merge_fields_read")
+            or self._lacks_required_values()
+        ):
             self._read_merge_fields(gateway)
         beyond = account._merge_fields_beyond(PREMIUM_LIMIT)
         for line in account.merge_field_ids:
@@ -78,6 +82,21 @@ class CrmMailchimpRun(models.Model):
             line._write_remote(found)
             self._count(merge_fields_created=1)
             self._commit()
+
+    def _lacks_required_values(self):
+        """Tell whether contacts are held for want of a value.
+
+        Mailchimp may not require it any more: worth one call.
+        """
+        return bool(
+            self.env["crm.mailchimp.member"].search_count(
+                [
+                    ("account_id", "=", self.account_id.id),
+                    ("reason", "=", "required_field"),
+                ],
+                limit=1,
+            )
+        )
 
     # === GROUPS === #
 

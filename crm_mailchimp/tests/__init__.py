@@ -17,6 +17,7 @@ from . import test_permissions
 from . import test_preview
 from . import test_push
 from . import test_recipients
+from . import test_rules
 from . import test_saved_filters
 from . import test_segments
 from . import test_statements

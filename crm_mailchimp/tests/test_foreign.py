@@ -220,5 +220,5 @@ class TestRequired(MailchimpCase):
         self.push()
         for field in self.audience.merge_fields.values():
             field.required = False
-        self.push("full")
+        self.push()
         self.assertEqual(bob.mailchimp_status, "in")
