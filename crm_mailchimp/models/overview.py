@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 from odoo.tools.date_utils import start_of
@@ -30,6 +30,7 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
+    @api.model
     def get_overview(self, period):
         """Return the campaigns and the growth of the audience in a period.
 
@@ -67,6 +68,7 @@ class CrmMailchimpAccount(models.Model):
             "runs": account._overview_runs(now),
         }
 
+    @api.model
     def get_overview_audience(self):
         """Return who is in the audience, and which opted-in contacts are not.
 
