@@ -11,6 +11,8 @@ export class MailchimpChart extends Component {
         type: {validate: (type) => ["line", "bar"].includes(type)},
         label: String,
         labels: {type: Array, element: String},
+        // What the tooltips say above the numbers, where a label is not enough.
+        titles: {type: Array, element: String, optional: true},
         // {label, values, color, dashed}
         series: {type: Array, element: Object},
         format: Function,
@@ -33,7 +35,7 @@ export class MailchimpChart extends Component {
         const scheme = cookie.get("color_scheme");
         const text = getCustomColor(scheme, "#111827", "#E4E4E4");
         const grid = getCustomColor(scheme, "#d8dadd", "#3C3E4B");
-        const {type, labels, series, format, onClick} = this.props;
+        const {type, labels, titles, series, format, onClick} = this.props;
         return {
             type,
             data: {
@@ -49,7 +51,6 @@ export class MailchimpChart extends Component {
                         borderDash: dashed ? [6, 4] : [],
                         pointRadius: dashed ? 0 : 4,
                         pointHitRadius: dashed ? 0 : 12,
-                        tension: 0.2,
                     };
                 }),
             },
@@ -64,6 +65,7 @@ export class MailchimpChart extends Component {
                     },
                     tooltip: {
                         callbacks: {
+                            title: ([{dataIndex}]) => (titles || labels)[dataIndex],
                             label: ({dataset, parsed}) =>
                                 `${dataset.label}: ${format(parsed.y)}`,
                         },
@@ -75,18 +77,16 @@ export class MailchimpChart extends Component {
                             color: text,
                             maxRotation: 45,
                             autoSkipPadding: 8,
-                            callback: (value, index) => {
-                                const label = labels[index];
-                                return label.length > 16
-                                    ? `${label.slice(0, 15)}…`
-                                    : label;
-                            },
                         },
                         grid: {display: false},
                     },
                     y: {
                         beginAtZero: true,
-                        ticks: {color: text, precision: 0, callback: format},
+                        ticks: {
+                            color: text,
+                            precision: type === "bar" ? 0 : undefined,
+                            callback: format,
+                        },
                         grid: {color: grid},
                         border: {display: false},
                     },

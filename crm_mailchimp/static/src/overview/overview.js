@@ -151,8 +151,9 @@ export class MailchimpOverview extends Component {
             });
         }
         return {
-            labels: series.map(
-                (campaign) => `${this.day(campaign.send_time)} ${campaign.name}`
+            labels: series.map((campaign) => this.day(campaign.send_time)),
+            titles: series.map(
+                (campaign) => `${campaign.name}, ${this.day(campaign.send_time)}`
             ),
             series: lines,
         };
@@ -182,6 +183,14 @@ export class MailchimpOverview extends Component {
                 },
             ],
         };
+    }
+
+    get rankings() {
+        const {best, worst} = this.state.data;
+        return [
+            {name: "best", label: _t("Opened most"), campaigns: best},
+            {name: "worst", label: _t("Opened least"), campaigns: worst},
+        ].filter(({campaigns}) => campaigns.length);
     }
 
     get joined() {
