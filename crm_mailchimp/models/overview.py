@@ -24,8 +24,8 @@ class CrmMailchimpAccount(models.Model):
     """The numbers of the page *Overview*, of the current company's account.
 
     What the period decides and what it does not are two calls: the second goes through
-    all contacts with an opt-in, which nobody wants to wait for at each change of period.
-    No number of either needs more statements when there are more rows.
+    all contacts, which nobody wants to wait for at each change of the period. Neither
+    needs more statements when there are more rows.
     """
 
     _inherit = "crm.mailchimp.account"

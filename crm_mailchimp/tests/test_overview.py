@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
@@ -142,7 +143,7 @@ class TestOverview(MailchimpCase):
             [week for week in growth if week["joined"]][0]["start"], str(monday)
         )
         starts = [fields.Date.to_date(week["start"]) for week in growth]
-        gaps = {after - before for before, after in zip(starts, starts[1:])}
+        gaps = {after - before for before, after in pairwise(starts)}
         self.assertEqual(gaps, {timedelta(days=7)}, "quiet weeks are shown, too")
         # Before the period it is not counted.
         growth = self.overview("30")["growth"]
@@ -181,7 +182,9 @@ class TestOverview(MailchimpCase):
             fields.Datetime.to_string(self.account.last_sync_date),
         )
         self.assertFalse(runs["problem"])
-        self.assertGreater(runs["next"], fields.Datetime.to_string(fields.Datetime.now()))
+        self.assertGreater(
+            runs["next"], fields.Datetime.to_string(fields.Datetime.now())
+        )
         self.env.ref("crm_mailchimp.ir_cron_push").active = False
         self.assertFalse(self.overview()["runs"]["next"])
         self.account._set_error(UserError("The key is gone."))
@@ -237,9 +240,7 @@ class TestOverview(MailchimpCase):
             data, {"account_id": False, "linked": False, "may_configure": False}
         )
         self.assertEqual(
-            Account.with_context(
-                allowed_company_ids=other.ids
-            ).get_overview_audience(),
+            Account.with_context(allowed_company_ids=other.ids).get_overview_audience(),
             {},
         )
         both = (self.company + other).ids

@@ -191,8 +191,11 @@ def test_a_campaign_of_the_past(audience, api):
     assert max(times) < "2024-07-01T09:00:00+00:00"
     gone = [m for m in audience.members.values() if m.status != "subscribed"]
     assert gone
-    assert all(m.last_changed == max(r.bounced_at, r.unsubscribed_at) for m, r in
-               campaign.recipients.items() if m in gone)
+    assert all(
+        m.last_changed == max(r.bounced_at, r.unsubscribed_at)
+        for m, r in campaign.recipients.items()
+        if m in gone
+    )
 
 
 # --- types -----------------------------------------------------------------------

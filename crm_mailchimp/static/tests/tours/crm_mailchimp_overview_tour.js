@@ -17,11 +17,16 @@ registry.category("web_tour.tours").add("crm_mailchimp_overview", {
         ...openOverview(),
         {
             content: "The last 90 days have one campaign",
-            trigger: ".o_mailchimp_overview [data-figure=campaigns] .fw-bold:contains(/^1$/)",
+            trigger:
+                ".o_mailchimp_overview [data-figure=campaigns] .fw-bold:contains(/^1$/)",
         },
         {trigger: "[data-figure=open_rate] .fw-bold:contains(/^40/)"},
         {content: "Charts are drawn", trigger: ".o_mailchimp_overview canvas"},
-        {content: "Of all time there are two", trigger: "[data-period=all]", run: "click"},
+        {
+            content: "Of all time there are two",
+            trigger: "[data-period=all]",
+            run: "click",
+        },
         {trigger: "[data-figure=campaigns] .fw-bold:contains(/^2$/)"},
         {trigger: "[data-figure=open_rate] .fw-bold:contains(/^30/)"},
         {trigger: "[data-ranking=best] button:first:contains(Tour new)"},
