@@ -30,6 +30,7 @@
         "views/export_failed_views.xml",
         "views/crm_mailchimp_segment_views.xml",
         "views/ir_filters_views.xml",
+        "views/overview_views.xml",
         "views/res_partner_views.xml",
         "views/engagement_views.xml",
         "views/crm_mailchimp_invalid_email_views.xml",

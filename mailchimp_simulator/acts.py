@@ -126,8 +126,10 @@ class AudienceActs:
             interests = dict.fromkeys(interests, True)
         return {"merge_fields": merge_fields or {}, "interests": interests or {}}
 
-    def unsubscribe(self, email, reason="", by="person", campaign=None):
-        """:param by: "person" (binding), "admin" or "api" (can be undone by others)."""
+    def unsubscribe(self, email, reason="", by="person", campaign=None, when=None):
+        """:param by: "person" (binding), "admin" or "api" (can be undone by others).
+        :param when: seconds since 1970, to make a past (of a person only).
+        """
         with self._lock:
             member = self.member(email)
             if by != "person":
@@ -140,7 +142,7 @@ class AudienceActs:
                     source=by,
                 )
                 return member
-            self._leave(member, "unsubscribe", reason)
+            self._leave(member, "unsubscribe", reason, when)
             recipient = self._recipient(member, campaign)
             if recipient is not None:
                 recipient.unsubscribed_at = member.unsubscribed_at
@@ -161,11 +163,11 @@ class AudienceActs:
             )
             return member
 
-    def complain(self, email, campaign=None):
+    def complain(self, email, campaign=None, when=None):
         """The person reports a mail as spam."""
         with self._lock:
             member = self.member(email)
-            self._leave(member, "abuse", "abuse")
+            self._leave(member, "abuse", "abuse", when)
             recipient = self._recipient(member, campaign)
             if recipient is not None:
                 recipient.complained_at = member.unsubscribed_at
@@ -189,26 +191,30 @@ class AudienceActs:
             )
             return member
 
-    def _leave(self, member, why, reason):
+    def _leave(self, member, why, reason, when=None):
         member.compliance = why
         member.unsubscribed_by = "person"
         member.unsubscribe_reason = reason
         self._audience.set_status(member, "unsubscribed")
+        if when is not None:
+            self._audience.touch(member, when)
         member.unsubscribed_at = member.last_changed
 
-    def bounce(self, email, kind="hard", campaign=None):
+    def bounce(self, email, kind="hard", campaign=None, when=None):
         """A hard bounce cleans the address, a soft one is only counted."""
         with self._lock:
             member = self.member(email)
             recipient = self._recipient(member, campaign)
             if recipient is not None:
                 recipient.status = kind
-                recipient.bounced_at = self.account.clock.now()
+                recipient.bounced_at = when or self.account.clock.now()
             else:
                 self._feed(member, "bounce", bounce_type=kind)
             if kind == "hard":
                 member.compliance = "bounce"
                 self._audience.set_status(member, "cleaned")
+                if when is not None:
+                    self._audience.touch(member, when)
                 self._cleaned(member, campaign)
             return member
 
@@ -354,13 +360,15 @@ class AudienceActs:
             return self.account.campaigns[wanted]
         return wanted
 
-    def send_campaign(self, campaign, recipients="all"):
+    def send_campaign(self, campaign, recipients="all", send_time=None):
         """:param recipients: "all", ``{"interest": id or name}``, ``{"tag": name}``,
-        or addresses. :return: the number of recipients."""
+        or addresses.
+        :param send_time: ISO 8601, to make a past.
+        :return: the number of recipients."""
         with self._lock:
             if isinstance(recipients, dict) and "interest" in recipients:
                 recipients = {"interest": self.interest(recipients["interest"]).id}
-            return send(self.campaign(campaign), recipients)
+            return send(self.campaign(campaign), recipients, send_time)
 
     def generate(self, campaign, **shares):
         """Opens, clicks, bounces... by share; see ``campaigns.generate``."""

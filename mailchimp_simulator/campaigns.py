@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from .selection import conditions_test, members_of
-from .state import hash_of
+from .state import hash_of, parse_time
 
 TYPES = ("regular", "plaintext", "absplit", "rss", "variate", "automation")
 
@@ -148,10 +148,15 @@ def recipients_of(campaign, wanted="all"):
     )
 
 
-def send(campaign, wanted="all"):
-    """Send now. :return: the number of recipients."""
+def send(campaign, wanted="all", send_time=None):
+    """Send now, or have it sent in the past.
+
+    :param send_time: ISO 8601. :return: the number of recipients.
+    """
     members = recipients_of(campaign, wanted)
     now = campaign.audience.account.clock.now()
+    if send_time:
+        now = int(parse_time(send_time).timestamp())
     campaign.status, campaign.send_time = "sent", now
     for child in campaign.children:
         if campaign.type == "variate":
@@ -196,11 +201,13 @@ def generate(
     unsubscribes=0.0,
     complaints=0.0,
     proxy=0.3,
+    within=0,
     seed=0,
 ):
     """Let recipients react, with shares (0..1) of what was sent, repeatably.
 
     :param act: the audience's acts; unsubscribes and bounces change members.
+    :param within: seconds after the send in which they did so; 0: they do it now.
     :return: how many did what.
     """
     rng = random.Random(seed)
@@ -214,16 +221,18 @@ def generate(
             continue
         if campaign.audience.members.get(member.email.lower()) is not member:
             continue
+        now = clock.now()
+        if within:
+            now = min(now, campaign.send_time + rng.randrange(within))
         roll = rng.random()
         if roll < hard_bounces:
-            act.bounce(member.email, "hard", campaign=campaign.id)
+            act.bounce(member.email, "hard", campaign=campaign.id, when=now)
             counts["hard_bounces"] += 1
             continue
         if roll < hard_bounces + soft_bounces:
-            act.bounce(member.email, "soft", campaign=campaign.id)
+            act.bounce(member.email, "soft", campaign=campaign.id, when=now)
             counts["soft_bounces"] += 1
             continue
-        now = clock.now()
         wants_click = rng.random() < clicks
         if wants_click or rng.random() < opens:
             for _again in range(rng.choice((1, 1, 1, 2, 3))):
@@ -234,9 +243,9 @@ def generate(
             recipient.clicks.append((now, rng.choice(campaign.urls)))
             counts["clicks"] += 1
         if rng.random() < unsubscribes:
-            act.unsubscribe(member.email, campaign=campaign.id)
+            act.unsubscribe(member.email, campaign=campaign.id, when=now)
             counts["unsubscribes"] += 1
         elif rng.random() < complaints:
-            act.complain(member.email, campaign=campaign.id)
+            act.complain(member.email, campaign=campaign.id, when=now)
             counts["complaints"] += 1
     return counts

@@ -1,13 +1,14 @@
 """What ``make demo`` does once Odoo and the simulator are up, all through their doors.
 
-The story: connect an account, link the empty audience, push the demo contacts, send
-a campaign to a group in (simulated) Mailchimp, let people react, bring the results
-back, and say what happened.
+The story: connect an account, link the empty audience, push the demo contacts, let
+(simulated) Mailchimp have sent campaigns over the past year and people react, bring
+the results back, and say what happened.
 """
 
 import json
 import time
 import urllib.request
+from datetime import datetime, timedelta, timezone
 
 # The key the simulator accepts by default.
 API_KEY = "0123456789abcdef0123456789abcdef-us21"
@@ -30,7 +31,8 @@ def tell(instance, simulator_url, say=print):
     account = _connect(odoo, mailchimp, say)
     run = _run(odoo, account, "action_sync_now")
     _say_push(odoo, account, run, say)
-    _send_campaign(mailchimp, say)
+    _send_campaigns(odoo, mailchimp, say)
+    _run(odoo, account, "action_resync")
     _run(odoo, account, "action_import_stats")
     _say_campaigns(odoo, say)
 
@@ -109,8 +111,8 @@ def _connect(odoo, mailchimp, say):
 
 def _run(odoo, account, button, patience=300):
     """Press a button and wait for the scheduled action to finish the run."""
-    kind = "stats" if button == "action_import_stats" else "push"
-    domain = [("account_id", "=", account), ("kind", "=", kind)]
+    kinds = ["stats"] if button == "action_import_stats" else ["push", "full"]
+    domain = [("account_id", "=", account), ("kind", "in", kinds)]
     # The run that linking asked for may still be under way: a press would join it.
     fields = ["state", "error_message", "counters", "summary", "progress_label"]
     deadline = time.monotonic() + patience
@@ -172,37 +174,77 @@ def _say_push(odoo, account, run, say):
         raise StoryError("No contact reached the audience.")
 
 
-def _send_campaign(mailchimp, say):
+# Title, type, days ago, share of opens, of clicks, of bounces and of unsubscribes.
+CAMPAIGNS = (
+    ("New Year's greetings", "regular", 318, 0.55, 0.10, 0.05, 0.0),
+    ("Spring collection", "regular", 236, 0.40, 0.08, 0.0, 0.05),
+    ("Service notice", "plaintext", 171, 0.72, 0.04, 0.0, 0.0),
+    ("Summer sale", "regular", 122, 0.34, 0.18, 0.06, 0.05),
+    ("Which subject?", "variate", 83, 0.48, 0.14, 0.0, 0.0),
+    ("Back to work", "regular", 54, 0.22, 0.03, 0.04, 0.05),
+    ("Autumn news", "regular", 24, 0.60, 0.25, 0.0, 0.0),
+    ("Invitation", "regular", 5, 0.66, 0.33, 0.04, 0.04),
+)
+AUTOMATION = ("Welcome", (("Welcome", 47, 0.85, 0.40), ("A week later", 40, 0.60, 0.2)))
+
+
+def _send_campaigns(odoo, mailchimp, say):
+    """Let Mailchimp have sent campaigns over the past year, and people react."""
     audience = mailchimp.get("/control/audiences")[0]["id"]
     details = mailchimp.get(f"/control/audiences/{audience}?members=false")
     if any(campaign["status"] == "sent" for campaign in details["campaigns"]):
         return
-    for title, share in (("Autumn news", 0.6), ("Invitation", 0.4)):
-        campaign = mailchimp.post(
-            f"/control/audiences/{audience}/add_campaign",
-            title=title,
-            subject=title,
-            type="regular",
+    contacts = odoo.read(
+        "res.partner",
+        [("mailchimp_opt_in", "=", True), ("email_normalized", "!=", False)],
+        ["email_normalized", "mailchimp_opt_in_date"],
+    )
+
+    def act(name, **values):
+        return mailchimp.post(f"/control/audiences/{audience}/{name}", **values)
+
+    def send(title, kind, days, reactions, parent=None):
+        at = datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(days=days)
+        campaign = act(
+            "add_campaign", title=title, subject=title, type=kind, parent=parent
         )["id"]
-        mailchimp.post(
-            f"/control/audiences/{audience}/send_campaign", campaign=campaign
-        )
-        mailchimp.post(
-            f"/control/audiences/{audience}/generate",
+        # Nobody got a campaign before the opt-in.
+        recipients = [
+            contact["email_normalized"]
+            for contact in contacts
+            if contact["mailchimp_opt_in_date"] < at.isoformat(" ", "seconds")
+        ]
+        act(
+            "send_campaign",
             campaign=campaign,
-            opens=share,
-            clicks=share / 2,
-            hard_bounces=0.05,
-            unsubscribes=0.03,
-            seed=1,
+            recipients=recipients,
+            send_time=at.isoformat(),
         )
-    say("Mailchimp sent two campaigns, and people opened, clicked and unsubscribed.")
+        act("generate", campaign=campaign, within=2 * 86400, seed=days, **reactions)
+
+    for title, kind, days, opens, clicks, bounces, unsubscribes in CAMPAIGNS:
+        reactions = {
+            "opens": opens,
+            "clicks": clicks,
+            "hard_bounces": bounces,
+            "soft_bounces": bounces / 2,
+            "unsubscribes": unsubscribes,
+        }
+        send(title, kind, days, reactions)
+    title, mails = AUTOMATION
+    parent = act("add_campaign", title=title, subject=title, type="automation")["id"]
+    for title, days, opens, clicks in mails:
+        send(title, "automation", days, {"opens": opens, "clicks": clicks}, parent)
+    say(
+        f"Mailchimp sent {len(CAMPAIGNS) + 1} campaigns over the past year, an A/B test"
+        " and an automation among them; people opened, clicked and unsubscribed."
+    )
 
 
 def _say_campaigns(odoo, say):
     campaigns = odoo.read(
         "crm.mailchimp.campaign",
-        [("status", "=", "sent")],
+        [("status", "in", ("sent", "sending")), ("parent_id", "=", False)],
         ["name", "sent", "opens_unique", "clicks_unique", "unsubscribed", "bounces"],
     )
     if not campaigns:

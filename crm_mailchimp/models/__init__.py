@@ -36,5 +36,6 @@ from . import res_partner
 from . import crm_mailchimp_contact_tag
 from . import partner_actions
 from . import crm_mailchimp_invalid_email
+from . import overview
 from . import engagement
 from . import partner_card

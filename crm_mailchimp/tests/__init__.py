@@ -13,6 +13,8 @@ from . import test_filters
 from . import test_foreign
 from . import test_mailing_tours
 from . import test_numbers
+from . import test_overview
+from . import test_overview_tour
 from . import test_permissions
 from . import test_preview
 from . import test_push

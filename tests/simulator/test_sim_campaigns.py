@@ -171,6 +171,33 @@ def test_dates_that_nothing_set(world, null):
     assert report["opens"]["last_open"] == (None if null else "")
 
 
+def test_a_campaign_of_the_past(audience, api):
+    audience.add_members(60)
+    campaign = audience.add_campaign(title="Summer")
+    audience.send_campaign(campaign, send_time="2024-07-01T08:00:00+00:00")
+    audience.generate(
+        campaign, within=3600, opens=0.5, hard_bounces=0.2, unsubscribes=0.2
+    )
+    path = f"/reports/{campaign.id}"
+    assert api("GET", path)["send_time"] == "2024-07-01T08:00:00+00:00"
+    entries = api("GET", path + "/email-activity?count=100")["emails"]
+    times = [event["timestamp"] for entry in entries for event in entry["activity"]]
+    times += [
+        entry["timestamp"]
+        for entry in api("GET", path + "/unsubscribed?count=100")["unsubscribes"]
+    ]
+    assert times
+    assert min(times) >= "2024-07-01T08:00:00+00:00"
+    assert max(times) < "2024-07-01T09:00:00+00:00"
+    gone = [m for m in audience.members.values() if m.status != "subscribed"]
+    assert gone
+    assert all(
+        m.last_changed == max(r.bounced_at, r.unsubscribed_at)
+        for m, r in campaign.recipients.items()
+        if m in gone
+    )
+
+
 # --- types -----------------------------------------------------------------------
 
 

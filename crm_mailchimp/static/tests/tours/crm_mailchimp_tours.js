@@ -37,17 +37,23 @@ registry.category("web_tour.tours").add("crm_mailchimp_flag_filter", {
 
 registry.category("web_tour.tours").add("crm_mailchimp_menus", {
     steps: () =>
-        ["campaign", "member", "contact_status", "segment", "run", "account"].flatMap(
-            (name) => [
-                {
-                    trigger: "[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu']",
-                    run: "click",
-                },
-                {
-                    trigger: `[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu_${name}']`,
-                    run: "click",
-                },
-                {trigger: ".o_list_view"},
-            ]
-        ),
+        [
+            ["overview", ".o_mailchimp_overview"],
+            ["campaign", ".o_list_view"],
+            ["member", ".o_list_view"],
+            ["contact_status", ".o_list_view"],
+            ["segment", ".o_list_view"],
+            ["run", ".o_list_view"],
+            ["account", ".o_list_view"],
+        ].flatMap(([name, page]) => [
+            {
+                trigger: "[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu']",
+                run: "click",
+            },
+            {
+                trigger: `[data-menu-xmlid='crm_mailchimp.crm_mailchimp_menu_${name}']`,
+                run: "click",
+            },
+            {trigger: page},
+        ]),
 });

@@ -1,0 +1,289 @@
+from datetime import datetime, timedelta
+
+from dateutil.relativedelta import relativedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+from odoo.tools.date_utils import start_of
+
+from .crm_mailchimp_campaign import NOT_SENT
+from .schedule import NIGHT
+
+#: Days back; 0 for everything.
+PERIODS = {"30": 30, "90": 90, "365": 365, "all": 0}
+# More points than this are no chart any more.
+SERIES = 200
+# One open of five mails says nothing about a campaign.
+RANKED_FROM = 10
+RANKED = 3
+GONE = ("unsubscribed", "cleaned", "archived")
+
+
+class CrmMailchimpAccount(models.Model):
+    """The numbers of the page *Overview*, of the current company's account.
+
+    What the period decides and what it does not are two calls: the second goes through
+    all contacts, which nobody wants to wait for at each change of the period. Neither
+    needs more statements when there are more rows.
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    @api.model
+    def get_overview(self, period):
+        """Return the campaigns and the growth of the audience in a period.
+
+        :param str period: a key of ``PERIODS``
+        :return: a dict; without a linked audience only ``account_id``, ``linked`` and
+            ``may_configure``
+        """
+        if period not in PERIODS:
+            raise UserError(self.env._("There is no such period."))
+        account = self._overview_account()
+        values = {
+            "account_id": account.id,
+            "linked": bool(account.audience_ref),
+            "may_configure": self.env.user.has_group(
+                "crm_mailchimp.group_mailchimp_manager"
+            ),
+        }
+        if not account.audience_ref:
+            return values
+        now = fields.Datetime.now()
+        since = PERIODS[period] and now - timedelta(days=PERIODS[period])
+        domain = account._overview_domain(since)
+        unit = "week" if since and PERIODS[period] <= 90 else "month"
+        return {
+            **values,
+            "audience": account.audience_name,
+            "audience_url": account.audience_url,
+            "campaign_domain": [list(leaf) for leaf in domain],
+            "figures": self._overview_figures(domain),
+            "series": self._overview_series(domain),
+            "growth": account._overview_growth(since, now, unit),
+            "growth_unit": unit,
+            "ranked_from": RANKED_FROM,
+            **self._overview_ranked(domain),
+            "runs": account._overview_runs(now),
+        }
+
+    @api.model
+    def get_overview_audience(self):
+        """Return who is in the audience, and which opted-in contacts are not.
+
+        :return: a dict; empty without a linked audience
+        """
+        account = self._overview_account()
+        if not account.audience_ref:
+            return {}
+        labels = dict(
+            self.env["crm.mailchimp.contact.status"]
+            ._fields["reason"]
+            ._description_selection(self.env)
+        )
+        skipped = account._skipped_by_reason()
+        return {
+            "statuses": account._overview_statuses(),
+            "skipped": [
+                {"reason": reason, "label": labels.get(reason, reason), "count": count}
+                for reason, count in sorted(
+                    skipped.items(), key=lambda item: (-item[1], item[0])
+                )
+            ],
+            "invalid": self.env["crm.mailchimp.invalid.email"].search_count(
+                [("account_id", "=", account.id), ("kind", "!=", "soft")]
+            ),
+        }
+
+    def _overview_account(self):
+        """Return the account of the current company, linked or not."""
+        self.env["crm.mailchimp.account"].check_access("read")
+        return self.env["crm.mailchimp.account"].search(
+            [("company_id", "=", self.env.company.id)], limit=1
+        )
+
+    # === CAMPAIGNS === #
+
+    def _overview_domain(self, since):
+        """Return the domain of what was sent; a parent's totals hold its children's."""
+        domain = [
+            ("account_id", "=", self.id),
+            ("parent_id", "=", False),
+            ("status", "not in", list(NOT_SENT)),
+        ]
+        if since:
+            domain.append(("send_time", ">=", fields.Datetime.to_string(since)))
+        return domain
+
+    def _overview_figures(self, domain):
+        Campaign = self.env["crm.mailchimp.campaign"]
+        Campaign.flush_model()
+        # Rates are averages weighted by what was delivered; without any, unknown.
+        row = self.env.execute_query_dict(
+            Campaign._search(domain, order=False).select(
+                SQL(
+                    """COUNT(*) AS campaigns,
+                       COALESCE(SUM(sent), 0) AS sent,
+                       SUM(open_rate * delivered) / NULLIF(SUM(delivered), 0)
+                           AS open_rate,
+                       SUM(click_rate * delivered) / NULLIF(SUM(delivered), 0)
+                           AS click_rate,
+                       SUM(industry_open_rate * delivered)
+                           FILTER (WHERE industry_known)
+                           / NULLIF(SUM(delivered) FILTER (WHERE industry_known), 0)
+                           AS industry_open_rate,
+                       SUM(industry_click_rate * delivered)
+                           FILTER (WHERE industry_known)
+                           / NULLIF(SUM(delivered) FILTER (WHERE industry_known), 0)
+                           AS industry_click_rate,
+                       COALESCE(SUM(unsubscribed), 0) AS unsubscribed,
+                       COALESCE(SUM(bounces), 0) AS bounces,
+                       COALESCE(SUM(complaints), 0) AS complaints"""
+                )
+            )
+        )[0]
+        return {
+            name: value if value is None or "rate" in name else int(value)
+            for name, value in row.items()
+        }
+
+    def _overview_series(self, domain):
+        campaigns = self._overview_campaigns(
+            [*domain, ("send_time", "!=", False), ("delivered", ">", 0)],
+            limit=SERIES,
+            order="send_time desc, id desc",
+        )
+        return campaigns[::-1]
+
+    def _overview_ranked(self, domain):
+        """Return the campaigns people opened most and least, each in one of them."""
+        domain = [*domain, ("delivered", ">=", RANKED_FROM)]
+        best = self._overview_campaigns(domain, RANKED, "open_rate desc, id desc")
+        others = [*domain, ("id", "not in", [campaign["id"] for campaign in best])]
+        worst = self._overview_campaigns(others, RANKED, "open_rate, id desc")
+        return {"best": best, "worst": worst}
+
+    def _overview_campaigns(self, domain, limit, order):
+        return self.env["crm.mailchimp.campaign"].search_read(
+            domain,
+            ["name", "send_time", "sent", "open_rate", "click_rate"],
+            limit=limit,
+            order=order,
+        )
+
+    # === AUDIENCE === #
+
+    def _overview_growth(self, since, now, unit):
+        """Return who came and who left by week or month, each address at most once.
+
+        The ledger has the latest of each address only: the opt-in (Mailchimp's own
+        time, else that of the consent, else when it was first seen subscribed), and the
+        "no", else the last change of an address that was cleaned or archived.
+        """
+        for model in ("crm.mailchimp.member", "crm.mailchimp.consent"):
+            self.env[model].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """
+                WITH opt_in AS (
+                    SELECT email_normalized, MAX(date) AS date
+                      FROM crm_mailchimp_consent WHERE kind = 'in'
+                  GROUP BY email_normalized
+                ), dated AS (
+                    SELECT CASE WHEN m.opt_in_date IS NOT NULL
+                                  OR m.subscribed_at IS NOT NULL
+                           THEN COALESCE(m.opt_in_date, o.date, m.subscribed_at)
+                           END AS joined,
+                           CASE WHEN m.status = ANY(%(gone)s)
+                           THEN COALESCE(m.no_date, m.last_changed) END AS gone
+                      FROM crm_mailchimp_member m
+                 LEFT JOIN opt_in o ON o.email_normalized = m.email_normalized
+                     WHERE m.account_id = %(account)s
+                ), counted AS (
+                    SELECT joined AS date, 1 AS joined, 0 AS gone FROM dated
+                 UNION ALL
+                    SELECT gone, 0, 1 FROM dated
+                )
+                SELECT date_trunc(
+                           %(unit)s, date AT TIME ZONE 'UTC' AT TIME ZONE %(zone)s
+                       )::date AS bucket, SUM(joined)::int, SUM(gone)::int
+                  FROM counted
+                 WHERE date >= %(since)s AND date <= %(now)s
+              GROUP BY bucket ORDER BY bucket
+                """,
+                gone=list(GONE),
+                account=self.id,
+                unit=unit,
+                zone=str(self.env.tz),
+                since=since or datetime.min,
+                now=now,
+            )
+        )
+        counts = {bucket: (joined, gone) for bucket, joined, gone in rows}
+        if not counts:
+            return []
+
+        def start(moment):
+            local = fields.Datetime.context_timestamp(self, moment)
+            return start_of(local.date(), unit)
+
+        # Weeks in which nothing happened are part of the picture.
+        at, last = start(since) if since else min(counts), start(now)
+        growth = []
+        while at <= last:
+            joined, gone = counts.get(at, (0, 0))
+            growth.append(
+                {"start": fields.Date.to_string(at), "joined": joined, "left": gone}
+            )
+            at += relativedelta(**{f"{unit}s": 1})
+        return growth
+
+    def _overview_statuses(self):
+        Member = self.env["crm.mailchimp.member"]
+        counts = dict(
+            Member._read_group(
+                [("account_id", "=", self.id), ("status", "!=", False)],
+                ["status"],
+                ["__count"],
+            )
+        )
+        return [
+            {"status": status, "label": label, "count": counts[status]}
+            for status, label in Member._fields["status"]._description_selection(
+                self.env
+            )
+            if counts.get(status)
+        ]
+
+    # === RUNS === #
+
+    def _overview_runs(self, now):
+        stats = self.env["crm.mailchimp.run"].search(
+            [
+                ("account_id", "=", self.id),
+                ("kind", "=", "stats"),
+                ("state", "=", "done"),
+            ],
+            limit=1,
+        )
+        run = self.open_run_id
+        return {
+            "last_sync": fields.Datetime.to_string(self.last_sync_date) or False,
+            "last_results": fields.Datetime.to_string(stats.ended_at) or False,
+            "under_way": run.progress_label if run else False,
+            "next": fields.Datetime.to_string(self._next_run(now)) or False,
+            "problem": self.health_message or False,
+        }
+
+    def _next_run(self, now):
+        """Return when the next run begins; ``None`` when none does by itself."""
+        cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
+        if self.state != "linked" or not cron.active or self._is_copy():
+            return None
+        if self.open_run_id.state == "waiting" and self.open_run_id.resume_at:
+            return max(self.open_run_id.resume_at, now)
+        if self._push_due(now):
+            return max(cron.nextcall, now)
+        night = datetime.combine(now.date(), NIGHT)
+        return night if now < night else night + timedelta(days=1)

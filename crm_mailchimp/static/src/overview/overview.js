@@ -1,0 +1,269 @@
+import {Component, onWillStart, useState} from "@odoo/owl";
+import {_t} from "@web/core/l10n/translation";
+import {
+    deserializeDate,
+    deserializeDateTime,
+    toLocaleDateString,
+    toLocaleDateTimeString,
+} from "@web/core/l10n/dates";
+import {formatInteger, formatPercentage} from "@web/views/fields/formatters";
+import {KeepLast} from "@web/core/utils/concurrency";
+import {Layout} from "@web/search/layout";
+import {MailchimpChart} from "./chart";
+import {registry} from "@web/core/registry";
+import {standardActionServiceProps} from "@web/webclient/actions/action_service";
+import {useService} from "@web/core/utils/hooks";
+import {useSetupAction} from "@web/search/action_hook";
+
+const ACCOUNT = "crm.mailchimp.account";
+const [BLUE, RED, TEAL] = [0, 1, 2];
+
+/** CRM > Mailing > Overview: what came of the campaigns, and how the audience does. */
+export class MailchimpOverview extends Component {
+    static template = "crm_mailchimp.Overview";
+    static components = {Layout, MailchimpChart};
+    static props = {...standardActionServiceProps};
+
+    setup() {
+        this.action = useService("action");
+        this.orm = useService("orm");
+        this.keepLast = new KeepLast();
+        this.display = {controlPanel: {}};
+        this.periods = [
+            {key: "30", label: _t("30 days")},
+            {key: "90", label: _t("90 days")},
+            {key: "365", label: _t("12 months")},
+            {key: "all", label: _t("All")},
+        ];
+        this.state = useState({
+            period: this.props.state?.period || "90",
+            data: null,
+            audience: null,
+        });
+        useSetupAction({getLocalState: () => ({period: this.state.period})});
+        onWillStart(async () => {
+            await this.load(this.state.period);
+            if (this.state.data.linked) {
+                // It looks at every contact with an opt-in: the page need not wait.
+                this.orm.call(ACCOUNT, "get_overview_audience", []).then((audience) => {
+                    this.state.audience = audience;
+                });
+            }
+        });
+    }
+
+    async load(period) {
+        const data = await this.keepLast.add(
+            this.orm.call(ACCOUNT, "get_overview", [period])
+        );
+        Object.assign(this.state, {period, data});
+    }
+
+    // === WHAT IS SHOWN === //
+
+    count(value) {
+        return formatInteger(value);
+    }
+
+    percent(value) {
+        // A rate of no mails at all is unknown, not 0.
+        return value === null || value === false
+            ? "–"
+            : formatPercentage(value, {digits: [16, 1]});
+    }
+
+    day(value) {
+        return value ? toLocaleDateString(deserializeDateTime(value)) : "";
+    }
+
+    moment(value) {
+        return value ? toLocaleDateTimeString(deserializeDateTime(value)) : "";
+    }
+
+    get tiles() {
+        const figures = this.state.data.figures;
+        const industry = (rate) =>
+            rate === null ? "" : _t("Industry: %s", this.percent(rate));
+        return [
+            {
+                name: "campaigns",
+                label: _t("Campaigns sent"),
+                value: this.count(figures.campaigns),
+            },
+            {
+                name: "sent",
+                label: _t("Mails sent"),
+                value: this.count(figures.sent),
+            },
+            {
+                name: "open_rate",
+                label: _t("Open rate"),
+                value: this.percent(figures.open_rate),
+                note: industry(figures.industry_open_rate),
+            },
+            {
+                name: "click_rate",
+                label: _t("Click rate"),
+                value: this.percent(figures.click_rate),
+                note: industry(figures.industry_click_rate),
+            },
+            {
+                name: "unsubscribed",
+                label: _t("Unsubscribes"),
+                value: this.count(figures.unsubscribed),
+                leaf: ["unsubscribed", ">", 0],
+            },
+            {
+                name: "bounces",
+                label: _t("Bounces"),
+                value: this.count(figures.bounces),
+                leaf: ["bounces", ">", 0],
+            },
+            {
+                name: "complaints",
+                label: _t("Complaints"),
+                value: this.count(figures.complaints),
+                leaf: ["complaints", ">", 0],
+            },
+        ];
+    }
+
+    get rates() {
+        const {series, figures} = this.state.data;
+        const lines = [
+            {
+                label: _t("Open rate"),
+                values: series.map((campaign) => campaign.open_rate),
+                color: BLUE,
+            },
+            {
+                label: _t("Click rate"),
+                values: series.map((campaign) => campaign.click_rate),
+                color: TEAL,
+            },
+        ];
+        if (figures.industry_open_rate !== null) {
+            lines.push({
+                label: _t("Open rate of the industry"),
+                values: series.map(() => figures.industry_open_rate),
+                color: BLUE,
+                dashed: true,
+            });
+        }
+        return {
+            labels: series.map((campaign) => this.day(campaign.send_time)),
+            titles: series.map(
+                (campaign) => `${campaign.name}, ${this.day(campaign.send_time)}`
+            ),
+            series: lines,
+        };
+    }
+
+    get growth() {
+        const {growth, growth_unit: unit} = this.state.data;
+        return {
+            labels: growth.map(({start}) =>
+                unit === "month"
+                    ? deserializeDate(start).toLocaleString({
+                          month: "short",
+                          year: "numeric",
+                      })
+                    : toLocaleDateString(deserializeDate(start))
+            ),
+            series: [
+                {
+                    label: _t("Joined"),
+                    values: growth.map(({joined}) => joined),
+                    color: TEAL,
+                },
+                {
+                    label: _t("Left"),
+                    values: growth.map(({left}) => left),
+                    color: RED,
+                },
+            ],
+        };
+    }
+
+    get rankings() {
+        const {best, worst} = this.state.data;
+        return [
+            {name: "best", label: _t("Opened most"), campaigns: best},
+            {name: "worst", label: _t("Opened least"), campaigns: worst},
+        ].filter(({campaigns}) => campaigns.length);
+    }
+
+    get joined() {
+        return this.state.data.growth.reduce((sum, {joined}) => sum + joined, 0);
+    }
+
+    get left() {
+        return this.state.data.growth.reduce((sum, {left}) => sum + left, 0);
+    }
+
+    // === WHERE CLICKS LEAD === //
+
+    open(name, res_model, domain, views = ["list", "form"]) {
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            name,
+            res_model,
+            domain,
+            views: views.map((view) => [false, view]),
+        });
+    }
+
+    openCampaigns({label, leaf}) {
+        const domain = [...this.state.data.campaign_domain, ...(leaf ? [leaf] : [])];
+        return this.open(label, "crm.mailchimp.campaign", domain);
+    }
+
+    openCampaign({id}) {
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            res_model: "crm.mailchimp.campaign",
+            res_id: id,
+            views: [[false, "form"]],
+        });
+    }
+
+    openMembers({status, label}) {
+        return this.open(label, "crm.mailchimp.member", [
+            ["account_id", "=", this.state.data.account_id],
+            ["status", "=", status],
+        ]);
+    }
+
+    openSkipped({reason, label}) {
+        return this.open(
+            label,
+            "crm.mailchimp.contact.status",
+            [
+                ["account_id", "=", this.state.data.account_id],
+                ["reason", "=", reason],
+            ],
+            ["list"]
+        );
+    }
+
+    openInvalid() {
+        return this.action.doAction("crm_mailchimp.action_crm_mailchimp_invalid_email");
+    }
+
+    openRuns() {
+        return this.open(_t("Runs"), "crm.mailchimp.run", [
+            ["account_id", "=", this.state.data.account_id],
+        ]);
+    }
+
+    openAccount() {
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            name: _t("Mailchimp account"),
+            res_model: ACCOUNT,
+            res_id: this.state.data.account_id,
+            views: [[false, "form"]],
+        });
+    }
+}
+registry.category("actions").add("crm_mailchimp.overview", MailchimpOverview);
