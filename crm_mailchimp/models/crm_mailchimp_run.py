@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, format_datetime
 
 from ..engine import errors
 
@@ -110,6 +110,13 @@ class CrmMailchimpRun(models.Model):
     _account_idx = models.Index("(account_id, id DESC)")
 
     # === COMPUTES === #
+
+    @api.depends("kind", "create_date")
+    def _compute_display_name(self):
+        kinds = dict(self._fields["kind"]._description_selection(self.env))
+        for run in self:
+            moment = format_datetime(self.env, run.create_date) if run.id else ""
+            run.display_name = f"{kinds.get(run.kind, '')} {moment}".strip()
 
     @api.depends("state")
     def _compute_is_open(self):

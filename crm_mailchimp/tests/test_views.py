@@ -7,7 +7,7 @@ MODELS = {
     "crm.mailchimp.contact.status": ("list", "search"),
     "crm.mailchimp.member": ("list", "form", "search"),
     "crm.mailchimp.recipient": ("list", "form", "search"),
-    "crm.mailchimp.invalid.email": ("list", "search"),
+    "crm.mailchimp.invalid.email": ("list", "kanban", "search"),
     "crm.mailchimp.segment.contact": ("list", "search"),
     "crm.mailchimp.preview.line": ("list", "search"),
     "crm.lead": ("form", "search"),
