@@ -98,10 +98,7 @@ class CrmMailchimpAccount(models.Model):
 
     def _overview_account(self):
         """Return the account of the current company, linked or not."""
-        self.env["crm.mailchimp.account"].check_access("read")
-        return self.env["crm.mailchimp.account"].search(
-            [("company_id", "=", self.env.company.id)], limit=1
-        )
+        return self.search([("company_id", "=", self.env.company.id)], limit=1)
 
     # === CAMPAIGNS === #
 

@@ -243,8 +243,11 @@ class TestOverview(MailchimpCase):
             Account.with_context(allowed_company_ids=other.ids).get_overview_audience(),
             {},
         )
-        both = (self.company + other).ids
+        # Seen beside ours, the other company is still the current one.
+        both = (other + self.company).ids
         data = Account.with_context(allowed_company_ids=both).get_overview("all")
+        self.assertFalse(data["linked"])
+        data = Account.with_context(allowed_company_ids=both[::-1]).get_overview("all")
         self.assertEqual(data["figures"]["campaigns"], 1)
 
     def test_without_sales_rights(self):
