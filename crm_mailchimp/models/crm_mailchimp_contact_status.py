@@ -24,6 +24,15 @@ REASONS = [
 ]
 
 
+def id_bits(records):
+    """Return how many bits the ids of some records need.
+
+    A line has the id of its contact and that of a record in one number, so that it is
+    the same at every read; XML-RPC has no numbers above 32 bits.
+    """
+    return max(records.ids, default=0).bit_length()
+
+
 class CrmMailchimpContactStatus(models.Model):
     """One line a contact and account: is it in Mailchimp, and if not, why not."""
 
@@ -60,12 +69,13 @@ class CrmMailchimpContactStatus(models.Model):
             .search([("audience_ref", "!=", False)])
         )
         accounts._flush_contacts()
-        # An id that is the same at every read: account and contact in one number.
+        bits = id_bits(accounts)
         queries = [
             SQL(
-                "SELECT %(account)s::bigint * 2147483648 + line.partner_id AS id,"
+                "SELECT (line.partner_id::bigint << %(bits)s) + %(account)s AS id,"
                 " %(account)s AS account_id, %(company)s AS company_id, line.*"
                 " FROM (%(lines)s) line",
+                bits=bits,
                 account=account.id,
                 company=account.company_id.id,
                 lines=account._contact_lines_sql(),
@@ -136,9 +146,11 @@ class CrmMailchimpSegmentContact(models.Model):
 
     @property
     def _table_query(self):
+        segments = self.env["crm.mailchimp.segment"].sudo()
+        segments = segments.with_context(active_test=False).search([])
         return SQL(
             """
-            SELECT r.segment_id::bigint * 2147483648 + r.partner_id AS id,
+            SELECT (r.partner_id::bigint << %(bits)s) + r.segment_id AS id,
                    r.segment_id, s.account_id, line.company_id, r.partner_id,
                    line.email, line.winner_id, line.member_id,
                    CASE WHEN h.partner_id IS NOT NULL THEN 'in'
@@ -154,6 +166,7 @@ class CrmMailchimpSegmentContact(models.Model):
          LEFT JOIN (%(holders)s) h
                 ON h.segment_id = r.segment_id AND h.partner_id = r.partner_id
             """,
+            bits=id_bits(segments),
             lines=super()._table_query,
             holders=self.env["crm.mailchimp.segment"]._holders_sql(),
         )

@@ -2,6 +2,8 @@ from odoo import fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
+from .crm_mailchimp_contact_status import id_bits
+
 
 class CrmMailchimpInvalidEmail(models.Model):
     """A contact that still has an address Mailchimp gave up, and why it did.
@@ -44,8 +46,7 @@ class CrmMailchimpInvalidEmail(models.Model):
         """Return ``SQL``: addresses Mailchimp gave up."""
         return SQL(
             """
-            SELECT m.id::bigint * 2147483648 + p.id AS id,
-                   p.id AS partner_id, m.email_normalized, m.account_id,
+            SELECT %s AS id, p.id AS partner_id, m.email_normalized, m.account_id,
                    account.company_id, m.id AS member_id,
                    COALESCE(b.status, 'cleaned') AS kind, b.campaign_id, b.detail,
                    COALESCE(b.bounce_date, m.last_changed) AS date
@@ -57,6 +58,7 @@ class CrmMailchimpInvalidEmail(models.Model):
                  ORDER BY r.bounce_date DESC NULLS LAST LIMIT 1) b ON TRUE
              WHERE m.status = 'cleaned'
             """,
+            self._id_sql(),
             self._contacts_sql(),
             self._detail_sql(),
         )
@@ -65,29 +67,57 @@ class CrmMailchimpInvalidEmail(models.Model):
         """Return ``SQL``: addresses whose mail did not arrive for now."""
         return SQL(
             """
-            SELECT DISTINCT ON (m.id, p.id)
-                   m.id::bigint * 2147483648 + p.id AS id,
-                   p.id AS partner_id, m.email_normalized, m.account_id,
+            SELECT %s AS id, p.id AS partner_id, m.email_normalized, m.account_id,
                    account.company_id, m.id AS member_id, 'soft' AS kind,
-                   r.campaign_id, %s AS detail, r.bounce_date AS date
+                   b.campaign_id, b.detail, b.bounce_date AS date
               FROM %s
-              JOIN crm_mailchimp_recipient r
-                ON r.member_id = m.id AND r.status = 'soft'
+              JOIN (SELECT DISTINCT ON (r.member_id) r.member_id, r.campaign_id,
+                           r.bounce_date, %s AS detail
+                      FROM crm_mailchimp_recipient r
+                     WHERE r.status = 'soft'
+                  ORDER BY r.member_id, r.bounce_date DESC NULLS LAST) b
+                ON b.member_id = m.id
              WHERE m.status = 'subscribed'
-          ORDER BY m.id, p.id, r.bounce_date DESC NULLS LAST
             """,
-            self._detail_sql(),
+            self._id_sql(),
             self._contacts_sql(),
+            self._detail_sql(),
+        )
+
+    def _id_sql(self):
+        """Return ``SQL``: an id that is the same at every read.
+
+        It is made of contact, account and place of the address among the contact's.
+        """
+        accounts = self.env["crm.mailchimp.account"].sudo().search([])
+        return SQL(
+            "((p.id::bigint << %s) + account.id) * 16 + LEAST(p.place, 15)",
+            id_bits(accounts),
         )
 
     def _contacts_sql(self):
+        """Return ``SQL``: members ``m``, their ``account`` and contacts ``p``."""
+        accounts = self.env["crm.mailchimp.account"].sudo()
+        further = SQL()
+        if accounts.search_count([("email_scope", "=", "all")], limit=1):
+            further = SQL(
+                """UNION ALL
+                    SELECT p.id, p.company_id, p.active, a.email, a.place
+                      FROM res_partner p
+                CROSS JOIN LATERAL (%s) a""",
+                accounts._further_addresses_sql(),
+            )
         return SQL(
             """crm_mailchimp_member m
               JOIN crm_mailchimp_account account
                 ON account.id = m.account_id AND account.active
-              JOIN res_partner p
-                ON p.email_normalized = m.email_normalized AND p.active
-               AND COALESCE(p.company_id, account.company_id) = account.company_id"""
+              JOIN (SELECT p.id, p.company_id, p.active, p.email_normalized AS email,
+                           0 AS place
+                      FROM res_partner p %s) p
+                ON p.email = m.email_normalized AND p.active
+               AND (p.place = 0 OR account.email_scope = 'all')
+               AND COALESCE(p.company_id, account.company_id) = account.company_id""",
+            further,
         )
 
     def _detail_sql(self):
@@ -103,8 +133,13 @@ class CrmMailchimpInvalidEmail(models.Model):
         wizard = self.env["crm.mailchimp.correct.email"].create(
             {
                 "line_ids": [
-                    (0, 0, {"partner_id": partner.id, "old_email": partner.email})
-                    for partner in self.partner_id
+                    fields.Command.create(
+                        {
+                            "partner_id": line.partner_id.id,
+                            "old_email": line.email_normalized,
+                        }
+                    )
+                    for line in self
                 ]
             }
         )
@@ -120,8 +155,9 @@ class CrmMailchimpInvalidEmail(models.Model):
     def action_remove(self):
         """Take the address from the contacts."""
         self._check_contacts()
-        self.partner_id.write({"email": False})
-        return self._done(self.env._("Addresses removed: %s.", len(self.partner_id)))
+        for line in self:
+            line.partner_id._mailchimp_replace_address(line.email_normalized)
+        return self._done(self.env._("Addresses removed: %s.", len(self)))
 
     def action_archive_contact(self):
         """Archive the contacts."""

@@ -114,20 +114,24 @@ class CrmMailchimpAccount(models.Model):
         The first is Odoo's normalised one; further ones stand between blanks, commas or
         semicolons, and what is quoted is a name.
 
-        :return: ``SQL``: ``email``, and ``is_further`` for those we found ourselves
+        :return: ``SQL``: ``email``, and its ``place``: 0 for the first
         """
-        first = SQL("SELECT p.email_normalized AS email, FALSE AS is_further")
+        first = SQL("SELECT p.email_normalized AS email, 0 AS place")
         if self.email_scope != "all":
             return first
+        return SQL("%s UNION ALL %s", first, self._further_addresses_sql())
+
+    def _further_addresses_sql(self):
+        """Return a query with all addresses of the contact ``p`` but the first."""
         return SQL(
-            """%s UNION ALL
-               SELECT DISTINCT word, TRUE
+            """SELECT word AS email, MIN(place) AS place
                  FROM regexp_split_to_table(
                           regexp_replace(LOWER(p.email), '"[^"]*"', ' ', 'g'),
-                          '[][[:space:],;:<>()]+') word
+                          '[][[:space:],;:<>()]+')
+                      WITH ORDINALITY AS words (word, place)
                 WHERE %s AND word ~ %s AND LENGTH(word) <= 254
-                  AND word IS DISTINCT FROM p.email_normalized""",
-            first,
+                  AND word IS DISTINCT FROM p.email_normalized
+             GROUP BY word""",
             SQL(SEVERAL),
             ADDRESS_PATTERN,
         )
@@ -163,7 +167,7 @@ class CrmMailchimpAccount(models.Model):
                 SQL(
                     "a.email IS NULL OR a.email !~ %s"
                     " OR LENGTH(a.email) > 254"
-                    " OR NOT (%s = a.email OR a.is_further OR %s)",
+                    " OR NOT (%s = a.email OR a.place > 0 OR %s)",
                     ADDRESS_PATTERN,
                     typed,
                     whole_word,

@@ -1,5 +1,6 @@
 from odoo import api, fields, models
-from odoo.tools import email_normalize_all
+from odoo.tools import email_normalize_all, formataddr
+from odoo.tools.mail import email_split_tuples
 
 
 class ResPartner(models.Model):
@@ -170,3 +171,20 @@ class ResPartner(models.Model):
         if (self.email or "").count("@") > 1:
             addresses += [email.lower() for email in email_normalize_all(self.email)]
         return list(dict.fromkeys(addresses))
+
+    def _mailchimp_replace_address(self, old, new=None):
+        """Put another address in the place of one; others and names stay.
+
+        :param str old: a normalised address of the contact
+        :param new: what comes in its place, ``None`` to take it away
+        """
+        self.ensure_one()
+        pairs = email_split_tuples((self.email or "").replace(";", ","))
+        kept = [
+            formataddr((name, new if email.lower() == old else email))
+            for name, email in pairs
+            if new or email.lower() != old
+        ]
+        # Odoo may make an address of a text that holds none as a whole word.
+        is_found = any(email.lower() == old for _name, email in pairs)
+        self.email = ", ".join(kept) if is_found else new

@@ -371,7 +371,7 @@ class CrmMailchimpRun(models.Model):
                               AND m.no_date IS NOT NULL AND m.partner_id IS NOT NULL
                         UNION SELECT m.id, p.id
                              FROM res_partner p
-                             JOIN LATERAL (%(addresses)s) a ON a.is_further
+                             JOIN LATERAL (%(addresses)s) a ON a.place > 0
                              JOIN crm_mailchimp_member m
                                ON m.account_id = %(account)s
                               AND m.email_normalized = a.email

@@ -121,6 +121,9 @@ class TestEngagement(MailingCase):
             self.people["Leaves"].with_user(user).mailchimp_card()
 
 
+HARD = "hard@firma.be"
+
+
 @tagged("post_install", "-at_install")
 class TestInvalidEmails(MailingCase):
     """Addresses that bounced for good, as long as a contact has them."""
@@ -166,6 +169,26 @@ class TestInvalidEmails(MailingCase):
         self.assertFalse(self.lines())
         self.push()
         self.assertEqual(self.status("hard@firma.be"), "cleaned")
+
+    def test_one_of_several_addresses(self):
+        self.account.email_scope = "all"
+        hard = self.people["Hard"]
+        hard.email = 'Boss <boss@firma.be>; "Hard, A." <Hard@firma.be>'
+        line = self.lines()
+        self.assertEqual((line.partner_id, line.email_normalized), (hard, HARD))
+        self.assertEqual(self.env["crm.mailchimp.invalid.email"].browse(line.id), line)
+        wizard = self.correct("new@firma.be")
+        self.assertEqual(wizard.line_ids.old_email, HARD)
+        wizard.action_correct()
+        self.assertEqual(
+            hard.email, '"Boss" <boss@firma.be>, "Hard, A." <new@firma.be>'
+        )
+        hard.email = f"boss@firma.be, {HARD}"
+        self.lines().action_remove()
+        self.assertEqual(hard.email, "boss@firma.be")
+        self.account.email_scope = "primary"
+        hard.email = f"boss@firma.be, {HARD}"
+        self.assertFalse(self.lines(), "the audience does not have it by this contact")
 
     def test_archived(self):
         self.lines().action_archive_contact()

@@ -12,6 +12,24 @@ class TestMailingTours(MailingCase, HttpCase):
         self.start_tour(url, name, login="admin")
         self.env.invalidate_all()
 
+    def test_lists_by_xmlrpc(self):
+        """Its numbers have 32 bits, and those of a list are the same at every read."""
+        self.flag("Everybody", "[]")
+        self.push()
+        self.env.flush_all()
+        key = self.xmlrpc_common.login(self.env.cr.dbname, "admin", "admin")
+        for model in ("contact.status", "segment.contact", "invalid.email"):
+            call = (self.env.cr.dbname, key, "admin", f"crm.mailchimp.{model}")
+            lines = self.xmlrpc_object.execute_kw(
+                *call, "search_read", [[], ["partner_id"]]
+            )
+            self.assertTrue(lines, model)
+            for line in lines[:3]:
+                again = self.xmlrpc_object.execute_kw(
+                    *call, "read", [[line["id"]], ["partner_id"]]
+                )
+                self.assertEqual(again, [line])
+
     def test_a_campaign(self):
         self.tour(
             "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign",

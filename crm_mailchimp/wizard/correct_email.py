@@ -28,7 +28,9 @@ class CorrectEmail(models.TransientModel):
                 )
             )
         for line in lines:
-            line.partner_id.email = line.new_email.strip()
+            line.partner_id._mailchimp_replace_address(
+                line.old_email, line.new_email.strip()
+            )
         return self.env["crm.mailchimp.invalid.email"]._done(
             self.env._(
                 "Addresses corrected: %s. They go to Mailchimp with the next run.",
@@ -71,5 +73,5 @@ class CorrectEmailLine(models.TransientModel):
                 line.warning = line.env._(
                     "%s has this address, too.", other.display_name
                 )
-            elif email == line.partner_id.email_normalized:
+            elif email == line.old_email:
                 line.warning = line.env._("That is the invalid address.")
