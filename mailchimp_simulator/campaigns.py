@@ -235,8 +235,13 @@ def generate(
             continue
         wants_click = rng.random() < clicks
         if wants_click or rng.random() < opens:
-            for _again in range(rng.choice((1, 1, 1, 2, 3))):
-                recipient.opens.append(now)
+            for again in range(rng.choice((1, 1, 1, 2, 3))):
+                if again and within:
+                    # Hardly anybody opens a mail twice in one second.
+                    last = min(campaign.send_time + within, clock.now())
+                    recipient.opens.append(rng.randint(now, max(now, last - 1)))
+                else:
+                    recipient.opens.append(now)
                 recipient.proxy_opens += rng.random() < proxy
                 counts["opens"] += 1
         if wants_click and campaign.urls:

@@ -24,13 +24,14 @@ REASONS = [
 ]
 
 
-def id_bits(records):
-    """Return how many bits the ids of some records need.
+def id_bits(model):
+    """Return how many bits the ids of a model need.
 
-    A line has the id of its contact and that of a record in one number, so that it is
-    the same at every read; XML-RPC has no numbers above 32 bits.
+    A line has the id of its contact and that of a record of it in one number, so that
+    it is the same at every read; XML-RPC has no numbers above 32 bits.
     """
-    return max(records.ids, default=0).bit_length()
+    last = model.sudo().with_context(active_test=False)
+    return (last.search([], order="id desc", limit=1).id or 0).bit_length()
 
 
 class CrmMailchimpContactStatus(models.Model):
@@ -146,8 +147,6 @@ class CrmMailchimpSegmentContact(models.Model):
 
     @property
     def _table_query(self):
-        segments = self.env["crm.mailchimp.segment"].sudo()
-        segments = segments.with_context(active_test=False).search([])
         return SQL(
             """
             SELECT (r.partner_id::bigint << %(bits)s) + r.segment_id AS id,
@@ -166,7 +165,7 @@ class CrmMailchimpSegmentContact(models.Model):
          LEFT JOIN (%(holders)s) h
                 ON h.segment_id = r.segment_id AND h.partner_id = r.partner_id
             """,
-            bits=id_bits(segments),
+            bits=id_bits(self.env["crm.mailchimp.segment"]),
             lines=super()._table_query,
             holders=self.env["crm.mailchimp.segment"]._holders_sql(),
         )

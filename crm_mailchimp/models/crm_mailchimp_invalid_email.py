@@ -89,10 +89,9 @@ class CrmMailchimpInvalidEmail(models.Model):
 
         It is made of contact, account and place of the address among the contact's.
         """
-        accounts = self.env["crm.mailchimp.account"].sudo().search([])
         return SQL(
             "((p.id::bigint << %s) + account.id) * 16 + LEAST(p.place, 15)",
-            id_bits(accounts),
+            id_bits(self.env["crm.mailchimp.account"]),
         )
 
     def _contacts_sql(self):
