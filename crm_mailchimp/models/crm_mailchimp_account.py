@@ -254,6 +254,7 @@ class CrmMailchimpAccount(models.Model):
             ]
             account.open_run_id = Run.search(
                 [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)],
+                order="id",
                 limit=1,
             )
             account.last_run_id = Run.search(runs, limit=1)
@@ -590,6 +591,10 @@ class CrmMailchimpAccount(models.Model):
             self._check_manager()
             self.sudo().push_enabled = True
         run, created = self._request_run("push")
+        if created and self.open_run_id != run:
+            return self._toast(
+                self.env._("Another synchronisation begins when this one is done.")
+            )
         if created:
             return self._toast(self.env._("The synchronisation starts in a moment."))
         return self._toast(
@@ -685,6 +690,8 @@ class CrmMailchimpAccount(models.Model):
 
     def _request_run(self, kind):
         """Queue a run and wake the scheduled action; a second request joins the first.
+
+        That is unless the first has compared already: see ``_get_or_create``.
 
         :param str kind: ``push``, ``full``, ``preview``, ``audience`` or ``stats``
         :return: ``(run, created)``

@@ -28,7 +28,7 @@ class CrmMailchimpRun(models.Model):
 
     queued -> running -> done | failed | cancelled; *waiting* for Mailchimp to be
     reachable again (``resume_at``), *brake* for a manager. At most one run of an
-    account is open. ``phase`` and ``cursor`` are the resume point: a run that was
+    account and kind is under way, and one queued behind it. ``phase`` and ``cursor`` are the resume point: a run that was
     killed goes on from there, after it has looked again at what Mailchimp holds.
 
     The phases are in the files ``run_*.py``, one a file.
@@ -103,7 +103,8 @@ class CrmMailchimpRun(models.Model):
     )
 
     _open_uniq = models.UniqueIndex(
-        "(account_id, (CASE WHEN kind = 'full' THEN 'push' ELSE kind END))"
+        "(account_id, (CASE WHEN kind = 'full' THEN 'push' ELSE kind END),"
+        " (state = 'queued'))"
         " WHERE state IN ('queued', 'running', 'waiting', 'brake')",
         "A run of this account is already under way.",
     )
@@ -195,9 +196,11 @@ class CrmMailchimpRun(models.Model):
 
     @api.model
     def _get_or_create(self, account, kind):
-        """Return the open run of the account, or a new one.
+        """Return the run that will do what is asked for: an open one, or a new one.
 
-        A full comparison that is asked for while a push is queued takes its place.
+        A full comparison that is asked for while a push is queued takes its place. A
+        run that has compared already knows nothing of what changed since: another one
+        is queued behind it.
 
         :return: ``(run, created)``
         """
@@ -206,14 +209,18 @@ class CrmMailchimpRun(models.Model):
             ("state", "in", self.OPEN_STATES),
             ("kind", "in", PUSHES if kind in PUSHES else (kind,)),
         ]
-        run = self.search(domain, limit=1)
-        if run:
-            if kind == "full" and run.state == "queued":
-                run.kind = kind
-            if run.state == "waiting":
-                # Somebody repaired it and does not want to wait.
-                run.resume_at = fields.Datetime.now()
-            return run, False
+        runs = self.search(domain)
+        queued = runs.filtered(lambda run: run.state == "queued")
+        under_way = runs - queued
+        if queued:
+            if kind == "full":
+                queued.kind = kind
+            return queued, False
+        if under_way.state == "waiting":
+            # Somebody repaired it and does not want to wait.
+            under_way.resume_at = fields.Datetime.now()
+        if under_way and not under_way._is_too_late_for(kind):
+            return under_way, False
         # Two people may press at once: the second insert finds the first's row.
         rows = self.env.execute_query(
             SQL(
@@ -230,11 +237,19 @@ class CrmMailchimpRun(models.Model):
                 self.env.uid,
             )
         )
-        self.invalidate_model(flush=False)
+        self.invalidate_model()
         account.invalidate_recordset(["run_ids", "open_run_id", "last_run_id"])
         if rows:
             return self.browse(rows[0][0]), True
         return self.search(domain, limit=1), False
+
+    def _is_too_late_for(self, kind):
+        """Tell whether this run, under way, cannot do what is asked for now."""
+        if kind == "full" and self.kind != kind:
+            return True
+        return (
+            kind in PUSHES and self.phase in ("send", "verify") and self.state != "brake"
+        )
 
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""
@@ -306,7 +321,7 @@ class CrmMailchimpRun(models.Model):
         if self.state == "brake":
             run = self.sudo()
             run._set_cursor(brake_confirmed=True)
-            run.write({"state": "queued", "phase": "brake"})
+            run.write({"state": "running", "phase": "brake"})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
     def action_open_archiving(self):
@@ -352,12 +367,25 @@ class CrmMailchimpRun(models.Model):
         unfinished = 0
         for run in runs:
             finished = run._run_slice(time.monotonic() + SLICE_SECONDS)
-            unfinished += not finished
+            unfinished += not finished or run._is_followed()
             commit(1)
         if unfinished and cron:
             # A job that is only partly done is put back without being woken up.
             cron._trigger()
         commit(remaining=unfinished)
+
+    def _is_followed(self):
+        """Tell whether this run is over and another one was queued behind it."""
+        return not self.is_open and bool(
+            self.search_count(
+                [
+                    ("account_id", "=", self.account_id.id),
+                    ("kind", "in", PUSHES if self.kind in PUSHES else (self.kind,)),
+                    ("state", "=", "queued"),
+                ],
+                limit=1,
+            )
+        )
 
     def _run_slice(self, deadline):
         """Work on the run until it is done, waits, or the time is over.

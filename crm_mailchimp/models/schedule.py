@@ -39,8 +39,10 @@ class CrmMailchimpAccount(models.Model):
             if account._is_copy():
                 continue
             stats = kind == "stats"
+            # The oldest first: a run is followed by the one queued behind it.
             open_runs = Run.search(
-                [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)]
+                [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)],
+                order="id",
             )
             run = open_runs.filtered(
                 lambda run, kinds=("stats",) if stats else PUSHES: run.kind in kinds

@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
+from ..models import crm_mailchimp_run
 from .common import MailchimpCase
 
 
@@ -282,6 +283,24 @@ class TestPush(MailchimpCase):
 
     def batch_from(self, number):
         return patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", number)
+
+    def test_what_changes_during_a_run_goes_with_the_next(self):
+        self.contact("Ann")
+        run, _created = self.account._request_run("push")
+        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0):
+            while run.phase != "send":
+                self.tick()
+        self.contact("Bob")
+        for _press in range(2):
+            self.account.action_sync_now()
+        self.assertEqual(self.account.open_run_id, run)
+        following = self.account.run_ids.filtered("is_open") - run
+        self.assertEqual(following.state, "queued")
+        self.tick()
+        self.assertEqual((run + following).mapped("state"), ["done", "done"])
+        self.assertEqual(run.summary, "1 added")
+        self.assertEqual(following.summary, "1 added")
+        self.assertEqual(self.status("bob@firma.be"), "subscribed")
 
     # === THE WEEKLY COMPARISON === #
 
