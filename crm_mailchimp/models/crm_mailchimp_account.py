@@ -190,6 +190,8 @@ class CrmMailchimpAccount(models.Model):
     # run_segments, which writes them around every call that creates something.
     remote_refs = fields.Json(copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
+    open_run_label = fields.Char(related="open_run_id.progress_label")
+    open_run_progress = fields.Float(related="open_run_id.progress")
     last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     last_sync_date = fields.Datetime(
         compute="_compute_runs", string="Last synchronised"

@@ -28,8 +28,9 @@ class CrmMailchimpRun(models.Model):
 
     queued -> running -> done | failed | cancelled; *waiting* for Mailchimp to be
     reachable again (``resume_at``), *brake* for a manager. At most one run of an
-    account and kind is under way, and one queued behind it. ``phase`` and ``cursor`` are the resume point: a run that was
-    killed goes on from there, after it has looked again at what Mailchimp holds.
+    account and kind is under way, and one queued behind it. ``phase`` and ``cursor``
+    are the resume point: a run that was killed goes on from there, after it has looked
+    again at what Mailchimp holds.
 
     The phases are in the files ``run_*.py``, one a file.
     """
@@ -114,10 +115,13 @@ class CrmMailchimpRun(models.Model):
 
     @api.depends("kind", "create_date")
     def _compute_display_name(self):
-        kinds = dict(self._fields["kind"]._description_selection(self.env))
         for run in self:
             moment = format_datetime(self.env, run.create_date) if run.id else ""
-            run.display_name = f"{kinds.get(run.kind, '')} {moment}".strip()
+            run.display_name = f"{run._kind_label()} {moment}".strip()
+
+    def _kind_label(self):
+        kinds = dict(self._fields["kind"]._description_selection(self.env))
+        return kinds.get(self.kind, "")
 
     @api.depends("state")
     def _compute_is_open(self):
@@ -248,7 +252,9 @@ class CrmMailchimpRun(models.Model):
         if kind == "full" and self.kind != kind:
             return True
         return (
-            kind in PUSHES and self.phase in ("send", "verify") and self.state != "brake"
+            kind in PUSHES
+            and self.phase in ("send", "verify")
+            and self.state != "brake"
         )
 
     def _end(self, state, error=None):
@@ -301,6 +307,8 @@ class CrmMailchimpRun(models.Model):
                     "account_id": run.account_id.id,
                     "company_id": run.account_id.company_id.id,
                     "kind": run.kind,
+                    "name": run._kind_label(),
+                    "asked_by": run.requested_by_id.id,
                     "state": run.state,
                     "label": run.progress_label,
                     "progress": run.progress,
@@ -323,6 +331,16 @@ class CrmMailchimpRun(models.Model):
             run._set_cursor(brake_confirmed=True)
             run.write({"state": "running", "phase": "brake"})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
+
+    def action_open_result(self):
+        """Open what whoever asked for the run wants to see of it."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [(False, "form")],
+        }
 
     def action_open_archiving(self):
         """List the members that would be archived."""
@@ -473,10 +491,9 @@ class CrmMailchimpRun(models.Model):
 
     def _findings(self):
         return self.env._(
-            "The comparison of the whole audience with Odoo found %(count)s differences"
-            " that no change explained, and repaired them: %(summary)s.",
-            count=self.counters["repaired"],
-            summary=self.summary,
+            "The comparison of the whole audience with Odoo found %s differences that"
+            " no change explained, and repaired them.",
+            self.counters["repaired"],
         )
 
     def _fail(self, error):

@@ -112,6 +112,7 @@ class ResPartner(models.Model):
                 ),
                 domain=[("partner_id", "in", self.ids), ("status", "=", "out")],
                 context={},
+                help=False,
             )
         return {
             "type": "ir.actions.client",

@@ -40,9 +40,7 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             self._store_lines(spool)
         self.counters = dict(counters)
-        self._end("done")
-        self.error_message = sentence
-        self._notify()
+        self._end("done", sentence)
         return True
 
     def _store_lines(self, spool):
@@ -70,7 +68,7 @@ class CrmMailchimpRun(models.Model):
             [("account_id", "=", account.id), ("status", "=", "subscribed")]
         )
         if not brake(archives, members, account.archive_brake_percent):
-            return False
+            return None
         return self.env._(
             "The run would wait for a manager before it archives %(archives)s of"
             " %(members)s members.",
@@ -239,6 +237,11 @@ class CrmMailchimpRun(models.Model):
         self.env.context["mailchimp_brought_back"].extend(changes.items())
         return set(changes)
 
+    def action_open_result(self):
+        if self.kind == "preview" and self.state == "done":
+            return self.action_open_preview()
+        return super().action_open_result()
+
     def action_open_preview(self):
         """List what the next run would do, contact by contact."""
         self.ensure_one()
@@ -257,12 +260,7 @@ class CrmMailchimpAccount(models.Model):
         self.ensure_one()
         self._check_ready()
         run, _created = self._request_run("preview")
-        return {
-            "type": "ir.actions.act_window",
-            "res_model": "crm.mailchimp.run",
-            "res_id": run.id,
-            "view_mode": "form",
-        }
+        return run.action_open_result()
 
 
 def _join(names):

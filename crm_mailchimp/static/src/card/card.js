@@ -2,6 +2,7 @@ import {Component, onWillStart, onWillUpdateProps, useState} from "@odoo/owl";
 import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
 import {registry} from "@web/core/registry";
 import {useService} from "@web/core/utils/hooks";
+import {user} from "@web/core/user";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 
 /** The page Marketing of a contact: read when it is opened, not with the form. */
@@ -36,22 +37,23 @@ export class MailchimpCard extends Component {
             : "";
     }
 
-    async askAgain() {
-        const action = await this.orm.call(
-            "res.partner",
-            "action_mailchimp_ask_again",
-            [[this.props.record.resId]]
-        );
-        this.action.doAction(action);
+    askAgain() {
+        return this.press("action_mailchimp_ask_again");
     }
 
-    async showAll() {
-        const action = await this.orm.call(
-            "res.partner",
-            "action_mailchimp_campaigns",
-            [[this.props.record.resId]]
-        );
-        this.action.doAction(action);
+    showAll() {
+        return this.press("action_mailchimp_campaigns");
+    }
+
+    press(name) {
+        const {resId, resModel} = this.props.record;
+        return this.action.doActionButton({
+            type: "object",
+            name,
+            resId,
+            resModel,
+            context: user.context,
+        });
     }
 
     open(id) {

@@ -1,37 +1,59 @@
-import {Component, useState} from "@odoo/owl";
+import {Component, EventBus, useState} from "@odoo/owl";
 import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
 import {useService} from "@web/core/utils/hooks";
 import {user} from "@web/core/user";
 
-/** What the run under way is doing, and a word when it is over. */
+const OPEN = ["queued", "running"];
+const PUSHES = ["push", "full"];
+
+/** What the run under way is doing, and a word to whoever asked for it. */
 export const mailchimpProgressService = {
-    dependencies: ["bus_service", "notification", "orm"],
-    async start(env, {bus_service: bus, notification, orm}) {
-        const state = {accountId: false, open: false, label: "", progress: 0};
-        const progress = {state, async sync() {}};
+    dependencies: ["action", "bus_service", "notification", "orm"],
+    async start(env, {action, bus_service: busService, notification, orm}) {
+        const state = {accountId: false, open: false, label: ""};
+        // Triggers "run" for every message and "state" when the systray is to change.
+        const progress = {state, bus: new EventBus(), async sync() {}};
         if (!(await user.hasGroup("crm_mailchimp.group_mailchimp_user"))) {
             return progress;
         }
-        const listeners = new Set();
-        progress.listen = (listener) => {
-            listeners.add(listener);
-            return () => listeners.delete(listener);
-        };
         const update = (values) => {
             Object.assign(state, values);
-            listeners.forEach((listener) => listener(state));
+            progress.bus.trigger("state", state);
         };
-        bus.subscribe("crm_mailchimp/progress", (run) => {
-            if (run.account_id !== state.accountId) {
-                return;
+        const look = (run) =>
+            action.doActionButton({
+                type: "object",
+                name: "action_open_result",
+                resModel: "crm.mailchimp.run",
+                resId: run.run_id,
+                context: user.context,
+            });
+        const tell = (run) => {
+            const close = notification.add(run.error || run.summary, {
+                title: run.name,
+                type: run.error ? "warning" : "success",
+                sticky: run.kind === "preview",
+                buttons: [
+                    {
+                        name: _t("Look"),
+                        onClick: () => {
+                            close();
+                            look(run);
+                        },
+                    },
+                ],
+            });
+        };
+        busService.subscribe("crm_mailchimp/progress", (run) => {
+            progress.bus.trigger("run", run);
+            const open = OPEN.includes(run.state);
+            if (run.account_id === state.accountId && PUSHES.includes(run.kind)) {
+                update({open, label: run.label});
             }
-            const open = ["queued", "running"].includes(run.state);
-            update({open, label: run.label, progress: run.progress});
-            if (!open && run.error) {
-                notification.add(run.error, {title: "Mailchimp", type: "warning"});
-            } else if (run.state === "done") {
-                notification.add(run.summary, {title: "Mailchimp", type: "success"});
+            // Those of the night are nobody's: the account and its activity tell.
+            if (!open && run.state !== "cancelled" && run.asked_by === user.userId) {
+                tell(run);
             }
         });
         // Read once: the websocket may be absent, or the run older than the page.
@@ -47,14 +69,11 @@ export const mailchimpProgressService = {
         );
         update({accountId: accounts.length ? accounts[0].id : false});
         progress.sync = async () => {
-            const action = await orm.call("crm.mailchimp.account", "action_sync_now", [
+            const toast = await orm.call("crm.mailchimp.account", "action_sync_now", [
                 [state.accountId],
             ]);
             update({open: true, label: _t("Queued")});
-            notification.add(action.params.message, {
-                title: "Mailchimp",
-                type: "info",
-            });
+            notification.add(toast.params.message, {title: "Mailchimp", type: "info"});
         };
         return progress;
     },
@@ -68,7 +87,9 @@ export class MailchimpSystray extends Component {
     setup() {
         this.progress = useService("crm_mailchimp.progress");
         this.state = useState({...this.progress.state});
-        this.progress.listen?.((state) => Object.assign(this.state, state));
+        this.progress.bus.addEventListener("state", ({detail}) =>
+            Object.assign(this.state, detail)
+        );
     }
 
     get title() {
