@@ -1,11 +1,12 @@
-import csv
-import io
+import tempfile
 import zipfile
 
 ARCHIVED = {
     "crm_mailchimp_consent": "consent.csv",
     "crm_mailchimp_member": "members.csv",
     "crm_mailchimp_campaign": "campaigns.csv",
+    "crm_mailchimp_recipient": "recipients.csv",
+    "crm_mailchimp_recipient_event": "events.csv",
 }
 
 
@@ -15,24 +16,26 @@ def uninstall_hook(env):
     Consent has to be provable for years. Nothing is done in Mailchimp: its audience
     belongs to the company, not to the add-on.
     """
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for table, name in ARCHIVED.items():
-            text = io.StringIO()
-            writer = csv.writer(text)
-            env.cr.execute(f"SELECT * FROM {table} ORDER BY id")  # pylint: disable=sql-injection
-            writer.writerow(column.name for column in env.cr.description)
-            writer.writerows(env.cr.fetchall())
-            archive.writestr(name, text.getvalue())
-    env["ir.attachment"].create(
-        {
-            "name": "crm_mailchimp archive.zip",
-            "raw": content.getvalue(),
-            "mimetype": "application/zip",
-            "description": "Consent, members and campaigns of the Mailchimp add-on,"
-            " written when it was uninstalled.",
-        }
-    )
+    # Millions of rows go from PostgreSQL to the file without a stop in memory.
+    with tempfile.TemporaryFile() as content:
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for table, name in ARCHIVED.items():
+                with archive.open(name, "w", force_zip64=True) as member:
+                    env.cr.copy_expert(
+                        f"COPY (SELECT * FROM {table} ORDER BY id)"
+                        " TO STDOUT WITH (FORMAT csv, HEADER)",
+                        member,
+                    )
+        content.seek(0)
+        env["ir.attachment"].create(
+            {
+                "name": "crm_mailchimp archive.zip",
+                "raw": content.read(),
+                "mimetype": "application/zip",
+                "description": "Consent, members and campaigns of the Mailchimp add-on,"
+                " written when it was uninstalled.",
+            }
+        )
     env["ir.config_parameter"].search([("key", "=like", "crm_mailchimp.%")]).unlink()
     # Bookkeeping that Odoo's own clean-up passes over: foreign keys on its tables,
     # which go with their columns, and names its modules gave to parts of our models.

@@ -103,7 +103,10 @@ def test_uninstall(environment, template):
             name: list(csv.DictReader(io.StringIO(archive.read(name).decode())))
             for name in archive.namelist()
         }
-    assert set(found) == {"consent.csv", "members.csv", "campaigns.csv"}
+    assert set(found) == {
+        *("consent.csv", "members.csv", "campaigns.csv"),
+        *("recipients.csv", "events.csv"),
+    }
     assert {
         line["email_normalized"]: line["status"] for line in found["members.csv"]
     } == statuses
@@ -117,3 +120,7 @@ def test_uninstall(environment, template):
     assert len(consent) == len(statuses) + 2
     (line,) = found["campaigns.csv"]
     assert "Summer sale" in line.values()
+    assert {line["email_normalized"] for line in found["recipients.csv"]} == {
+        address for address, status in statuses.items() if status != "archived"
+    }
+    assert [line["kind"] for line in found["events.csv"]] == ["unsubscribe"]
