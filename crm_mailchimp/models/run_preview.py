@@ -126,10 +126,12 @@ class CrmMailchimpRun(models.Model):
             ._description_selection(self.env)
         )
         creates = [row for row in rows if reader.known(row)["operation"] == "create"]
+        permissions = _join(self._permissions_to_give().mapped("name"))
         for item, row, desired in self._creation_items(reader, creates, "subscribed"):
             entering = [names[ref] for ref in desired["i"]]
             entering += tags.get(row[2], ())
-            yield (row[2], item["email_address"], "create", "", _join(entering), "")
+            email = item["email_address"]
+            yield (row[2], email, "create", permissions, _join(entering), "")
         for row in self._held_rows(reader, creates):
             yield row
         for row in rows:

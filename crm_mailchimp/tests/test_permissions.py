@@ -75,6 +75,15 @@ class TestPermissions(MailchimpCase):
         self.push()
         self.assertFalse(self.simulator.count("PATCH"))
 
+    def test_the_preview_names_them(self):
+        self.switch_on()
+        self.contact("New")
+        preview = self.push("preview")
+        (line,) = self.env["crm.mailchimp.preview.line"].search(
+            [("run_id", "=", preview.id)]
+        )
+        self.assertEqual((line.action, line.detail), ("create", "Email"))
+
     def test_a_lost_answer(self):
         self.switch_on()
         self.contact("New")
