@@ -176,12 +176,12 @@ def _say_push(odoo, account, run, say):
 
 # Title, type, days ago, share of opens, of clicks, of bounces and of unsubscribes.
 CAMPAIGNS = (
-    ("New Year's greetings", "regular", 318, 0.55, 0.10, 0.05, 0.0),
+    ("New Year's greetings", "regular", 318, 0.55, 0.10, 0.0, 0.0),
     ("Spring collection", "regular", 236, 0.40, 0.08, 0.0, 0.05),
     ("Service notice", "plaintext", 171, 0.72, 0.04, 0.0, 0.0),
     ("Summer sale", "regular", 122, 0.34, 0.18, 0.06, 0.05),
     ("Which subject?", "variate", 83, 0.48, 0.14, 0.0, 0.0),
-    ("Back to work", "regular", 54, 0.22, 0.03, 0.04, 0.05),
+    ("Back to work", "regular", 54, 0.22, 0.03, 0.0, 0.05),
     ("Autumn news", "regular", 24, 0.60, 0.25, 0.0, 0.0),
     ("Invitation", "regular", 5, 0.66, 0.33, 0.04, 0.04),
 )
