@@ -223,7 +223,8 @@ def generate(
             continue
         now = clock.now()
         if within:
-            now = min(now, campaign.send_time + rng.randrange(within))
+            # Most happens soon after a mail arrives.
+            now = min(now, campaign.send_time + int(within * rng.random() ** 3))
         roll = rng.random()
         if roll < hard_bounces:
             act.bounce(member.email, "hard", campaign=campaign.id, when=now)

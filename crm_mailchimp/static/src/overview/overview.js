@@ -9,7 +9,7 @@ import {
 import {formatInteger, formatPercentage} from "@web/views/fields/formatters";
 import {KeepLast} from "@web/core/utils/concurrency";
 import {Layout} from "@web/search/layout";
-import {MailchimpChart} from "./chart";
+import {MailchimpChart} from "../chart/chart";
 import {registry} from "@web/core/registry";
 import {standardActionServiceProps} from "@web/webclient/actions/action_service";
 import {useService} from "@web/core/utils/hooks";

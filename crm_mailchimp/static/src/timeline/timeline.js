@@ -1,71 +1,53 @@
-/* global Chart */
-import {Component, onWillStart, onWillUnmount, useEffect, useRef} from "@odoo/owl";
-import {loadBundle} from "@web/core/assets";
-import {getColor} from "@web/core/colors/colors";
-import {cookie} from "@web/core/browser/cookie";
-import {deserializeDateTime} from "@web/core/l10n/dates";
+import {Component} from "@odoo/owl";
 import {_t} from "@web/core/l10n/translation";
+import {deserializeDateTime} from "@web/core/l10n/dates";
+import {formatInteger} from "@web/views/fields/formatters";
+import {MailchimpChart} from "../chart/chart";
 import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
+
+const NONE = [];
 
 /** Opens and clicks of the first 24 hours after a campaign was sent. */
 export class MailchimpTimeline extends Component {
     static template = "crm_mailchimp.Timeline";
+    static components = {MailchimpChart};
     static props = {...standardWidgetProps};
 
-    setup() {
-        this.canvas = useRef("canvas");
-        this.chart = null;
-        onWillStart(() => loadBundle("web.chartjs_lib"));
-        useEffect(
-            () => this.draw(),
-            () => [this.props.record.resId, this.hours.length]
-        );
-        onWillUnmount(() => this.chart?.destroy());
-    }
-
-    get hours() {
-        return this.props.record.data.timeseries || [];
-    }
-
-    draw() {
-        this.chart?.destroy();
-        this.chart = null;
-        if (!this.canvas.el) {
-            return;
-        }
-        const scheme = cookie.get("color_scheme");
-        const line = (label, name, index) => ({
-            label,
-            data: this.hours.map((hour) => hour[name] || 0),
-            borderColor: getColor(index, scheme, "odoo"),
-            backgroundColor: getColor(index, scheme, "odoo"),
-            tension: 0.3,
-            pointRadius: 2,
-        });
-        this.chart = new Chart(this.canvas.el, {
-            type: "line",
-            data: {
-                labels: this.hours.map((hour) =>
-                    deserializeDateTime(
-                        hour.time.slice(0, 19).replace("T", " ")
-                    ).toFormat("ccc HH:mm")
+    get chart() {
+        const hours = this.props.record.data.timeseries || NONE;
+        if (hours !== this.drawn) {
+            // The same arrays at every rendering: new ones are drawn anew.
+            this.drawn = hours;
+            this.config = {
+                labels: hours.map(({time}) =>
+                    deserializeDateTime(time.slice(0, 19).replace("T", " ")).toFormat(
+                        "ccc HH:mm"
+                    )
                 ),
-                datasets: [
-                    line(_t("Opened by"), "opens", 0),
-                    line(_t("Clicked by"), "clicks", 1),
+                series: [
+                    {
+                        label: _t("Opened by"),
+                        values: this.values(hours, "opens"),
+                        color: 0,
+                    },
+                    {
+                        label: _t("Clicked by"),
+                        values: this.values(hours, "clicks"),
+                        color: 2,
+                    },
                 ],
-            },
-            options: {
-                maintainAspectRatio: false,
-                interaction: {mode: "index", intersect: false},
-                scales: {
-                    y: {beginAtZero: true, ticks: {precision: 0}},
-                    x: {grid: {display: false}, ticks: {maxTicksLimit: 8}},
-                },
-                plugins: {legend: {position: "bottom"}},
-            },
-        });
+            };
+        }
+        return this.config;
+    }
+
+    values(hours, name) {
+        return hours.map((hour) => hour[name] || 0);
+    }
+
+    count(value) {
+        return formatInteger(value);
     }
 }
 

@@ -6,7 +6,7 @@ import {loadBundle} from "@web/core/assets";
 
 /** One chart of Odoo's own Chart.js: series of numbers over labels. */
 export class MailchimpChart extends Component {
-    static template = "crm_mailchimp.OverviewChart";
+    static template = "crm_mailchimp.Chart";
     static props = {
         type: {validate: (type) => ["line", "bar"].includes(type)},
         label: String,
