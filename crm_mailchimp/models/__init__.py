@@ -1,4 +1,5 @@
 from . import crm_mailchimp_account
+from . import connection
 from . import eligibility
 from . import crm_mailchimp_merge_field
 from . import field_mapping
