@@ -156,16 +156,11 @@ class ResPartner(models.Model):
             if account.state == "linked":
                 account._request_run("push")
         _going, reasons = self._mailchimp_outlook(accounts)
-        return self._mailchimp_notice(
-            self.env._("The tags are given with the run that starts in a moment.")
-            + (
-                " "
-                + self.env._("They wait for contacts that are not in Mailchimp yet.")
-                if reasons
-                else ""
-            ),
-            reasons,
-        )
+        message = self.env._("The tags are given with the run that starts in a moment.")
+        if reasons:
+            wait = self.env._("They wait for contacts that are not in Mailchimp yet.")
+            message = f"{message} {wait}"
+        return self._mailchimp_notice(message, reasons)
 
     def action_mailchimp_ask_again(self):
         """Let Mailchimp ask contacts who said no whether they want to come back.
