@@ -129,6 +129,10 @@ class CrmMailchimpContactStatus(models.Model):
             else:
                 line.remedy = remedies.get(line.reason, "")
 
+    def action_open_contact(self):
+        """Open the contact of the line."""
+        return self.partner_id.get_formview_action()
+
 
 class CrmMailchimpSegmentContact(models.Model):
     """One line a segment and matching contact: has it the group, and if not, why not.

@@ -166,13 +166,8 @@ class CrmMailchimpInvalidEmail(models.Model):
         return self._done(self.env._("Contacts archived: %s.", len(partners)))
 
     def action_open_contact(self):
-        self.ensure_one()
-        return {
-            "type": "ir.actions.act_window",
-            "res_model": "res.partner",
-            "res_id": self.partner_id.id,
-            "view_mode": "form",
-        }
+        """Open the contact of the line."""
+        return self.partner_id.get_formview_action()
 
     def _check_contacts(self):
         if not self:

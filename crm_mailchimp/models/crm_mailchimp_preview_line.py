@@ -35,3 +35,7 @@ class CrmMailchimpPreviewLine(models.Model):
     detail = fields.Char(string="What")
     entering = fields.Char(string="Enters")
     leaving = fields.Char(string="Leaves")
+
+    def action_open_contact(self):
+        """Open the contact of the line; members only in Mailchimp have none."""
+        return bool(self.partner_id) and self.partner_id.get_formview_action()

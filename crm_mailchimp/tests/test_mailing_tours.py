@@ -30,6 +30,13 @@ class TestMailingTours(MailingCase, HttpCase):
                 )
                 self.assertEqual(again, [line])
 
+    def test_a_line_opens_its_contact(self):
+        self.contact("Tour contact")
+        self.tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_contact_status",
+            "crm_mailchimp_contact_status",
+        )
+
     def test_a_campaign(self):
         self.tour(
             "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign",

@@ -57,3 +57,14 @@ registry.category("web_tour.tours").add("crm_mailchimp_menus", {
             {trigger: page},
         ]),
 });
+
+registry.category("web_tour.tours").add("crm_mailchimp_contact_status", {
+    steps: () => [
+        {
+            content: "A line opens its contact",
+            trigger: ".o_data_cell:contains(Tour contact)",
+            run: "click",
+        },
+        {trigger: ".o_form_view .o_field_widget[name=mailchimp_opt_in]"},
+    ],
+});
