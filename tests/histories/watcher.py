@@ -1,0 +1,456 @@
+"""The steps of a history, and the judgement of what came of them."""
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from oracle import NO, REACHABLE, Contact, Options, Oracle
+
+EMAILS = [f"p{number}@firma.be" for number in range(6)]
+CITIES = ["Ghent", "Paris", "Rome"]
+
+
+class Watcher(RuleBasedStateMachine):
+    """Lets things happen on both sides and judges every write.
+
+    A harness carries the steps out on its own kind of contacts (methods below that do
+    nothing here), has ``audience`` and ``now``, and calls ``before_call`` and
+    ``after_call`` around each write that reaches Mailchimp.
+    """
+
+    #: What happened in all histories, to see that it was not nothing.
+    tally = Counter()
+    #: What a manager may have chosen, by option of the account.
+    choices = st.builds(Options)
+    #: Whether opt-outs are sent before anything else.
+    ordered = True
+
+    def __init__(self):
+        super().__init__()
+        self.oracle = Oracle()
+        self.flagged = set()
+        self.before, self.violations = {}, []
+        self.leaving = set()
+        self.faulty = False
+        self.tally["histories"] += 1
+
+    # === WHAT A HARNESS CARRIES OUT === #
+
+    def choose(self, options):
+        """Set the options of the account."""
+
+    def new_contact(self, email, company, city, opted):
+        """Create a contact and return its key."""
+        raise NotImplementedError
+
+    def edit_contact(self, contact, city):
+        """Give a contact another name and city."""
+
+    def set_opt_in(self, contact, opted):
+        """Tick or untick the opt-in."""
+
+    def set_active(self, contact):
+        """Archive or unarchive a contact."""
+
+    def set_email(self, contact):
+        """Change the addresses of a contact."""
+
+    def delete_contact(self, key):
+        """Delete a contact."""
+
+    def merge_contacts(self, kept, other):
+        """Merge two contacts."""
+
+    def flag_group(self, city):
+        """Flag the filter of a city."""
+
+    def unflag_group(self, city):
+        """Take the flag off."""
+
+    def shown(self, email):
+        """Return the values and groups a member has in Mailchimp."""
+
+    def wanted_shown(self, contact):
+        """Return the values and groups a contact should have there."""
+
+    # === JUDGEMENT === #
+
+    def status(self, email):
+        member = self.audience.members.get(email)
+        return member and member.status
+
+    def is_ours(self, segment_or_interest):
+        """Tell whether a group or tag is one of ours: filters are named alike."""
+        return segment_or_interest.name.startswith("In ")
+
+    def theirs(self, member):
+        """Return what a member has that no filter and no mapping stands for."""
+        interests = {
+            interest.name
+            for category in self.audience.categories.values()
+            for interest in category.interests.values()
+            if interest.id in member.interests and not self.is_ours(interest)
+        }
+        tags = {tag.name for tag in member.tags if not self.is_ours(tag)}
+        return interests, tags, member.merge_fields.get("NOTE"), member.vip
+
+    def before_call(self, what):
+        members = self.audience.members
+        self.before = {email: member.status for email, member in members.items()}
+        self.untouchable = [(m, self.theirs(m)) for m in members.values()]
+        for email in self.leaving if self.ordered else ():
+            if not what.startswith("DELETE") and self.status(email) in REACHABLE:
+                self.violations.append(f"{what}: before the opt-out of {email} left")
+
+    def after_call(self, what):
+        """Judge a write by what people had said at that moment.
+
+        :param str what: method and path
+        """
+        for email, old in self.before.items():
+            if hashlib.md5(email.encode()).hexdigest() in what:
+                address = self.oracle.address(email)
+                if old in NO and not address.asked:
+                    self.violations.append(f"{what}: {email} is {old}")
+                if not (address.ours or address.maybe_ours or address.doomed):
+                    self.violations.append(f"{what}: {email} is somebody else's")
+        for email, member in self.audience.members.items():
+            old, new = self.before.get(email), member.status
+            if old != new:
+                self.tally[f"{old} -> {new}"] += 1
+                self.judge(f"{what}: {email} {old} -> {new}", email, old, new)
+        for member, theirs in self.untouchable:
+            if self.theirs(member) != theirs:
+                self.violations.append(f"{what}: {theirs} of {member} was touched")
+
+    def judge(self, what, email, old, new):
+        address = self.oracle.address(email)
+        asks = new == "pending" and address.asked
+        if old in NO and not (asks and old == "unsubscribed"):
+            self.violations.append(f"{what}: a “no” was overwritten")
+        if (old, new) == ("pending", "archived"):
+            address.seen = False
+        if new in REACHABLE:
+            address.seen = new == "subscribed" and (address.seen or not self.faulty)
+            if not any(
+                email in contact.emails and contact.opt_in is not None
+                for contact in self.oracle.contacts.values()
+            ):
+                self.violations.append(f"{what}: nobody agreed")
+            elif old is not None and address.barred and not asks:
+                self.violations.append(f"{what}: the last word was no")
+        if new == "pending" and not (self.oracle.options.double_opt_in or asks):
+            self.violations.append(f"{what}: nobody wanted it asked")
+
+    # === STEPS IN ODOO === #
+
+    @initialize(
+        data=st.data(),
+        people=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=5, max_size=9),
+    )
+    def begin(self, data, people):
+        """Start with contacts, a stranger and a filter: most is about changes."""
+        options = data.draw(self.choices)
+        self.oracle.options = options
+        for name, value in asdict(options).items():
+            self.tally[f"{name} {value}"] += 1
+        self.choose(options)
+        for number, (company, opted) in enumerate(people):
+            email = EMAILS[number % (len(EMAILS) - 2)]
+            self.create_contact(email, company, CITIES[number % 3], number < 5 or opted)
+        first = min(self.oracle.contacts)
+        self.set_opt_in(self.oracle.contacts[first], False)
+        self.oracle.opt_out(first, self.now)
+        self.step()
+        self.sign_up_in_mailchimp(EMAILS[-1])
+        self.flag_or_not(CITIES[0])
+        self.go()
+
+    def pick(self, data, choices):
+        return data.draw(st.sampled_from(sorted(choices)))
+
+    def pick_contact(self, data):
+        return self.oracle.contacts[self.pick(data, self.oracle.contacts)]
+
+    @rule(
+        email=st.sampled_from(EMAILS),
+        company=st.booleans(),
+        city=st.sampled_from(CITIES),
+        opted=st.sampled_from([True, True, False]),
+    )
+    def create(self, email, company, city, opted):
+        self.create_contact(email, company, city, opted)
+
+    def create_contact(self, email, company, city, opted):
+        key = self.new_contact(email, company, city, opted)
+        self.oracle.contacts[key] = Contact(key, [email], is_company=company)
+        self.edit(self.oracle.contacts[key], city)
+        if opted:
+            self.oracle.opt_in(key, self.now)
+        self.step()
+
+    def edit(self, contact, city):
+        contact.values["CITY"] = city
+        self.edit_contact(contact, city)
+
+    @precondition(lambda self: self.oracle.contacts)
+    @rule(data=st.data(), city=st.sampled_from([*CITIES, False]))
+    def edit_in_odoo(self, data, city):
+        self.edit(self.pick_contact(data), city)
+        self.step()
+
+    @precondition(lambda self: self.oracle.contacts)
+    @rule(data=st.data(), opted=st.sampled_from([True, True, False]))
+    def opt_in_or_out(self, data, opted):
+        contact = self.pick_contact(data)
+        self.set_opt_in(contact, opted)
+        if opted:
+            self.oracle.opt_in(contact.key, self.now)
+        else:
+            self.oracle.opt_out(contact.key, self.now)
+        self.step()
+
+    @precondition(lambda self: self.oracle.contacts)
+    @rule(data=st.data())
+    def archive_or_not(self, data):
+        contact = self.pick_contact(data)
+        contact.active = not contact.active
+        self.set_active(contact)
+        self.step()
+
+    @precondition(lambda self: len(self.oracle.contacts) > 3)
+    @rule(data=st.data())
+    def delete(self, data):
+        key = self.pick_contact(data).key
+        self.delete_contact(key)
+        del self.oracle.contacts[key]
+        self.step()
+
+    @precondition(lambda self: self.oracle.contacts)
+    @rule(
+        data=st.data(),
+        emails=st.lists(
+            st.sampled_from(EMAILS), min_size=0, max_size=2, unique=True
+        ),
+    )
+    def change_address(self, data, emails):
+        contact = self.pick_contact(data)
+        several = self.oracle.options.email_scope == "all"
+        contact.emails = emails if several else emails[:1]
+        self.set_email(contact)
+        self.step()
+
+    @precondition(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1)
+    @rule(data=st.data())
+    def merge(self, data):
+        active = {key for key, c in self.oracle.contacts.items() if c.active}
+        kept = self.pick(data, active)
+        other = self.pick(data, active - {kept})
+        self.merge_contacts(kept, other)
+        self.oracle.merge(kept, [other], self.now)
+        self.merged(self.oracle.contacts[kept])
+        self.step()
+
+    def merged(self, contact):
+        """Take over what the merge made of the contact's other values."""
+
+    @rule(city=st.sampled_from(CITIES))
+    def flag(self, city):
+        self.flag_or_not(city)
+
+    def flag_or_not(self, city):
+        if city in self.flagged:
+            self.flagged.discard(city)
+            self.unflag_group(city)
+        else:
+            self.flagged.add(city)
+            self.flag_group(city)
+        self.step()
+
+    # === STEPS IN MAILCHIMP === #
+
+    def unsure(self, address):
+        """Tell whether a failing run may have seen a "no" that nobody else saw."""
+        return address.maybe_heard and not address.heard
+
+    def members(self, *statuses):
+        return [email for email in EMAILS if self.status(email) in statuses]
+
+    @precondition(lambda self: self.members("subscribed"))
+    @rule(data=st.data(), complains=st.booleans())
+    def say_no(self, data, complains):
+        email = self.pick(data, self.members("subscribed"))
+        if complains:
+            self.audience.complain(email)
+        else:
+            self.audience.unsubscribe(email, reason="enough")
+        self.said_no(email)
+        self.step()
+
+    def said_no(self, email, hidden=False):
+        address = self.oracle.address(email)
+        address.no_at, address.hidden = self.now, hidden
+        address.heard = address.maybe_heard = address.back = address.asked = False
+
+    @precondition(lambda self: self.members("subscribed"))
+    @rule(data=st.data(), complains=st.booleans())
+    def hide_a_no(self, data, complains):
+        """Somebody says no and is archived before a run could see the "no"."""
+        email = self.pick(data, self.members("subscribed"))
+        if complains:
+            self.audience.complain(email)
+        else:
+            self.audience.unsubscribe(email)
+        self.audience.archive(email)
+        self.said_no(email, hidden=True)
+        self.step()
+
+    @precondition(lambda self: self.members("subscribed"))
+    @rule(data=st.data(), kind=st.sampled_from(["hard", "soft"]))
+    def bounce(self, data, kind):
+        email = self.pick(data, self.members("subscribed"))
+        self.audience.bounce(email, kind)
+        if kind == "hard":
+            address = self.oracle.address(email)
+            address.bounced_at = self.now
+            address.back = address.asked = False
+        self.step()
+
+    @precondition(lambda self: self.members("subscribed", *NO))
+    @rule(data=st.data())
+    def archive_by_hand(self, data):
+        email = self.pick(data, self.members("subscribed", "pending", *NO))
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        if self.status(email) == "pending":
+            address.seen = False
+        if self.status(email) in NO:
+            address.hidden = address.no_at is not None and not address.heard
+        self.audience.archive(email)
+        self.step()
+
+    @precondition(lambda self: self.members("subscribed", "archived", *NO))
+    @rule(data=st.data())
+    def erase(self, data):
+        email = self.pick(data, self.members("subscribed", "archived", *NO))
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        self.audience.delete_permanently(email)
+        address.erased = True
+        if not address.heard:
+            # Mailchimp does not tell any more what the person had said.
+            address.no_at = None
+        self.step()
+
+    @precondition(lambda self: self.members("subscribed"))
+    @rule(data=st.data(), city=st.sampled_from(CITIES))
+    def edit_in_mailchimp(self, data, city):
+        email = self.pick(data, self.members("subscribed"))
+        if any(field.tag == "CITY" for field in self.audience.merge_fields.values()):
+            self.audience.edit(email, merge_fields={"CITY": city})
+        self.step()
+
+    @precondition(lambda self: None in map(self.status, EMAILS))
+    @rule(data=st.data())
+    def sign_up(self, data):
+        self.sign_up_in_mailchimp(self.pick(data, self.members(None)))
+
+    def sign_up_in_mailchimp(self, email):
+        if not self.oracle.address(email).erased:
+            self.audience.add_member(email, merge_fields={"FNAME": "Foreign"})
+        self.step()
+
+    # === RUNS AND THE END === #
+
+    def start_run(self, faulty=False):
+        """Note what a run that starts now learns, and whose addresses it may send."""
+        self.faulty = faulty
+        self.tally["runs"] += 1
+        self.leaving = {
+            email
+            for email, address in self.oracle.addresses.items()
+            if address.ours
+            and self.status(email) in REACHABLE
+            and email in self.oracle.opt_outs
+            and not self.oracle.eligible(email, scoped=False)
+        }
+        for email, address in self.oracle.addresses.items():
+            # A "no" that an archiving hid is found when the member is to come back.
+            shows = not address.hidden or (address.seen and self.oracle.eligible(email))
+            address.maybe_heard |= address.no_at is not None
+            if address.no_at is not None and shows and not faulty:
+                address.heard = True
+                for contact in self.oracle.affected(email):
+                    self.oracle.hear(email, contact)
+        for email in self.members("subscribed"):
+            address = self.oracle.address(email)
+            address.seen = address.seen or not faulty
+        self.claim()
+
+    def claim(self):
+        """Note whose members this run makes or finds to be ours."""
+        for email in EMAILS:
+            found = self.oracle.eligible(email)
+            if found:
+                address = self.oracle.address(email)
+                owners = self.oracle.owners.setdefault(email, set())
+                if self.faulty:
+                    address.maybe_ours = True
+                else:
+                    address.ours = True
+                    owners.clear()
+                owners.add(found[0].key)
+
+    def after_failing_run(self):
+        """Take over how far the run got in taking opt-ins, if it rightly did."""
+        for email in list(self.oracle.addresses):
+            for contact in self.oracle.affected(email):
+                if self.has_lost_opt_in(contact):
+                    self.oracle.hear(email, contact)
+
+    def has_lost_opt_in(self, contact):
+        """Tell whether the run took the opt-in of a contact."""
+        return True
+
+    def compare(self):
+        for email in EMAILS:
+            self.tally[f"in the end {self.status(email)}"] += 1
+        assert not self.violations, self.violations
+        for email in EMAILS:
+            self.compare_address(email)
+
+    def compare_address(self, email):
+        address = self.oracle.address(email)
+        status = self.status(email)
+        found = self.oracle.eligible(email)
+        context = f"{email}: {status}; {address}; eligible {found}"
+        if address.erased:
+            assert status is None, context
+        elif status in NO:
+            pass  # every write to it was judged
+        elif address.barred and status != "pending":
+            # It was hidden by an archiving: it does not come back by us.
+            assert status in ("archived", None), context
+        elif found and status == "archived" and (not address.seen or address.back):
+            # No run is sure to have seen it subscribed, or it once said no: it need
+            # not come back by itself.
+            pass
+        elif found:
+            asked = self.oracle.options.double_opt_in or address.asked
+            assert status in (REACHABLE if asked else ("subscribed",)), context
+            if status == "subscribed":
+                self.compare_values(email, found[0], context)
+        elif status in REACHABLE:
+            assert not address.ours, f"{context}: should have left"
+            assert not address.doomed, f"{context}: a manager wanted it archived"
+            if not address.maybe_ours:
+                shown = self.audience.members[email].merge_fields["FNAME"]
+                assert shown == "Foreign", f"{context}: {shown}"
+
+    def compare_values(self, email, contact, context):
+        shown, wanted = self.shown(email), self.wanted_shown(contact)
+        assert shown == wanted, f"{context}: {shown}, expected {wanted}"
