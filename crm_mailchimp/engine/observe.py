@@ -48,6 +48,9 @@ def observe(known, member, tags, owned):
             if before in (*NO, "archived") and known.get("operation") != "restore":
                 # The person signed up again by itself: that is not our doing.
                 news["origin"] = "foreign"
+            elif before is None and known.get("origin") and not known.get("operation"):
+                # Likewise after the member was deleted, or got another address.
+                news["origin"] = "foreign"
             news["opt_in_date"] = utc(
                 member.get("timestamp_opt") or member.get("timestamp_signup")
             )

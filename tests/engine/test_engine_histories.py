@@ -66,7 +66,7 @@ class Direct:
             ) from None
         finally:
             if method != "GET":
-                self.watcher.after_call(f"{method} {path}")
+                self.watcher.after_call(f"{method} {path} {body}")
         if failure == "unanswered":
             raise Retryable("carried out, unanswered", outcome_unknown=True)
         return data or {}
@@ -150,7 +150,7 @@ class EngineHistories(Watcher):
             pass
         finally:
             self.direct.fail_in = None
-        self.after_failing_run()
+        self.after_run()
         self.step()
 
     @rule()
@@ -160,6 +160,7 @@ class EngineHistories(Watcher):
     def go(self):
         self.start_run()
         self.carry_out()
+        self.after_run()
         self.step()
 
     def carry_out(self):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 NO = ("unsubscribed", "cleaned")
 REACHABLE = ("subscribed", "pending")
+NEVER = "never sent"
 
 
 @dataclass
@@ -51,6 +52,9 @@ class Address:
     hidden: bool = False  # and was archived before anybody could see it
     heard: bool = False  # a run has seen it
     maybe_heard: bool = False  # a failing run may have
+    # An earlier "no" that nobody heard of before the person signed up again. A run that
+    # reads the activity before it lets a member come back may still find it.
+    overtaken: int | None = None
     bounced_at: int | None = None
     # The person signed up, or confirmed, after its last "no".
     back: bool = False
@@ -60,7 +64,14 @@ class Address:
     ours: bool = False
     maybe_ours: bool = False  # a failing run may have claimed it
     asked: bool = False  # a user let Mailchimp ask the person again
-    doomed: bool = False  # a manager agreed to archive this foreign member
+    # A manager agreed to archive this foreign member; ``None``: unless a failing run
+    # found that it is ours.
+    doomed: bool | None = False
+    # The last run knows that it does not receive campaigns; ``None``: may know.
+    known_out: bool | None = True
+    # The values of CITY that may have been the last both sides agreed on; ``NEVER``
+    # before the first sending, empty when it cannot be known.
+    agreed: set = field(default_factory=lambda: {NEVER})
 
     @property
     def barred(self):
@@ -111,6 +122,7 @@ class Oracle:
         out = any(contact.said == "out" for contact in group)
         dates = [contact.opt_in for contact in group if contact.opt_in is not None]
         survivor = self.contacts[kept]
+        survivor.out_at = max(contact.out_at for contact in group)
         for key in others:
             del self.contacts[key]
         if survivor.opt_in is None and dates:
@@ -127,25 +139,27 @@ class Oracle:
 
     # === WHAT A RUN LEARNS === #
 
-    def affected(self, email):
+    def affected(self, email, overtaken=False):
         """Return the contacts whose opt-in the "no" of an address takes."""
         address = self.address(email)
+        no_at = address.overtaken if overtaken else address.no_at
         return [
             contact
             for contact in self.contacts.values()
-            if address.no_at is not None
+            if no_at is not None
             and contact.opt_in is not None
-            and contact.opt_in <= address.no_at
+            and contact.opt_in <= no_at
             and (
                 email in self.emails(contact)
                 or contact.key in self.owners.get(email, ())
             )
         ]
 
-    def hear(self, email, contact):
+    def hear(self, email, contact, overtaken=False):
         """Take the opt-in of a contact because of the "no" of an address."""
+        address = self.address(email)
         contact.opt_in, contact.said = None, "out"
-        self.note_opt_out(contact, self.address(email).no_at)
+        self.note_opt_out(contact, address.overtaken if overtaken else address.no_at)
 
     # === WHO BELONGS TO THE AUDIENCE === #
 
@@ -179,9 +193,9 @@ class Oracle:
 
         :return: ``None``, or the contact that gets the opt-in (``0``: a new one)
         """
-        if self.options.foreign_members != "import" or self.eligible(email):
+        if self.options.foreign_members != "import":
             return None
-        there = [c for c in self.contacts.values() if c.emails[:1] == [email]]
+        there = [c for c in self.contacts.values() if email in self.emails(c)]
         if self.opt_outs.get(email, -1) >= signed_up or any(
             c.out_at >= signed_up
             or not c.active
@@ -191,3 +205,20 @@ class Oracle:
         ):
             return None
         return min((c.key for c in there), default=0)
+
+    # === VALUES === #
+
+    def settle(self, ours, theirs, agreed):
+        """Return the values both sides may end with, of what each of them has now."""
+        if self.options.sync_direction == "push" or ours == theirs:
+            return {ours}
+        conflict = ours if self.options.conflict_winner == "odoo" else theirs
+        ends = set() if agreed else {ours, theirs}
+        for before in agreed:
+            if before == NEVER:
+                ends.add(conflict if ours and theirs else ours or theirs)
+            elif theirs == before:
+                ends.add(ours)
+            else:
+                ends.add(theirs if ours == before else conflict)
+        return ends

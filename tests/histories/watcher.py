@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from oracle import NO, REACHABLE, Contact, Options, Oracle
+from oracle import NEVER, NO, REACHABLE, Contact, Options, Oracle
 
 EMAILS = [f"p{number}@firma.be" for number in range(6)]
 CITIES = ["Ghent", "Paris", "Rome"]
@@ -32,7 +32,7 @@ class Watcher(RuleBasedStateMachine):
         self.oracle = Oracle()
         self.flagged = set()
         self.before, self.violations = {}, []
-        self.leaving = set()
+        self.leaving, self.imports, self.cities = set(), {}, []
         self.faulty = False
         self.tally["histories"] += 1
 
@@ -57,6 +57,12 @@ class Watcher(RuleBasedStateMachine):
     def set_email(self, contact):
         """Change the addresses of a contact."""
 
+    def set_company(self, contact):
+        """Let a contact belong to another company, or to none."""
+
+    def set_blacklisted(self, email):
+        """Put an address on the blacklist, or take it off."""
+
     def delete_contact(self, key):
         """Delete a contact."""
 
@@ -74,6 +80,13 @@ class Watcher(RuleBasedStateMachine):
 
     def wanted_shown(self, contact):
         """Return the values and groups a contact should have there."""
+
+    def imported(self, email):
+        """Return the contact a run made or found for a foreign member, if it did."""
+
+    def city(self, contact):
+        """Return the city a contact has now."""
+        return contact.values.get("CITY") or ""
 
     # === JUDGEMENT === #
 
@@ -98,7 +111,7 @@ class Watcher(RuleBasedStateMachine):
 
     def before_call(self, what):
         members = self.audience.members
-        self.before = {email: member.status for email, member in members.items()}
+        self.before = {email: (m, m.status) for email, m in members.items()}
         self.untouchable = [(m, self.theirs(m)) for m in members.values()]
         for email in self.leaving if self.ordered else ():
             if not what.startswith("DELETE") and self.status(email) in REACHABLE:
@@ -107,20 +120,31 @@ class Watcher(RuleBasedStateMachine):
     def after_call(self, what):
         """Judge a write by what people had said at that moment.
 
-        :param str what: method and path
+        :param str what: method, path and body
         """
-        for email, old in self.before.items():
+        for email, (_member, old) in self.before.items():
             if hashlib.md5(email.encode()).hexdigest() in what:
                 address = self.oracle.address(email)
-                if old in NO and not address.asked:
+                asks = address.asked and "'pending'" in what
+                if old in NO and not asks:
                     self.violations.append(f"{what}: {email} is {old}")
-                if not (address.ours or address.maybe_ours or address.doomed):
+                doomed = address.doomed is not False and what.startswith("DELETE")
+                if not (address.ours or address.maybe_ours or doomed):
                     self.violations.append(f"{what}: {email} is somebody else's")
-        for email, member in self.audience.members.items():
-            old, new = self.before.get(email), member.status
+        now = self.audience.members
+        for email in self.before.keys() | now.keys():
+            old, new = self.before.get(email, (None, None))[1], self.status(email)
             if old != new:
                 self.tally[f"{old} -> {new}"] += 1
                 self.judge(f"{what}: {email} {old} -> {new}", email, old, new)
+        places = {member: email for email, member in now.items()}
+        for old_email, (member, _status) in self.before.items():
+            if member not in places:
+                self.violations.append(f"{what}: {old_email} was erased")
+            elif places[member] != old_email:
+                moved = self.oracle.address(places[member])
+                moved.agreed = self.oracle.address(old_email).agreed
+                self.tally["moved"] += 1
         for member, theirs in self.untouchable:
             if self.theirs(member) != theirs:
                 self.violations.append(f"{what}: {theirs} of {member} was touched")
@@ -130,17 +154,21 @@ class Watcher(RuleBasedStateMachine):
         asks = new == "pending" and address.asked
         if old in NO and not (asks and old == "unsubscribed"):
             self.violations.append(f"{what}: a “no” was overwritten")
+        if new not in REACHABLE:
+            address.known_out = None if self.faulty else True
         if (old, new) == ("pending", "archived"):
             address.seen = False
         if new in REACHABLE:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
-            if not any(
-                email in contact.emails and contact.opt_in is not None
-                for contact in self.oracle.contacts.values()
-            ):
+            address.known_out = None if self.faulty else False
+            if not self.oracle.eligible(email, scoped=False):
                 self.violations.append(f"{what}: nobody agreed")
             elif old is not None and address.barred and not asks:
                 self.violations.append(f"{what}: the last word was no")
+        if old is None and new in REACHABLE:
+            city = self.audience.members[email].merge_fields.get("CITY") or ""
+            # A call without an answer leaves nothing that was agreed on.
+            address.agreed = {city, NEVER} if self.faulty else {city}
         if new == "pending" and not (self.oracle.options.double_opt_in or asks):
             self.violations.append(f"{what}: nobody wanted it asked")
 
@@ -164,6 +192,9 @@ class Watcher(RuleBasedStateMachine):
         self.set_opt_in(self.oracle.contacts[first], False)
         self.oracle.opt_out(first, self.now)
         self.step()
+        self.audience.add_merge_field("Note", "NOTE")
+        theirs = self.audience.add_category("Their own")
+        self.theirs_group = self.audience.add_interest(theirs, "Theirs").id
         self.sign_up_in_mailchimp(EMAILS[-1])
         self.flag_or_not(CITIES[0])
         self.go()
@@ -240,6 +271,20 @@ class Watcher(RuleBasedStateMachine):
         several = self.oracle.options.email_scope == "all"
         contact.emails = emails if several else emails[:1]
         self.set_email(contact)
+        self.step()
+
+    @precondition(lambda self: self.oracle.contacts)
+    @rule(data=st.data())
+    def other_company_or_not(self, data):
+        contact = self.pick_contact(data)
+        contact.foreign_company = not contact.foreign_company
+        self.set_company(contact)
+        self.step()
+
+    @rule(email=st.sampled_from(EMAILS))
+    def blacklist_or_not(self, email):
+        self.oracle.blacklist ^= {email}
+        self.set_blacklisted(email)
         self.step()
 
     @precondition(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1)
@@ -354,14 +399,54 @@ class Watcher(RuleBasedStateMachine):
             self.audience.edit(email, merge_fields={"CITY": city})
         self.step()
 
-    @precondition(lambda self: None in map(self.status, EMAILS))
+    @precondition(lambda self: self.members("subscribed", "unsubscribed"))
+    @rule(data=st.data(), note=st.sampled_from(["", "Likes tea", "Likes coffee"]))
+    def edit_theirs(self, data, note):
+        """Somebody changes what is none of Odoo's business."""
+        email = self.pick(data, self.members("subscribed", "unsubscribed"))
+        self.audience.tag(email, "Theirs")
+        self.audience.edit(
+            email,
+            merge_fields={"NOTE": note},
+            interests={self.theirs_group: True},
+            vip=bool(note),
+        )
+        self.step()
+
+    @precondition(lambda self: self.members(None, "archived", *NO))
     @rule(data=st.data())
     def sign_up(self, data):
-        self.sign_up_in_mailchimp(self.pick(data, self.members(None)))
+        """A person signs up, for the first time or again."""
+        email = self.pick(data, self.members(None, "archived", *NO))
+        address = self.oracle.address(email)
+        if not self.unsure(address) and address.known_out is not None:
+            self.sign_up_in_mailchimp(email)
 
     def sign_up_in_mailchimp(self, email):
-        if not self.oracle.address(email).erased:
-            self.audience.add_member(email, merge_fields={"FNAME": "Foreign"})
+        address = self.oracle.address(email)
+        if self.status(email) is None:
+            # What one member had, another with its address has not.
+            address.seen, address.agreed, address.erased = False, set(), False
+        self.audience.add_member(email, merge_fields={"FNAME": "Foreign"})
+        self.said_yes(address)
+        if address.known_out:
+            address.ours = address.maybe_ours = False
+        self.step()
+
+    def said_yes(self, address):
+        address.back = address.barred or address.back
+        if not address.heard:
+            address.overtaken, address.no_at = address.no_at, None
+        address.hidden = address.asked = address.doomed = False
+
+    @precondition(lambda self: self.members("pending"))
+    @rule(data=st.data())
+    def confirm(self, data):
+        email = self.pick(data, self.members("pending"))
+        address = self.oracle.address(email)
+        if not self.unsure(address):
+            self.audience.confirm(email)
+            self.said_yes(address)
         self.step()
 
     # === RUNS AND THE END === #
@@ -379,6 +464,11 @@ class Watcher(RuleBasedStateMachine):
             and not self.oracle.eligible(email, scoped=False)
         }
         for email, address in self.oracle.addresses.items():
+            out = self.status(email) not in REACHABLE
+            if not faulty:
+                address.known_out = out
+            elif address.known_out != out:
+                address.known_out = None
             # A "no" that an archiving hid is found when the member is to come back.
             shows = not address.hidden or (address.seen and self.oracle.eligible(email))
             address.maybe_heard |= address.no_at is not None
@@ -389,7 +479,9 @@ class Watcher(RuleBasedStateMachine):
         for email in self.members("subscribed"):
             address = self.oracle.address(email)
             address.seen = address.seen or not faulty
+        self.note_imports()
         self.claim()
+        self.note_cities()
 
     def claim(self):
         """Note whose members this run makes or finds to be ours."""
@@ -400,17 +492,88 @@ class Watcher(RuleBasedStateMachine):
                 owners = self.oracle.owners.setdefault(email, set())
                 if self.faulty:
                     address.maybe_ours = True
+                    address.doomed = address.doomed and None
                 else:
                     address.ours = True
+                    address.doomed = False
                     owners.clear()
                 owners.add(found[0].key)
 
-    def after_failing_run(self):
-        """Take over how far the run got in taking opt-ins, if it rightly did."""
-        for email in list(self.oracle.addresses):
-            for contact in self.oracle.affected(email):
+    def note_imports(self):
+        """Note which foreign members this run makes contacts of."""
+        self.imports = {}
+        for email in self.members("subscribed"):
+            address = self.oracle.address(email)
+            signed_up = self.audience.members[email].timestamp_opt
+            if address.ours or self.oracle.importable(email, signed_up) is None:
+                continue
+            self.imports[email] = signed_up, not (self.faulty or address.maybe_ours)
+            address.maybe_ours = True
+
+    def note_cities(self):
+        """Note what both sides have before this run settles it."""
+        self.cities = []
+        for email in self.members("subscribed"):
+            found = self.oracle.eligible(email)
+            values = self.audience.members[email].merge_fields
+            if found and "CITY" in values:
+                self.cities.append(
+                    (email, found[0], self.city(found[0]), values["CITY"])
+                )
+
+    def after_run(self):
+        """Take over what the run did to contacts, if it rightly did."""
+        if self.faulty:
+            for email in list(self.oracle.addresses):
+                for contact in self.oracle.affected(email):
+                    if self.has_lost_opt_in(contact):
+                        self.oracle.hear(email, contact)
+        for email in self.members("archived"):
+            for contact in self.oracle.affected(email, overtaken=True):
                 if self.has_lost_opt_in(contact):
-                    self.oracle.hear(email, contact)
+                    self.oracle.hear(email, contact, overtaken=True)
+        for email, (signed_up, must) in self.imports.items():
+            self.take_import(email, signed_up, must)
+        if self.imports:
+            self.claim()
+        for email, contact, ours, theirs in self.cities:
+            self.judge_city(email, contact, ours, theirs)
+        for email in self.members("pending"):
+            self.oracle.address(email).agreed = set()  # nobody is asked about these
+
+    def take_import(self, email, signed_up, must):
+        there = self.oracle.importable(email, signed_up)
+        key = self.imported(email)
+        if key is None or there not in (0, key):
+            if must or key is not None:
+                self.violations.append(f"{email}: imported as {key}, not {there}")
+            return
+        self.tally["imported"] += 1
+        if not there:
+            city = self.audience.members[email].merge_fields.get("CITY")
+            self.oracle.contacts[key] = Contact(key, [email], values={"CITY": city})
+        contact = self.oracle.contacts[key]
+        contact.opt_in, contact.said = signed_up, "in"
+
+    def judge_city(self, email, contact, ours, theirs):
+        """Judge what a run made of a value that both sides can change."""
+        address = self.oracle.address(email)
+        ends = self.oracle.settle(ours, theirs, address.agreed)
+        here = self.city(contact)
+        there = self.audience.members[email].merge_fields["CITY"]
+        what = f"{email}: city {ours}/{theirs}, agreed on {address.agreed}"
+        if self.faulty:
+            if here not in {ours} | ends or there not in {theirs} | ends:
+                self.violations.append(f"{what}: became {here}/{there}")
+            # Each of them may have been reached.
+            address.agreed = address.agreed and address.agreed | ends
+        else:
+            if here != there or here not in ends:
+                self.violations.append(f"{what}: became {here}/{there}")
+            if theirs != ours:
+                self.tally["city taken over" if here == theirs else "city set"] += 1
+            address.agreed = {here}
+        contact.values["CITY"] = here
 
     def has_lost_opt_in(self, contact):
         """Tell whether the run took the opt-in of a contact."""
@@ -447,6 +610,10 @@ class Watcher(RuleBasedStateMachine):
         elif status in REACHABLE:
             assert not address.ours, f"{context}: should have left"
             assert not address.doomed, f"{context}: a manager wanted it archived"
+            must = self.oracle.importable(
+                email, self.audience.members[email].timestamp_opt
+            )
+            assert address.maybe_ours or must is None, f"{context}: not imported"
             if not address.maybe_ours:
                 shown = self.audience.members[email].merge_fields["FNAME"]
                 assert shown == "Foreign", f"{context}: {shown}"
