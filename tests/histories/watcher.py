@@ -183,7 +183,7 @@ class Watcher(RuleBasedStateMachine):
         options = data.draw(self.choices)
         self.oracle.options = options
         for name, value in asdict(options).items():
-            self.tally[f"{name} {value}"] += 1
+            self.tally[f"{name}={value}"] += 1
         self.choose(options)
         for number, (company, opted) in enumerate(people):
             email = EMAILS[number % (len(EMAILS) - 2)]
@@ -202,8 +202,11 @@ class Watcher(RuleBasedStateMachine):
     def pick(self, data, choices):
         return data.draw(st.sampled_from(sorted(choices)))
 
-    def pick_contact(self, data):
-        return self.oracle.contacts[self.pick(data, self.oracle.contacts)]
+    def pick_contact(self, data, first=lambda contact: False):
+        """Draw a contact, of those that ``first`` is true for if there are any."""
+        contacts = self.oracle.contacts
+        some = [key for key, contact in contacts.items() if first(contact)]
+        return contacts[self.pick(data, some or contacts)]
 
     @rule(
         email=st.sampled_from(EMAILS),
@@ -246,7 +249,7 @@ class Watcher(RuleBasedStateMachine):
     @precondition(lambda self: self.oracle.contacts)
     @rule(data=st.data())
     def archive_or_not(self, data):
-        contact = self.pick_contact(data)
+        contact = self.pick_contact(data, lambda contact: not contact.active)
         contact.active = not contact.active
         self.set_active(contact)
         self.step()
@@ -276,13 +279,14 @@ class Watcher(RuleBasedStateMachine):
     @precondition(lambda self: self.oracle.contacts)
     @rule(data=st.data())
     def other_company_or_not(self, data):
-        contact = self.pick_contact(data)
+        contact = self.pick_contact(data, lambda contact: contact.foreign_company)
         contact.foreign_company = not contact.foreign_company
         self.set_company(contact)
         self.step()
 
-    @rule(email=st.sampled_from(EMAILS))
-    def blacklist_or_not(self, email):
+    @rule(data=st.data())
+    def blacklist_or_not(self, data):
+        email = self.pick(data, self.oracle.blacklist or EMAILS)
         self.oracle.blacklist ^= {email}
         self.set_blacklisted(email)
         self.step()
