@@ -15,10 +15,7 @@ from engine.gateway import Gateway
 from engine.observe import observe
 from engine.payload import creation
 from engine.plan import Known, decide, may_restore
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import get_state_machine_test, rule
-from watcher import EMAILS, Watcher
+from watcher import EMAILS, Watcher, play, rule
 
 from mailchimp_simulator import problems, routing
 from mailchimp_simulator import routes as _routes  # noqa: F401 (registers them)
@@ -75,8 +72,8 @@ class Direct:
 class EngineHistories(Watcher):
     ordered = False  # one address after the other
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, name):
+        super().__init__(name)
         self.account = Account(Switches())
         self.account.listener = None
         audience = self.account.add_audience("Test")
@@ -140,9 +137,10 @@ class EngineHistories(Watcher):
 
     # === A RUN OF THE ENGINE === #
 
-    @rule(after=st.integers(0, 10), fault=st.sampled_from(["lost", "unanswered"]))
-    def failing_run(self, after, fault):
-        self.direct.fail_in, self.direct.fault = after, fault
+    @rule(weight=4)
+    def failing_run(self):
+        self.direct.fail_in = self.pick(range(11))
+        self.direct.fault = self.pick(["lost", "unanswered"])
         self.start_run(faulty=True)
         try:
             self.carry_out()
@@ -151,17 +149,12 @@ class EngineHistories(Watcher):
         finally:
             self.direct.fail_in = None
         self.after_run()
-        self.step()
 
-    @rule()
+    @rule(weight=4)
     def run(self):
-        self.go()
-
-    def go(self):
         self.start_run()
         self.carry_out()
         self.after_run()
-        self.step()
 
     def carry_out(self):
         self.pull()
@@ -329,30 +322,15 @@ class EngineHistories(Watcher):
 
     # === THE END === #
 
-    def teardown(self):
+    def end(self):
         for _time in range(3):
-            self.go()
+            self.run()
+            self.step()
         del self.direct.writes[:]
-        self.go()
+        self.run()
         assert not self.direct.writes, f"a further run wrote: {self.direct.writes}"
-        self.compare()
 
 
 def test_random_histories():
     print(f"\nENGINE_HISTORIES={HISTORIES} STEPS={STEPS} SEED={SEED}")
-    test = get_state_machine_test(
-        EngineHistories,
-        settings=settings(
-            max_examples=HISTORIES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate],
-        ),
-        _min_steps=STEPS,
-    )
-    seed(SEED)(test)()
-    print(dict(Watcher.tally))
-    assert Watcher.tally["histories"] >= HISTORIES
+    play(EngineHistories, HISTORIES, STEPS, SEED)

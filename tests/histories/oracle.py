@@ -82,8 +82,8 @@ class Address:
 class Oracle:
     """Follows events and tells what a quiet run must lead to."""
 
-    def __init__(self):
-        self.options = Options()
+    def __init__(self, options):
+        self.options = options
         self.contacts = {}
         self.addresses = {}
         self.blacklist = set()
