@@ -3,7 +3,7 @@
 from datetime import datetime, timezone
 
 from .payload import same_values, seen_values
-from .plan import NO
+from .plan import NO, REACHABLE
 
 
 def utc(stamp):
@@ -36,6 +36,13 @@ def observe(known, member, tags, owned):
     before = known.get("status")
     if status != before:
         news["status"] = status
+        if (
+            status in REACHABLE
+            and known.get("operation") in ("restore", "ask")
+            and known.get("origin") == "foreign"
+        ):
+            # Brought back by us: an opt-out in Odoo must find it to be ours.
+            news["origin"] = "claimed"
         if status == "archived":
             # Our own archive call may have been carried out without an answer.
             by_odoo = known.get("operation") == "archive"

@@ -73,6 +73,23 @@ class TestForeignMembers(MailchimpCase):
         self.assertEqual(self.status("eve@firma.be"), "subscribed")
         self.assertEqual(self.account.foreign_count, 2)
 
+    def test_who_was_brought_back_by_us_leaves_with_the_opt_out(self):
+        self.push()
+        self.audience.archive("eve@firma.be")
+        self.push()
+        self.simulator.advance(60)
+        eve, gone = self.contact("Eve"), self.contact("Gone")
+        gone.mailchimp_opt_in_date = "2099-01-01 00:00:00"
+        self.push()
+        gone.action_mailchimp_ask_again()
+        self.tick()
+        self.assertEqual(self.status("eve@firma.be"), "subscribed")
+        self.assertEqual(self.status("gone@firma.be"), "pending")
+        (eve | gone).mailchimp_opt_in = False
+        self.push()
+        self.assertEqual(self.status("eve@firma.be"), "archived")
+        self.assertEqual(self.status("gone@firma.be"), "archived")
+
     def test_changing_ones_mind_ends_the_question(self):
         self.account.foreign_members = "archive"
         self.push()
