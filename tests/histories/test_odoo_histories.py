@@ -1,7 +1,6 @@
 """Random histories on a real Odoo, over HTTP, with the real scheduled action.
 
-``HISTORIES`` and ``SEED`` say how many and which; both are printed, so that a failure
-can be played again.
+``HISTORIES`` and ``SEED`` say how many and which; ``SEED=1.7`` plays one of them again.
 """
 
 import os
@@ -22,7 +21,7 @@ from odoo.addons.crm_mailchimp.tests.common import MailchimpCase
 
 HISTORIES = int(os.environ.get("HISTORIES") or 30)
 STEPS = int(os.environ.get("STEPS") or 30)
-SEED = int(os.environ.get("SEED") or 20260101)
+SEED = os.environ.get("SEED") or "1"
 FAULTS = [
     ("status", {"status": 500}),
     ("status", {"status": 429, "body": "empty", "times": 4}),
@@ -262,12 +261,12 @@ class OdooHistories(Watcher):
         self.simulator.faults.clear()
         self.after_run()
 
-    def work(self):
+    def work(self, kind="push"):
         """Let the scheduled action work once.
 
         :return: ``(run, whether it was a new one)``
         """
-        run, created = self.account._request_run("push")
+        run, created = self.account._request_run(kind)
         run.resume_at = False
         self.case.tick()
         self.account.invalidate_recordset()
@@ -292,6 +291,10 @@ class OdooHistories(Watcher):
         for _time in range(3):
             self.run()
             self.step()
+        if self.reborn:
+            self.start_run()
+            self.work("full")
+            self.after_run()
         ledger = self.ledger()
         self.simulator.clear_calls()
         self.run()
@@ -304,6 +307,7 @@ class OdooHistories(Watcher):
         assert self.ledger() == ledger, "a further run changed the ledger"
         for contact in self.oracle.contacts.values():
             opted = self.partner(contact).mailchimp_opt_in
+            if opted != (contact.opt_in is not None): print("CONS", self.partner(contact).mailchimp_consent_ids.read(["date","kind","source","email_normalized","create_date"]), self.env["crm.mailchimp.member"].search([("no_date","!=",False)]).read(["email_normalized","no_date","partner_id"]), self.oracle.addresses, self.oracle.owners)
             assert opted == (contact.opt_in is not None), f"{contact}: {opted}"
         partners = self.env["res.partner"].with_context(active_test=False)
         there = partners.search([("email", "like", "@firma.be")]).ids
