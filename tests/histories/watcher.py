@@ -212,7 +212,10 @@ class Watcher:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
             address.known_out = None if self.faulty else False
             if not self.oracle.eligible(email, scoped=False):
-                self.violations.append(f"{what}: nobody agreed")
+                there = [c for c in self.oracle.contacts.values() if email in c.emails]
+                self.violations.append(
+                    f"{what}: nobody agreed, {there}, {self.oracle.opt_outs.get(email)}"
+                )
             elif old is not None and address.barred and not asks:
                 self.violations.append(f"{what}: the last word was no")
         if old is None and new in REACHABLE:
