@@ -51,6 +51,7 @@ class Address:
     no_at: int | None = None  # the person unsubscribed or complained
     hidden: bool = False  # and was archived before anybody could see it
     heard: bool = False  # a run has seen it
+    heard_at: int | None = None  # the last "no" that a run has seen
     maybe_heard: bool = False  # a failing run may have
     # An earlier "no" that nobody heard of before the person signed up again. A run that
     # reads the activity before it lets a member come back may still find it.
@@ -139,10 +140,8 @@ class Oracle:
 
     # === WHAT A RUN LEARNS === #
 
-    def affected(self, email, overtaken=False):
-        """Return the contacts whose opt-in the "no" of an address takes."""
-        address = self.address(email)
-        no_at = address.overtaken if overtaken else address.no_at
+    def affected(self, email, no_at):
+        """Return the contacts whose opt-in a "no" of that time takes."""
         return [
             contact
             for contact in self.contacts.values()
@@ -155,11 +154,10 @@ class Oracle:
             )
         ]
 
-    def hear(self, email, contact, overtaken=False):
-        """Take the opt-in of a contact because of the "no" of an address."""
-        address = self.address(email)
+    def hear(self, contact, no_at):
+        """Take the opt-in of a contact because one of its addresses said no."""
         contact.opt_in, contact.said = None, "out"
-        self.note_opt_out(contact, address.overtaken if overtaken else address.no_at)
+        self.note_opt_out(contact, no_at)
 
     # === WHO BELONGS TO THE AUDIENCE === #
 

@@ -307,7 +307,6 @@ class OdooHistories(Watcher):
         assert self.ledger() == ledger, "a further run changed the ledger"
         for contact in self.oracle.contacts.values():
             opted = self.partner(contact).mailchimp_opt_in
-            if opted != (contact.opt_in is not None): print("CONS", self.partner(contact).mailchimp_consent_ids.read(["date","kind","source","email_normalized","create_date"]), self.env["crm.mailchimp.member"].search([("no_date","!=",False)]).read(["email_normalized","no_date","partner_id"]), self.oracle.addresses, self.oracle.owners)
             assert opted == (contact.opt_in is not None), f"{contact}: {opted}"
         partners = self.env["res.partner"].with_context(active_test=False)
         there = partners.search([("email", "like", "@firma.be")]).ids

@@ -60,7 +60,8 @@ class Watcher:
         self.oracle = Oracle(self.options())
         self.flagged = set()
         self.before, self.violations = {}, []
-        self.leaving, self.imports, self.cities = set(), {}, []
+        self.leaving, self.cities = set(), []
+        self.imports, self.importing = {}, set()
         self.faulty = False
         # Whether somebody signed up whose earlier member was erased: what only the
         # weekly comparison finds, if no run saw the address unknown in between.
@@ -211,11 +212,10 @@ class Watcher:
         if new in REACHABLE:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
             address.known_out = None if self.faulty else False
-            if not self.oracle.eligible(email, scoped=False):
-                there = [c for c in self.oracle.contacts.values() if email in c.emails]
-                self.violations.append(
-                    f"{what}: nobody agreed, {there}, {self.oracle.opt_outs.get(email)}"
-                )
+            if email not in self.importing and not self.oracle.eligible(
+                email, scoped=False
+            ):
+                self.violations.append(f"{what}: nobody agreed")
             elif old is not None and address.barred and not asks:
                 self.violations.append(f"{what}: the last word was no")
         if old is None and new in REACHABLE:
@@ -521,9 +521,10 @@ class Watcher:
             shows = not address.hidden or (address.seen and self.oracle.eligible(email))
             address.maybe_heard |= address.no_at is not None
             if address.no_at is not None and shows and not faulty:
-                address.heard = True
-                for contact in self.oracle.affected(email):
-                    self.oracle.hear(email, contact)
+                address.heard, address.heard_at = True, address.no_at
+            for contact in self.oracle.affected(email, address.heard_at):
+                if not faulty:
+                    self.oracle.hear(contact, address.heard_at)
         for email in self.members("subscribed"):
             address = self.oracle.address(email)
             address.seen = address.seen or not faulty
@@ -549,14 +550,20 @@ class Watcher:
 
     def note_imports(self):
         """Note which foreign members this run makes contacts of."""
-        self.imports = {}
+        self.imports, self.importing = {}, set()
         for email in self.members("subscribed"):
             address = self.oracle.address(email)
             signed_up = self.audience.members[email].timestamp_opt
-            if address.ours or self.oracle.importable(email, signed_up) is None:
+            there = self.oracle.importable(email, signed_up)
+            if address.ours or there is None:
                 continue
             self.imports[email] = signed_up, not (self.faulty or address.maybe_ours)
-            address.maybe_ours = True
+            # The contact that gets the opt-in may have further addresses.
+            self.importing.add(email)
+            if there:
+                self.importing |= set(self.oracle.contacts[there].emails)
+        for email in self.importing:
+            self.oracle.address(email).maybe_ours = True
 
     def note_cities(self):
         """Note what both sides have before this run settles it."""
@@ -572,14 +579,11 @@ class Watcher:
     def after_run(self):
         """Take over what the run did to contacts, if it rightly did."""
         if self.faulty:
-            for email in list(self.oracle.addresses):
-                for contact in self.oracle.affected(email):
-                    if self.has_lost_opt_in(contact):
-                        self.oracle.hear(email, contact)
+            for email, address in list(self.oracle.addresses.items()):
+                self.take_lost(email, address.heard_at)
+                self.take_lost(email, address.no_at)
         for email in self.members("archived"):
-            for contact in self.oracle.affected(email, overtaken=True):
-                if self.has_lost_opt_in(contact):
-                    self.oracle.hear(email, contact, overtaken=True)
+            self.take_lost(email, self.oracle.address(email).overtaken)
         for email, (signed_up, must) in self.imports.items():
             self.take_import(email, signed_up, must)
         if self.imports:
@@ -588,6 +592,12 @@ class Watcher:
             self.judge_city(email, contact, ours, theirs)
         for email in self.members("pending"):
             self.oracle.address(email).agreed = set()  # nobody is asked about these
+
+    def take_lost(self, email, no_at):
+        """Take over which opt-ins the run took because of a "no" it may have seen."""
+        for contact in self.oracle.affected(email, no_at):
+            if self.has_lost_opt_in(contact):
+                self.oracle.hear(contact, no_at)
 
     def take_import(self, email, signed_up, must):
         there = self.oracle.importable(email, signed_up)
