@@ -2,7 +2,8 @@
 
 A ledger in a dict, contacts in the oracle, and the simulator's rules without HTTP.
 Failing calls are carried out or not, and the caller never learns which.
-``ENGINE_HISTORIES`` and ``SEED`` say how many and which, and what is printed plays one again.
+``ENGINE_HISTORIES`` and ``SEED`` say how many and which; ``SEED=1.7`` plays one of them
+again.
 """
 
 import os

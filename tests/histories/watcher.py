@@ -515,7 +515,8 @@ class Watcher:
             out = self.status(email) not in REACHABLE
             if not faulty:
                 address.known_out = out
-            elif address.known_out != out:
+            elif address.known_out != out or self.oracle.eligible(email):
+                # It may be about to subscribe it, and take what comes for its own.
                 address.known_out = None
             # A "no" that an archiving hid is found when the member is to come back.
             shows = not address.hidden or (address.seen and self.oracle.eligible(email))
