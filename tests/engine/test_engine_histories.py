@@ -2,8 +2,8 @@
 
 A ledger in a dict, contacts in the oracle, and the simulator's rules without HTTP.
 Failing calls are carried out or not, and the caller never learns which.
-``ENGINE_HISTORIES`` and ``SEED`` say how many and which; ``SEED=1.7`` plays one of them
-again.
+``ENGINE_HISTORIES`` and ``SEED`` say how many and which; both are printed, so that a
+failure can be played again.
 """
 
 import os
@@ -26,7 +26,7 @@ from mailchimp_simulator.switches import Switches
 
 HISTORIES = int(os.environ.get("ENGINE_HISTORIES") or 300)
 STEPS = int(os.environ.get("STEPS") or 30)
-SEED = os.environ.get("SEED") or "1"
+SEED = int(os.environ.get("SEED") or 1)
 TAGS = ["FNAME", "CITY"]
 
 
@@ -73,8 +73,8 @@ class Direct:
 class EngineHistories(Watcher):
     ordered = False  # one address after the other
 
-    def __init__(self, name):
-        super().__init__(name)
+    def __init__(self):
+        super().__init__()
         self.account = Account(Switches())
         self.account.listener = None
         audience = self.account.add_audience("Test")
@@ -334,4 +334,4 @@ class EngineHistories(Watcher):
 
 def test_random_histories():
     print(f"\nENGINE_HISTORIES={HISTORIES} STEPS={STEPS} SEED={SEED}")
-    play(EngineHistories, HISTORIES, STEPS, SEED)
+    play(EngineHistories, HISTORIES, STEPS, SEED, shrink=True)

@@ -83,8 +83,8 @@ class Address:
 class Oracle:
     """Follows events and tells what a quiet run must lead to."""
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self):
+        self.options = Options()
         self.contacts = {}
         self.addresses = {}
         self.blacklist = set()
@@ -98,7 +98,9 @@ class Oracle:
 
     def emails(self, contact):
         """Return the addresses that a contact stands for."""
-        return contact.emails if self.options.email_scope == "all" else contact.emails[:1]
+        return (
+            contact.emails if self.options.email_scope == "all" else contact.emails[:1]
+        )
 
     # === CONSENT IN ODOO === #
 
