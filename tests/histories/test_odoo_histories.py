@@ -205,7 +205,7 @@ class OdooHistories(Watcher):
         found = self.env["res.partner"].search([("email_normalized", "=", email)])
         return max(set(found.ids) - self.oracle.contacts.keys(), default=None)
 
-    @rule(has_members("archived", *NO), weight=2)
+    @rule(has_members("archived", *NO))
     def ask_again(self):
         """Let Mailchimp ask somebody who may have said no."""
         self.run()
@@ -251,7 +251,7 @@ class OdooHistories(Watcher):
 
     # === RUNS === #
 
-    @rule(weight=4)
+    @rule(weight=7)
     def failing_run(self):
         kind, options = self.random.choice(FAULTS)
         after = self.pick(range(13), f"{kind} {options}")
@@ -272,7 +272,7 @@ class OdooHistories(Watcher):
         self.account.invalidate_recordset()
         return run, created
 
-    @rule(weight=4)
+    @rule(weight=7)
     def run(self):
         """Let it work until a run is over that began after all that was done."""
         self.start_run()

@@ -7,11 +7,11 @@ from random import Random
 
 from oracle import NEVER, NO, REACHABLE, Contact, Options, Oracle
 
-EMAILS = [f"p{number}@firma.be" for number in range(6)]
+EMAILS = [f"p{number}@firma.be" for number in range(8)]
 CITIES = ["Ghent", "Paris", "Rome"]
 
 
-def rule(possible=lambda self: True, weight=1):
+def rule(possible=lambda self: True, weight=2):
     """Make a method a step of histories.
 
     :param possible: tells whether it is possible now
@@ -290,7 +290,7 @@ class Watcher:
 
     # === STEPS IN ODOO === #
 
-    @rule(weight=2)
+    @rule(weight=4)
     def create(self):
         email, city = self.pick(EMAILS), self.pick(CITIES)
         self.create_contact(
@@ -309,11 +309,11 @@ class Watcher:
         contact.values["CITY"] = city
         self.edit_contact(contact, city)
 
-    @rule(has_contacts, weight=2)
+    @rule(has_contacts, weight=5)
     def edit_in_odoo(self):
         self.edit(self.pick_contact(), self.pick([*CITIES, False]))
 
-    @rule(has_contacts, weight=3)
+    @rule(has_contacts, weight=5)
     def opt_in_or_out(self):
         contact = self.pick_contact()
         opted = self.pick([True, True, False])
@@ -329,19 +329,23 @@ class Watcher:
         contact.active = not contact.active
         self.set_active(contact)
 
-    @rule(lambda self: len(self.oracle.contacts) > 3)
+    @rule(lambda self: len(self.oracle.contacts) > 3, weight=1)
     def delete(self):
         key = self.pick_contact().key
         self.delete_contact(key)
         del self.oracle.contacts[key]
 
-    @rule(has_contacts, weight=2)
+    @rule(has_contacts, weight=4)
     def change_address(self):
         contact = self.pick_contact()
         several = self.oracle.options.email_scope == "all"
-        contact.emails = self.random.sample(
-            EMAILS, self.pick([0, 1, 1, 1, 2, 2] if several else [0, 1, 1, 1])
-        )
+        former, contact.former = contact.former, contact.emails
+        if former and self.pick([True, False]):
+            contact.emails = former
+        else:
+            contact.emails = self.random.sample(
+                EMAILS, self.pick([0, 1, 1, 1, 2, 2] if several else [0, 1, 1, 1])
+            )
         self.story.append(f"     {contact.emails}")
         self.set_email(contact)
 
@@ -357,7 +361,7 @@ class Watcher:
         self.oracle.blacklist ^= {email}
         self.set_blacklisted(email)
 
-    @rule(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1)
+    @rule(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1)
     def merge(self):
         active = {key for key, c in self.oracle.contacts.items() if c.active}
         kept = self.pick(active)
@@ -387,7 +391,7 @@ class Watcher:
     def members(self, *statuses):
         return [email for email in EMAILS if self.status(email) in statuses]
 
-    @rule(has_members("subscribed"), weight=2)
+    @rule(has_members("subscribed"))
     def say_no(self):
         email = self.pick(self.members("subscribed"))
         if self.pick([True, False]):
@@ -401,7 +405,7 @@ class Watcher:
         address.no_at, address.hidden = self.now, hidden
         address.heard = address.maybe_heard = address.back = address.asked = False
 
-    @rule(has_members("subscribed"))
+    @rule(has_members("subscribed"), weight=1)
     def hide_a_no(self):
         """Somebody says no and is archived before a run could see the "no"."""
         email = self.pick(self.members("subscribed"))
@@ -412,7 +416,7 @@ class Watcher:
         self.audience.archive(email)
         self.said_no(email, hidden=True)
 
-    @rule(has_members("subscribed"))
+    @rule(has_members("subscribed"), weight=1)
     def bounce(self):
         email, kind = self.pick(self.members("subscribed")), self.pick(["hard", "soft"])
         self.audience.bounce(email, kind)
@@ -421,7 +425,7 @@ class Watcher:
             address.bounced_at = self.now
             address.back = address.asked = False
 
-    @rule(has_members("subscribed", "pending", *NO), weight=2)
+    @rule(has_members("subscribed", "pending", *NO))
     def archive_by_hand(self):
         email = self.pick(self.members("subscribed", "pending", *NO))
         address = self.oracle.address(email)
@@ -433,7 +437,7 @@ class Watcher:
             address.hidden = address.no_at is not None and not address.heard
         self.audience.archive(email)
 
-    @rule(has_members("subscribed", "archived", *NO))
+    @rule(has_members("subscribed", "archived", *NO), weight=1)
     def erase(self):
         email = self.pick(self.members("subscribed", "archived", *NO))
         address = self.oracle.address(email)
@@ -445,7 +449,7 @@ class Watcher:
             # Mailchimp does not tell any more what the person had said.
             address.no_at = None
 
-    @rule(has_members("subscribed"), weight=2)
+    @rule(has_members("subscribed"), weight=5)
     def edit_in_mailchimp(self):
         email, city = self.pick(self.members("subscribed")), self.pick([*CITIES, ""])
         if any(field.tag == "CITY" for field in self.audience.merge_fields.values()):
@@ -464,7 +468,7 @@ class Watcher:
             vip=bool(note),
         )
 
-    @rule(has_members(None, "archived", *NO), weight=2)
+    @rule(has_members(None, "archived", *NO), weight=3)
     def sign_up(self):
         """A person signs up, for the first time or again."""
         email = self.pick(self.members(None, "archived", *NO))
@@ -489,7 +493,7 @@ class Watcher:
             address.overtaken, address.no_at = address.no_at, None
         address.hidden = address.asked = address.doomed = False
 
-    @rule(has_members("pending"), weight=2)
+    @rule(has_members("pending"), weight=4)
     def confirm(self):
         email = self.pick(self.members("pending"))
         address = self.oracle.address(email)
