@@ -515,7 +515,8 @@ class Watcher:
             and email in self.oracle.opt_outs
             and not self.oracle.eligible(email, scoped=False)
         }
-        for email, address in self.oracle.addresses.items():
+        for email in EMAILS:
+            address = self.oracle.address(email)
             out = self.status(email) not in REACHABLE
             if not faulty:
                 address.known_out = out
