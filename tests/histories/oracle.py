@@ -99,7 +99,9 @@ class Oracle:
 
     def emails(self, contact):
         """Return the addresses that a contact stands for."""
-        return contact.emails if self.options.email_scope == "all" else contact.emails[:1]
+        return (
+            contact.emails if self.options.email_scope == "all" else contact.emails[:1]
+        )
 
     # === CONSENT IN ODOO === #
 

@@ -361,7 +361,9 @@ class Watcher:
         self.oracle.blacklist ^= {email}
         self.set_blacklisted(email)
 
-    @rule(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1)
+    @rule(
+        lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1
+    )
     def merge(self):
         active = {key for key, c in self.oracle.contacts.items() if c.active}
         kept = self.pick(active)
