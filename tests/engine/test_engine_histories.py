@@ -138,7 +138,7 @@ class EngineHistories(Watcher):
 
     # === A RUN OF THE ENGINE === #
 
-    @rule(weight=4)
+    @rule(weight=7)
     def failing_run(self):
         self.direct.fail_in = self.pick(range(11))
         self.direct.fault = self.pick(["lost", "unanswered"])
@@ -151,7 +151,7 @@ class EngineHistories(Watcher):
             self.direct.fail_in = None
         self.after_run()
 
-    @rule(weight=4)
+    @rule(weight=7)
     def run(self):
         self.start_run()
         self.carry_out()

@@ -39,6 +39,7 @@ class Contact:
     active: bool = True
     foreign_company: bool = False  # belongs to another company than the account
     values: dict = field(default_factory=dict)
+    former: list = field(default_factory=list)  # its addresses before the last change
 
     def sort_key(self):
         return (not self.is_company, self.opt_in, self.key)

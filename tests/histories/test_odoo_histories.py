@@ -203,7 +203,7 @@ class OdooHistories(Watcher):
         found = self.env["res.partner"].search([("email_normalized", "=", email)])
         return max(set(found.ids) - self.oracle.contacts.keys(), default=None)
 
-    @rule(has_members("archived", *NO), weight=2)
+    @rule(has_members("archived", *NO))
     def ask_again(self):
         """Let Mailchimp ask somebody who may have said no."""
         self.run()
@@ -249,7 +249,7 @@ class OdooHistories(Watcher):
 
     # === RUNS === #
 
-    @rule(weight=4)
+    @rule(weight=7)
     def failing_run(self):
         kind, options = FAULTS[self.pick(range(len(FAULTS)))]
         after = self.pick(range(13), kind)
@@ -270,7 +270,7 @@ class OdooHistories(Watcher):
         self.account.invalidate_recordset()
         return run, created
 
-    @rule(weight=4)
+    @rule(weight=7)
     def run(self):
         """Let it work until a run is over that began after all that was done."""
         self.start_run()

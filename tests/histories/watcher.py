@@ -9,11 +9,11 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 from oracle import NEVER, NO, REACHABLE, Contact, Options, Oracle
 
-EMAILS = [f"p{number}@firma.be" for number in range(6)]
+EMAILS = [f"p{number}@firma.be" for number in range(8)]
 CITIES = ["Ghent", "Paris", "Rome"]
 
 
-def rule(possible=lambda self: True, weight=1):
+def rule(possible=lambda self: True, weight=2):
     """Make a method a step of histories.
 
     :param possible: tells whether it is possible now
@@ -344,14 +344,14 @@ class Watcher:
         contact.values["CITY"] = city
         self.edit_contact(contact, city)
 
-    @rule(has_contacts, weight=2)
+    @rule(has_contacts, weight=5)
     def edit_in_odoo(self):
         self.edit(self.pick_contact(), self.pick([*CITIES, False]))
 
-    @rule(has_contacts, weight=3)
+    @rule(has_contacts, weight=5)
     def opt_in_or_out(self):
         contact = self.pick_contact()
-        opted = self.pick([True, True, True, False])
+        opted = self.pick([True, True, False])
         self.set_opt_in(contact, opted)
         if opted:
             self.oracle.opt_in(contact.key, self.now)
@@ -364,20 +364,24 @@ class Watcher:
         contact.active = not contact.active
         self.set_active(contact)
 
-    @rule(lambda self: len(self.oracle.contacts) > 3)
+    @rule(lambda self: len(self.oracle.contacts) > 3, weight=1)
     def delete(self):
         key = self.pick_contact().key
         self.delete_contact(key)
         del self.oracle.contacts[key]
 
-    @rule(has_contacts, weight=3)
+    @rule(has_contacts, weight=4)
     def change_address(self):
         contact = self.pick_contact()
         several = self.oracle.options.email_scope == "all"
-        number = self.pick([0, 1, 1, 1, 2, 2] if several else [0, 1, 1, 1])
-        contact.emails = []
-        while len(contact.emails) < number:
-            contact.emails.append(self.pick(set(EMAILS) - set(contact.emails)))
+        former, contact.former = contact.former, contact.emails
+        if former and self.pick([True, False]):
+            contact.emails = former
+        else:
+            number = self.pick([0, 1, 1, 1, 2, 2] if several else [0, 1, 1, 1])
+            contact.emails = []
+            while len(contact.emails) < number:
+                contact.emails.append(self.pick(set(EMAILS) - set(contact.emails)))
         self.set_email(contact)
 
     @rule(has_contacts)
@@ -392,7 +396,9 @@ class Watcher:
         self.oracle.blacklist ^= {email}
         self.set_blacklisted(email)
 
-    @rule(lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1)
+    @rule(
+        lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1
+    )
     def merge(self):
         active = {key for key, c in self.oracle.contacts.items() if c.active}
         kept = self.pick(active)
@@ -422,7 +428,7 @@ class Watcher:
     def members(self, *statuses):
         return [email for email in EMAILS if self.status(email) in statuses]
 
-    @rule(has_members("subscribed"), weight=2)
+    @rule(has_members("subscribed"))
     def say_no(self):
         email = self.pick(self.members("subscribed"))
         if self.pick([True, False]):
@@ -436,7 +442,7 @@ class Watcher:
         address.no_at, address.hidden = self.now, hidden
         address.heard = address.maybe_heard = address.back = address.asked = False
 
-    @rule(has_members("subscribed"))
+    @rule(has_members("subscribed"), weight=1)
     def hide_a_no(self):
         """Somebody says no and is archived before a run could see the "no"."""
         email = self.pick(self.members("subscribed"))
@@ -447,7 +453,7 @@ class Watcher:
         self.audience.archive(email)
         self.said_no(email, hidden=True)
 
-    @rule(has_members("subscribed"))
+    @rule(has_members("subscribed"), weight=1)
     def bounce(self):
         email, kind = self.pick(self.members("subscribed")), self.pick(["hard", "soft"])
         self.audience.bounce(email, kind)
@@ -456,7 +462,7 @@ class Watcher:
             address.bounced_at = self.now
             address.back = address.asked = False
 
-    @rule(has_members("subscribed", "pending", *NO), weight=2)
+    @rule(has_members("subscribed", "pending", *NO))
     def archive_by_hand(self):
         email = self.pick(self.members("subscribed", "pending", *NO))
         address = self.oracle.address(email)
@@ -468,7 +474,7 @@ class Watcher:
             address.hidden = address.no_at is not None and not address.heard
         self.audience.archive(email)
 
-    @rule(has_members("subscribed", "archived", *NO))
+    @rule(has_members("subscribed", "archived", *NO), weight=1)
     def erase(self):
         email = self.pick(self.members("subscribed", "archived", *NO))
         address = self.oracle.address(email)
@@ -480,7 +486,7 @@ class Watcher:
             # Mailchimp does not tell any more what the person had said.
             address.no_at = None
 
-    @rule(has_members("subscribed"), weight=2)
+    @rule(has_members("subscribed"), weight=5)
     def edit_in_mailchimp(self):
         email, city = self.pick(self.members("subscribed")), self.pick([*CITIES, ""])
         if any(field.tag == "CITY" for field in self.audience.merge_fields.values()):
@@ -499,7 +505,7 @@ class Watcher:
             vip=bool(note),
         )
 
-    @rule(has_members(None, "archived", *NO), weight=2)
+    @rule(has_members(None, "archived", *NO), weight=3)
     def sign_up(self):
         """A person signs up, for the first time or again."""
         email = self.pick(self.members(None, "archived", *NO))
@@ -524,7 +530,7 @@ class Watcher:
             address.overtaken, address.no_at = address.no_at, None
         address.hidden = address.asked = address.doomed = False
 
-    @rule(has_members("pending"), weight=2)
+    @rule(has_members("pending"), weight=4)
     def confirm(self):
         email = self.pick(self.members("pending"))
         address = self.oracle.address(email)
@@ -546,7 +552,8 @@ class Watcher:
             and email in self.oracle.opt_outs
             and not self.oracle.eligible(email, scoped=False)
         }
-        for email, address in self.oracle.addresses.items():
+        for email in EMAILS:
+            address = self.oracle.address(email)
             out = self.status(email) not in REACHABLE
             if not faulty:
                 address.known_out = out
