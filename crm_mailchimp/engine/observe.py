@@ -3,7 +3,7 @@
 from datetime import datetime, timezone
 
 from .payload import same_values, seen_values
-from .plan import NO
+from .plan import NO, REACHABLE
 
 
 def utc(stamp):
@@ -36,6 +36,13 @@ def observe(known, member, tags, owned):
     before = known.get("status")
     if status != before:
         news["status"] = status
+        if (
+            status in REACHABLE
+            and known.get("operation") in ("restore", "ask")
+            and known.get("origin") == "foreign"
+        ):
+            # Brought back by us: an opt-out in Odoo must find it to be ours.
+            news["origin"] = "claimed"
         if status == "archived":
             # Our own archive call may have been carried out without an answer.
             by_odoo = known.get("operation") == "archive"
@@ -47,6 +54,9 @@ def observe(known, member, tags, owned):
         elif status == "subscribed":
             if before in (*NO, "archived") and known.get("operation") != "restore":
                 # The person signed up again by itself: that is not our doing.
+                news["origin"] = "foreign"
+            elif before is None and known.get("origin") and not known.get("operation"):
+                # Likewise after the member was deleted, or got another address.
                 news["origin"] = "foreign"
             news["opt_in_date"] = utc(
                 member.get("timestamp_opt") or member.get("timestamp_signup")

@@ -187,7 +187,10 @@ class CrmMailchimpRun(models.Model):
                 """,
                 account=self.account_id.id,
                 cause="foreign" if ask else None,
-                differs=SQL("cause IS NULL") if ask else SQL("cause = 'foreign'"),
+                # It may have the cause of an opt-in that came and went unsent.
+                differs=SQL(
+                    "cause IS DISTINCT FROM 'foreign'" if ask else "cause = 'foreign'"
+                ),
             )
         )
 

@@ -36,7 +36,7 @@ class CrmMailchimpRun(models.Model):
                 """
                 SELECT m.id, MIN(p.id)
                   FROM crm_mailchimp_member m
-             LEFT JOIN res_partner p ON p.email_normalized = m.email_normalized
+             LEFT JOIN %(contacts)s p ON p.%(email)s = m.email_normalized
                  WHERE m.account_id = %(account)s AND m.origin = 'foreign'
                    AND m.status = 'subscribed' AND m.wanted IS NOT TRUE
                    AND NOT EXISTS (
@@ -54,8 +54,26 @@ class CrmMailchimpRun(models.Model):
                 """,
                 account=account.id,
                 company=account.company_id.id,
+                **self._contacts_by_address(),
             )
         )
+
+    def _contacts_by_address(self):
+        """Return what to look contacts up in: by all addresses, where all are sent."""
+        account = self.account_id
+        if account.email_scope != "all":
+            return {
+                "contacts": SQL("res_partner"),
+                "email": SQL.identifier("email_normalized"),
+            }
+        return {
+            "contacts": SQL(
+                "(SELECT p.*, a.email AS address FROM res_partner p"
+                " CROSS JOIN LATERAL (%s) a)",
+                account._addresses_sql(),
+            ),
+            "email": SQL.identifier("address"),
+        }
 
     def _import_members(self, rows):
         account = self.account_id
@@ -65,6 +83,7 @@ class CrmMailchimpRun(models.Model):
         )
         several = self.env["res.company"].sudo().search_count([], limit=2) > 1
         langs = {code for code, _name in self.env["res.lang"].get_installed()}
+        imported = self.env["crm.mailchimp.member"]
         for member_id, partner_id in rows:
             member = self.env["crm.mailchimp.member"].browse(member_id)
             opt_in = {
@@ -97,5 +116,10 @@ class CrmMailchimpRun(models.Model):
                         **({"lang": found[0]} if found else {}),
                     }
                 )
-            member.write({"partner_id": partner.id, "origin": "claimed"})
+            member.partner_id = partner
+            imported |= member
             self._count(imported=1)
+        # A contact that is out of scope claims nothing: its member stays as it is.
+        account._flush_contacts()
+        eligible = account._eligible_emails(imported.mapped("email_normalized"))
+        imported.filtered(lambda m: m.email_normalized in eligible).origin = "claimed"

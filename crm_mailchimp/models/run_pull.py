@@ -316,9 +316,13 @@ class CrmMailchimpRun(models.Model):
 
     def _update_seen(self, changes, now):
         # Different members have different news; one statement for each set of columns.
-        grouped, replaced = {}, []
+        grouped, replaced, anew = {}, [], []
         for row, news in changes:
             status = news.get("status")
+            if status and not row["status"]:
+                # Another member of this address: it has nothing of the earlier one.
+                news["permissions_at"] = None
+                anew.append(row["id"])
             if status == "subscribed":
                 news.update(subscribed_at=now, reason=None)
             if status and row["operation"]:
@@ -332,6 +336,7 @@ class CrmMailchimpRun(models.Model):
         for columns, rows in grouped.items():
             self.env["crm.mailchimp.member"]._update_rows(columns, rows)
         self.env["crm.mailchimp.member"]._update_rows(("operation",), replaced)
+        self._forget_tagged(anew)
 
     # === EFFECT ON CONTACTS === #
 

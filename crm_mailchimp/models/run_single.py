@@ -37,6 +37,7 @@ class CrmMailchimpRun(models.Model):
         self._one_by_one(
             "restore", deadline, lambda reader, row: self._restore(gateway, reader, row)
         )
+        self._apply_no()
 
     def _restore(self, gateway, reader, row):
         account = self.account_id

@@ -105,6 +105,20 @@ class TestAddresses(MailchimpCase):
         self.assertEqual(ann.mailchimp_reason, "fake")
         self.assert_quiet()
 
+    def test_back_to_the_former_address(self):
+        former, new = "ann@firma.be", "new@firma.be"
+        ann = self.contact("Ann", former)
+        self.push()
+        ann.email = new
+        self.push()
+        self.assertIsNone(self.status(former))
+        ann.email = former
+        self.push()
+        self.push()
+        self.assertEqual(self.status(former), "subscribed")
+        self.assertIn(self.status(new), (None, "archived"))
+        self.assertEqual(ann.mailchimp_status, "in")
+
     def test_an_answer_that_got_lost(self):
         ann = self.contact("Ann", city="Ghent")
         self.push()

@@ -204,6 +204,15 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertFalse(partner.mailchimp_opt_in)
 
+    def test_a_hidden_no_takes_the_opt_in_at_once(self):
+        partner = self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.unsubscribe("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.assertFalse(partner.mailchimp_opt_in)
+
     def test_complained_then_archived_by_hand_stays_out(self):
         """A complaint need not show in the activity feed."""
         self.contact("Ann")

@@ -56,6 +56,40 @@ class TestForeignMembers(MailchimpCase):
         self.tick()
         self.assertEqual(self.status("eve@firma.be"), "subscribed")
 
+    def test_a_contact_that_was_never_sent_ends_no_question(self):
+        self.account.foreign_members = "archive"
+        self.push()
+        eve = self.contact("Eve")
+        # It differs from the member, but the change does not get through.
+        eve.city = "Ghent"
+        self.simulator.fault("/lists/*/members/*", "status", status=500, times=9)
+        self.account._request_run("push")
+        self.tick()
+        self.simulator.faults.clear()
+        eve.unlink()
+        self.account.open_run_id.resume_at = False
+        self.push()
+        self.push()
+        self.assertEqual(self.status("eve@firma.be"), "subscribed")
+        self.assertEqual(self.account.foreign_count, 2)
+
+    def test_who_was_brought_back_by_us_leaves_with_the_opt_out(self):
+        self.push()
+        self.audience.archive("eve@firma.be")
+        self.push()
+        self.simulator.advance(60)
+        eve, gone = self.contact("Eve"), self.contact("Gone")
+        gone.mailchimp_opt_in_date = "2099-01-01 00:00:00"
+        self.push()
+        gone.action_mailchimp_ask_again()
+        self.tick()
+        self.assertEqual(self.status("eve@firma.be"), "subscribed")
+        self.assertEqual(self.status("gone@firma.be"), "pending")
+        (eve | gone).mailchimp_opt_in = False
+        self.push()
+        self.assertEqual(self.status("eve@firma.be"), "archived")
+        self.assertEqual(self.status("gone@firma.be"), "archived")
+
     def test_changing_ones_mind_ends_the_question(self):
         self.account.foreign_members = "archive"
         self.push()
@@ -118,6 +152,23 @@ class TestForeignMembers(MailchimpCase):
         self.assertFalse(
             self.env["res.partner"].search([("email", "=", "eve@firma.be")])
         )
+
+    def test_no_contact_is_doubled_for_its_second_address(self):
+        self.account.write({"foreign_members": "import", "email_scope": "all"})
+        ann = self.contact("Ann", "ann@firma.be, eve@firma.be")
+        self.never_asked.email = "bob@firma.be, nina@firma.be"
+        self.push()
+        found = self.env["res.partner"].search([("email", "like", "@firma.be")])
+        self.assertEqual(found, ann | self.never_asked)
+        self.assertTrue(self.never_asked.mailchimp_opt_in)
+
+    def test_who_is_out_of_scope_is_imported_and_stays(self):
+        self.account.write({"foreign_members": "import", "partner_kind": "company"})
+        self.push()
+        self.push()
+        self.assertEqual(self.status("eve@firma.be"), "subscribed")
+        eve = self.env["res.partner"].search([("email", "=", "eve@firma.be")])
+        self.assertTrue(eve.mailchimp_opt_in)
 
     def test_an_imported_contact_that_opts_out_leaves(self):
         self.account.foreign_members = "import"

@@ -76,6 +76,22 @@ class TestRules(MailchimpCase):
         self.assertEqual(ann.mailchimp_consent_ids[0].source, "mailchimp")
         self.assertEqual(ann.mailchimp_status, "in")
 
+    def test_who_signs_up_anew_with_an_address_that_is_gone_is_not_archived(self):
+        ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        ann.email = "ann2@firma.be"
+        self.audience.delete_permanently("bob@firma.be")
+        self.push()
+        bob.mailchimp_opt_in = False
+        self.simulator.advance(60)
+        for email in ("ann@firma.be", "bob@firma.be"):
+            self.assertIsNone(self.status(email))
+            self.audience.add_member(email)
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertEqual(self.status("bob@firma.be"), "subscribed")
+        self.assertFalse(bob.mailchimp_opt_in)
+
     def test_a_group_deleted_by_hand_comes_back(self):
         self.contact("Ann", city="Ghent")
         self.flag("Ghent", "[('city', '=', 'Ghent')]")

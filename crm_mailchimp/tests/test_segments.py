@@ -40,6 +40,15 @@ class TestTags(MailchimpCase):
         self.assertEqual((segment.matching_count, segment.member_count), (1, 1))
         self.assert_quiet()
 
+    def test_who_signs_up_anew_after_a_deletion_is_tagged_again(self):
+        self.audience.delete_permanently("ann@firma.be")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.add_member("ann@firma.be")
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.assert_quiet()
+
     def test_renamed_and_unflagged(self):
         self.filter.name = "Gent"
         self.push()

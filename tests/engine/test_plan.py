@@ -183,6 +183,15 @@ def test_archived_by_hand_keeps_the_status_it_had():
     assert gone["status_before"] == "unsubscribed"
 
 
+def test_whose_doing_it_is_that_a_member_is_there():
+    gone = dict(LEDGER, status=None, origin="odoo")
+    assert look(gone)["origin"] == "foreign"
+    assert "origin" not in look(dict(gone, operation="create"))
+    archived = dict(LEDGER, status="archived", origin="foreign")
+    assert look(archived)["origin"] == "foreign"
+    assert look(dict(archived, operation="restore"))["origin"] == "claimed"
+
+
 def test_our_archive_call_whose_answer_got_lost():
     news = look(dict(LEDGER, operation="archive"), status="archived")
     assert news["archived_by"] == "odoo"

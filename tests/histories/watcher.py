@@ -1,0 +1,724 @@
+"""The steps of a history, and the judgement of what came of them."""
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict
+
+import hypothesis
+from hypothesis import stateful
+from hypothesis import strategies as st
+from oracle import NEVER, NO, REACHABLE, Contact, Options, Oracle
+
+EMAILS = [f"p{number}@firma.be" for number in range(8)]
+CITIES = ["Ghent", "Paris", "Rome"]
+
+
+def rule(possible=lambda self: True, weight=2):
+    """Make a method a step of histories.
+
+    :param possible: tells whether it is possible now
+    :param int weight: how often it happens, compared with others
+    """
+
+    def mark(method):
+        method.possible, method.weight = possible, weight
+        return method
+
+    return mark
+
+
+def has_contacts(self):
+    return bool(self.oracle.contacts)
+
+
+def has_members(*statuses):
+    return lambda self: bool(self.members(*statuses))
+
+
+def play(harness, histories, steps, seed, shrink=False):
+    """Let hypothesis play histories of a harness, and print what happened in them.
+
+    :param harness: called without arguments for each history
+    :param bool shrink: look for the shortest history that fails, at the price of less
+        even choices: true randomness cannot be made simpler
+    """
+
+    class Histories(stateful.RuleBasedStateMachine):
+        def __init__(self):
+            super().__init__()
+            self.history, self.unbroken = harness(), True
+
+        def go(self, name):
+            self.unbroken = False
+            getattr(self.history, name)()
+            self.history.step()
+            self.unbroken = True
+
+        @stateful.initialize(random=st.randoms(use_true_random=not shrink))
+        def begin(self, random):
+            self.history.random = random
+            self.go("begin")
+
+        @stateful.rule()
+        def step(self):
+            self.go(self.history.pick(self.history.possible(), "step"))
+
+        def teardown(self):
+            try:
+                if self.unbroken:
+                    self.history.end()
+                    self.history.compare()
+            finally:
+                self.history.close()
+
+    test = stateful.get_state_machine_test(
+        Histories,
+        settings=hypothesis.settings(
+            max_examples=histories,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate] + [hypothesis.Phase.shrink] * shrink,
+        ),
+        _min_steps=steps,
+    )
+    hypothesis.seed(seed)(test)()
+    print(dict(sorted(Watcher.tally.items())))
+    assert Watcher.tally["histories"] >= histories
+
+
+class Watcher:
+    """Lets things happen on both sides and judges every write.
+
+    A harness carries the steps out on its own kind of contacts (methods below that do
+    nothing here), has ``audience`` and ``now``, and calls ``before_call`` and
+    ``after_call`` around each write that reaches Mailchimp.
+    """
+
+    #: What happened in all histories, to see that it was not nothing.
+    tally = Counter()
+    #: Whether opt-outs are sent before anything else.
+    ordered = True
+
+    def __init__(self):
+        self.oracle = Oracle()
+        self.flagged = set()
+        self.before, self.violations = {}, []
+        self.leaving, self.cities = set(), []
+        self.imports, self.importing = {}, set()
+        self.faulty = False
+        # Whether somebody signed up whose earlier member was erased: what only the
+        # weekly comparison finds, if no run saw the address unknown in between.
+        self.reborn = False
+        self.tally["histories"] += 1
+
+    # === WHAT A HARNESS CARRIES OUT === #
+
+    def options(self):
+        """Return what a manager has chosen for this history."""
+        return Options()
+
+    def choose(self, options):
+        """Set the options of the account."""
+
+    def run(self):
+        """Let a run work that meets with no trouble."""
+        raise NotImplementedError
+
+    def step(self):
+        """Let time go on: what comes later is later on both sides."""
+        raise NotImplementedError
+
+    def end(self):
+        """Let runs work until nothing is left to do, and nothing more is done."""
+        raise NotImplementedError
+
+    def close(self):
+        """Leave nothing behind for the next history."""
+
+    def new_contact(self, email, company, city, opted):
+        """Create a contact and return its key."""
+        raise NotImplementedError
+
+    def edit_contact(self, contact, city):
+        """Give a contact another name and city."""
+
+    def set_opt_in(self, contact, opted):
+        """Tick or untick the opt-in."""
+
+    def set_active(self, contact):
+        """Archive or unarchive a contact."""
+
+    def set_email(self, contact):
+        """Change the addresses of a contact."""
+
+    def set_company(self, contact):
+        """Let a contact belong to another company, or to none."""
+
+    def set_blacklisted(self, email):
+        """Put an address on the blacklist, or take it off."""
+
+    def delete_contact(self, key):
+        """Delete a contact."""
+
+    def merge_contacts(self, kept, other):
+        """Merge two contacts."""
+
+    def flag_group(self, city):
+        """Flag the filter of a city."""
+
+    def unflag_group(self, city):
+        """Take the flag off."""
+
+    def shown(self, email):
+        """Return the values and groups a member has in Mailchimp."""
+
+    def wanted_shown(self, contact):
+        """Return the values and groups a contact should have there."""
+
+    def imported(self, email, there):
+        """Return the contact a run made or found for a foreign member, if it did.
+
+        :param there: the contact that should have been found, or ``0``
+        """
+
+    def city(self, contact):
+        """Return the city a contact has now."""
+        return contact.values.get("CITY") or ""
+
+    # === JUDGEMENT === #
+
+    def status(self, email):
+        member = self.audience.members.get(email)
+        return member and member.status
+
+    def is_ours(self, segment_or_interest):
+        """Tell whether a group or tag is one of ours: filters are named alike."""
+        return segment_or_interest.name.startswith("In ")
+
+    def theirs(self, member):
+        """Return what a member has that no filter and no mapping stands for."""
+        interests = {
+            interest.name
+            for category in self.audience.categories.values()
+            for interest in category.interests.values()
+            if interest.id in member.interests and not self.is_ours(interest)
+        }
+        tags = {tag.name for tag in member.tags if not self.is_ours(tag)}
+        return interests, tags, member.merge_fields.get("NOTE"), member.vip
+
+    def before_call(self, what):
+        members = self.audience.members
+        self.before = {email: (m, m.status) for email, m in members.items()}
+        self.untouchable = [(m, self.theirs(m)) for m in members.values()]
+        for email in self.leaving if self.ordered else ():
+            if not what.startswith("DELETE") and self.status(email) in REACHABLE:
+                self.violations.append(f"{what}: before the opt-out of {email} left")
+
+    def after_call(self, what):
+        """Judge a write by what people had said at that moment.
+
+        :param str what: method, path and body
+        """
+        for email, (_member, old) in self.before.items():
+            if hashlib.md5(email.encode()).hexdigest() in what:
+                address = self.oracle.address(email)
+                asks = address.asked and "'pending'" in what
+                if old in NO and not asks:
+                    self.violations.append(f"{what}: {email} is {old}")
+                doomed = address.doomed is not False and what.startswith("DELETE")
+                if not (address.ours or address.maybe_ours or doomed):
+                    self.violations.append(f"{what}: {email} is somebody else's")
+        now = self.audience.members
+        for email in self.before.keys() | now.keys():
+            old, new = self.before.get(email, (None, None))[1], self.status(email)
+            if old != new:
+                self.tally[f"{old} -> {new}"] += 1
+                self.judge(f"{what}: {email} {old} -> {new}", email, old, new)
+        places = {member: email for email, member in now.items()}
+        for old_email, (member, _status) in self.before.items():
+            if member not in places:
+                self.violations.append(f"{what}: {old_email} was erased")
+            elif places[member] != old_email:
+                moved = self.oracle.address(places[member])
+                moved.agreed = self.oracle.address(old_email).agreed
+                self.tally["moved"] += 1
+        for member, theirs in self.untouchable:
+            if self.theirs(member) != theirs:
+                self.violations.append(f"{what}: {theirs} of {member} was touched")
+
+    def judge(self, what, email, old, new):
+        address = self.oracle.address(email)
+        asks = new == "pending" and address.asked
+        if old in NO and not (asks and old == "unsubscribed"):
+            self.violations.append(f"{what}: a “no” was overwritten")
+        if new not in REACHABLE:
+            address.known_out = None if self.faulty else True
+        if (old, new) == ("pending", "archived"):
+            address.seen = False
+        if new in REACHABLE:
+            address.seen = new == "subscribed" and (address.seen or not self.faulty)
+            address.known_out = None if self.faulty else False
+            if email not in self.importing and not self.oracle.eligible(
+                email, scoped=False
+            ):
+                self.violations.append(f"{what}: nobody agreed")
+            elif old is not None and address.barred and not asks:
+                self.violations.append(f"{what}: the last word was no")
+        if old is None and new in REACHABLE:
+            city = self.audience.members[email].merge_fields.get("CITY") or ""
+            # A call without an answer leaves nothing that was agreed on.
+            address.agreed = {city, NEVER} if self.faulty else {city}
+        if new == "pending" and not (self.oracle.options.double_opt_in or asks):
+            self.violations.append(f"{what}: nobody wanted it asked")
+
+    # === A HISTORY === #
+
+    def possible(self):
+        """Return the names of the steps that are possible now, by their weight."""
+        steps = [(name, getattr(type(self), name)) for name in dir(type(self))]
+        return [
+            name
+            for name, method in steps
+            if hasattr(method, "possible") and method.possible(self)
+            for _time in range(method.weight)
+        ]
+
+    def pick(self, choices, what=""):
+        """Pick one by chance; the report of a failure tells which."""
+        choice = self.random.choice(
+            sorted(choices, key=lambda choice: (isinstance(choice, str), choice))
+        )
+        hypothesis.note(f"{what or '    '} {choice}")
+        return choice
+
+    def pick_contact(self, first=lambda contact: False):
+        """Pick a contact, of those that ``first`` is true for if there are any."""
+        contacts = self.oracle.contacts
+        some = [key for key, contact in contacts.items() if first(contact)]
+        return contacts[self.pick(some or contacts)]
+
+    def begin(self):
+        """Start with contacts, a stranger and a filter: most is about changes."""
+        options = self.oracle.options = self.options()
+        for name, value in asdict(options).items():
+            self.tally[f"{name}={value}"] += 1
+        self.choose(options)
+        for number in range(self.pick(range(5, 10))):
+            email = EMAILS[number % (len(EMAILS) - 2)]
+            company, opted = self.pick([True, False]), self.pick([True, False])
+            self.create_contact(email, company, CITIES[number % 3], number < 5 or opted)
+        first = min(self.oracle.contacts)
+        self.set_opt_in(self.oracle.contacts[first], False)
+        self.oracle.opt_out(first, self.now)
+        self.step()
+        self.audience.add_merge_field("Note", "NOTE")
+        theirs = self.audience.add_category("Their own")
+        self.theirs_group = self.audience.add_interest(theirs, "Theirs").id
+        self.sign_up_in_mailchimp(EMAILS[-1])
+        self.step()
+        self.flag()
+        self.step()
+        self.run()
+
+    # === STEPS IN ODOO === #
+
+    @rule(weight=4)
+    def create(self):
+        email, city = self.pick(EMAILS), self.pick(CITIES)
+        self.create_contact(
+            email, self.pick([True, False]), city, self.pick([True, True, False])
+        )
+
+    def create_contact(self, email, company, city, opted):
+        key = self.new_contact(email, company, city, opted)
+        self.oracle.contacts[key] = Contact(key, [email], is_company=company)
+        self.edit(self.oracle.contacts[key], city)
+        if opted:
+            self.oracle.opt_in(key, self.now)
+        self.step()
+
+    def edit(self, contact, city):
+        contact.values["CITY"] = city
+        self.edit_contact(contact, city)
+
+    @rule(has_contacts, weight=5)
+    def edit_in_odoo(self):
+        self.edit(self.pick_contact(), self.pick([*CITIES, False]))
+
+    @rule(has_contacts, weight=5)
+    def opt_in_or_out(self):
+        contact = self.pick_contact()
+        opted = self.pick([True, True, False])
+        self.set_opt_in(contact, opted)
+        if opted:
+            self.oracle.opt_in(contact.key, self.now)
+        else:
+            self.oracle.opt_out(contact.key, self.now)
+
+    @rule(has_contacts)
+    def archive_or_not(self):
+        contact = self.pick_contact(lambda contact: not contact.active)
+        contact.active = not contact.active
+        self.set_active(contact)
+
+    @rule(lambda self: len(self.oracle.contacts) > 3, weight=1)
+    def delete(self):
+        key = self.pick_contact().key
+        self.delete_contact(key)
+        del self.oracle.contacts[key]
+
+    @rule(has_contacts, weight=4)
+    def change_address(self):
+        contact = self.pick_contact()
+        several = self.oracle.options.email_scope == "all"
+        former, contact.former = contact.former, contact.emails
+        if former and self.pick([True, False]):
+            contact.emails = former
+        else:
+            number = self.pick([0, 1, 1, 1, 2, 2] if several else [0, 1, 1, 1])
+            contact.emails = []
+            while len(contact.emails) < number:
+                contact.emails.append(self.pick(set(EMAILS) - set(contact.emails)))
+        self.set_email(contact)
+
+    @rule(has_contacts)
+    def other_company_or_not(self):
+        contact = self.pick_contact(lambda contact: contact.foreign_company)
+        contact.foreign_company = not contact.foreign_company
+        self.set_company(contact)
+
+    @rule()
+    def blacklist_or_not(self):
+        email = self.pick(self.oracle.blacklist or EMAILS)
+        self.oracle.blacklist ^= {email}
+        self.set_blacklisted(email)
+
+    @rule(
+        lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1
+    )
+    def merge(self):
+        active = {key for key, c in self.oracle.contacts.items() if c.active}
+        kept = self.pick(active)
+        other = self.pick(active - {kept})
+        self.merge_contacts(kept, other)
+        self.oracle.merge(kept, [other], self.now)
+        self.merged(self.oracle.contacts[kept])
+
+    def merged(self, contact):
+        """Take over what the merge made of the contact's other values."""
+
+    @rule()
+    def flag(self):
+        city = self.pick(CITIES)
+        self.flagged ^= {city}
+        if city in self.flagged:
+            self.flag_group(city)
+        else:
+            self.unflag_group(city)
+
+    # === STEPS IN MAILCHIMP === #
+
+    def unsure(self, address):
+        """Tell whether a failing run may have seen a "no" that nobody else saw."""
+        return address.maybe_heard and not address.heard
+
+    def members(self, *statuses):
+        return [email for email in EMAILS if self.status(email) in statuses]
+
+    @rule(has_members("subscribed"))
+    def say_no(self):
+        email = self.pick(self.members("subscribed"))
+        if self.pick([True, False]):
+            self.audience.complain(email)
+        else:
+            self.audience.unsubscribe(email, reason="enough")
+        self.said_no(email)
+
+    def said_no(self, email, hidden=False):
+        address = self.oracle.address(email)
+        address.no_at, address.hidden = self.now, hidden
+        address.heard = address.maybe_heard = address.back = address.asked = False
+
+    @rule(has_members("subscribed"), weight=1)
+    def hide_a_no(self):
+        """Somebody says no and is archived before a run could see the "no"."""
+        email = self.pick(self.members("subscribed"))
+        if self.pick([True, False]):
+            self.audience.complain(email)
+        else:
+            self.audience.unsubscribe(email)
+        self.audience.archive(email)
+        self.said_no(email, hidden=True)
+
+    @rule(has_members("subscribed"), weight=1)
+    def bounce(self):
+        email, kind = self.pick(self.members("subscribed")), self.pick(["hard", "soft"])
+        self.audience.bounce(email, kind)
+        if kind == "hard":
+            address = self.oracle.address(email)
+            address.bounced_at = self.now
+            address.back = address.asked = False
+
+    @rule(has_members("subscribed", "pending", *NO))
+    def archive_by_hand(self):
+        email = self.pick(self.members("subscribed", "pending", *NO))
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        if self.status(email) == "pending":
+            address.seen = False
+        if self.status(email) in NO:
+            address.hidden = address.no_at is not None and not address.heard
+        self.audience.archive(email)
+
+    @rule(has_members("subscribed", "archived", *NO), weight=1)
+    def erase(self):
+        email = self.pick(self.members("subscribed", "archived", *NO))
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        self.audience.delete_permanently(email)
+        address.erased = True
+        if not address.heard:
+            # Mailchimp does not tell any more what the person had said.
+            address.no_at = None
+
+    @rule(has_members("subscribed"), weight=5)
+    def edit_in_mailchimp(self):
+        email, city = self.pick(self.members("subscribed")), self.pick([*CITIES, ""])
+        if any(field.tag == "CITY" for field in self.audience.merge_fields.values()):
+            self.audience.edit(email, merge_fields={"CITY": city})
+
+    @rule(has_members("subscribed", "unsubscribed"))
+    def edit_theirs(self):
+        """Somebody changes what is none of Odoo's business."""
+        email = self.pick(self.members("subscribed", "unsubscribed"))
+        note = self.pick(["", "Likes tea"])
+        self.audience.tag(email, "Theirs")
+        self.audience.edit(
+            email,
+            merge_fields={"NOTE": note},
+            interests={self.theirs_group: True},
+            vip=bool(note),
+        )
+
+    @rule(has_members(None, "archived", *NO), weight=3)
+    def sign_up(self):
+        """A person signs up, for the first time or again."""
+        email = self.pick(self.members(None, "archived", *NO))
+        address = self.oracle.address(email)
+        if not self.unsure(address) and address.known_out is not None:
+            self.sign_up_in_mailchimp(email)
+
+    def sign_up_in_mailchimp(self, email):
+        address = self.oracle.address(email)
+        if self.status(email) is None:
+            # What one member had, another with its address has not.
+            self.reborn |= address.erased
+            address.seen, address.agreed, address.erased = False, set(), False
+        self.audience.add_member(email, merge_fields={"FNAME": "Foreign"})
+        self.said_yes(address)
+        if address.known_out:
+            address.ours = address.maybe_ours = False
+
+    def said_yes(self, address):
+        address.back = address.barred or address.back
+        if not address.heard:
+            address.overtaken, address.no_at = address.no_at, None
+        address.hidden = address.asked = address.doomed = False
+
+    @rule(has_members("pending"), weight=4)
+    def confirm(self):
+        email = self.pick(self.members("pending"))
+        address = self.oracle.address(email)
+        if not self.unsure(address):
+            self.audience.confirm(email)
+            self.said_yes(address)
+
+    # === RUNS AND THE END === #
+
+    def start_run(self, faulty=False):
+        """Note what a run that starts now learns, and whose addresses it may send."""
+        self.faulty = faulty
+        self.tally["runs"] += 1
+        self.leaving = {
+            email
+            for email, address in self.oracle.addresses.items()
+            if address.ours
+            and self.status(email) in REACHABLE
+            and email in self.oracle.opt_outs
+            and not self.oracle.eligible(email, scoped=False)
+        }
+        for email in EMAILS:
+            address = self.oracle.address(email)
+            out = self.status(email) not in REACHABLE
+            if not faulty:
+                address.known_out = out
+            elif address.known_out != out or self.oracle.eligible(email):
+                # It may be about to subscribe it, and take what comes for its own.
+                address.known_out = None
+            # A "no" that an archiving hid is found when the member is to come back.
+            shows = not address.hidden or (address.seen and self.oracle.eligible(email))
+            address.maybe_heard |= address.no_at is not None
+            if address.no_at is not None and shows and not faulty:
+                address.heard, address.heard_at = True, address.no_at
+            for contact in self.oracle.affected(email, address.heard_at):
+                if not faulty:
+                    self.oracle.hear(contact, address.heard_at)
+        for email in self.members("subscribed"):
+            address = self.oracle.address(email)
+            address.seen = address.seen or not faulty
+        self.note_imports()
+        self.claim()
+        self.note_cities()
+
+    def claim(self):
+        """Note whose members this run makes or finds to be ours."""
+        for email in EMAILS:
+            found = self.oracle.eligible(email)
+            if found:
+                address = self.oracle.address(email)
+                owners = self.oracle.owners.setdefault(email, set())
+                if self.faulty:
+                    address.maybe_ours = True
+                    address.doomed = address.doomed and None
+                else:
+                    address.ours = True
+                    address.doomed = False
+                    owners.clear()
+                owners.add(found[0].key)
+
+    def note_imports(self):
+        """Note which foreign members this run makes contacts of."""
+        self.imports, self.importing = {}, set()
+        for email in self.members("subscribed"):
+            address = self.oracle.address(email)
+            signed_up = self.audience.members[email].timestamp_opt
+            there = self.oracle.importable(email, signed_up)
+            if address.ours or there is None:
+                continue
+            self.imports[email] = signed_up, not (self.faulty or address.maybe_ours)
+            # The contact that gets the opt-in may have further addresses.
+            self.importing.add(email)
+            if there:
+                self.importing |= set(self.oracle.contacts[there].emails)
+        for email in self.importing:
+            self.oracle.address(email).maybe_ours = True
+
+    def note_cities(self):
+        """Note what both sides have before this run settles it."""
+        self.cities = []
+        for email in self.members("subscribed"):
+            found = self.oracle.eligible(email)
+            values = self.audience.members[email].merge_fields
+            if found and "CITY" in values:
+                self.cities.append(
+                    (email, found[0], self.city(found[0]), values["CITY"])
+                )
+
+    def after_run(self):
+        """Take over what the run did to contacts, if it rightly did."""
+        if self.faulty:
+            for email, address in list(self.oracle.addresses.items()):
+                self.take_lost(email, address.heard_at)
+                self.take_lost(email, address.no_at)
+        for email in self.members("archived"):
+            self.take_lost(email, self.oracle.address(email).overtaken)
+        for email, (signed_up, must) in self.imports.items():
+            self.take_import(email, signed_up, must)
+        if self.imports:
+            self.claim()
+        for email, contact, ours, theirs in self.cities:
+            self.judge_city(email, contact, ours, theirs)
+        for email in self.members("pending"):
+            self.oracle.address(email).agreed = set()  # nobody is asked about these
+
+    def take_lost(self, email, no_at):
+        """Take over which opt-ins the run took because of a "no" it may have seen."""
+        for contact in self.oracle.affected(email, no_at):
+            if self.has_lost_opt_in(contact):
+                self.oracle.hear(contact, no_at)
+
+    def take_import(self, email, signed_up, must):
+        there = self.oracle.importable(email, signed_up)
+        key = self.imported(email, there)
+        if key is None:
+            if must:
+                self.violations.append(f"{email}: not imported")
+            return
+        self.tally["imported"] += 1
+        if not there:
+            city = self.audience.members[email].merge_fields.get("CITY")
+            self.oracle.contacts[key] = Contact(key, [email], values={"CITY": city})
+        contact = self.oracle.contacts[key]
+        contact.opt_in, contact.said = signed_up, "in"
+
+    def judge_city(self, email, contact, ours, theirs):
+        """Judge what a run made of a value that both sides can change."""
+        address = self.oracle.address(email)
+        ends = self.oracle.settle(ours, theirs, address.agreed)
+        here = self.city(contact)
+        there = self.audience.members[email].merge_fields["CITY"]
+        what = f"{email}: city {ours}/{theirs}, agreed on {address.agreed}"
+        if self.faulty:
+            if here not in {ours} | ends or there not in {theirs} | ends:
+                self.violations.append(f"{what}: became {here}/{there}")
+            # Each of them may have been reached.
+            address.agreed = address.agreed and address.agreed | ends
+        else:
+            if here != there or here not in ends:
+                self.violations.append(f"{what}: became {here}/{there}")
+            if theirs != ours:
+                self.tally["city taken over" if here == theirs else "city set"] += 1
+            address.agreed = {here}
+        contact.values["CITY"] = here
+
+    def has_lost_opt_in(self, contact):
+        """Tell whether the run took the opt-in of a contact."""
+        return True
+
+    def compare(self):
+        for email in EMAILS:
+            self.tally[f"in the end {self.status(email)}"] += 1
+        assert not self.violations, self.violations
+        for email in EMAILS:
+            self.compare_address(email)
+
+    def compare_address(self, email):
+        address = self.oracle.address(email)
+        status = self.status(email)
+        found = self.oracle.eligible(email)
+        context = f"{email}: {status}; {address}; eligible {found}"
+        if address.erased:
+            assert status is None, context
+        elif status in NO:
+            pass  # every write to it was judged
+        elif address.barred and status != "pending":
+            # It was hidden by an archiving: it does not come back by us.
+            assert status in ("archived", None), context
+        elif found and status == "archived" and (not address.seen or address.back):
+            # No run is sure to have seen it subscribed, or it once said no: it need
+            # not come back by itself.
+            pass
+        elif found:
+            asked = self.oracle.options.double_opt_in or address.asked
+            assert status in (REACHABLE if asked else ("subscribed",)), context
+            if status == "subscribed":
+                self.compare_values(email, found[0], context)
+        elif status in REACHABLE:
+            assert not address.ours, f"{context}: should have left"
+            assert not address.doomed, f"{context}: a manager wanted it archived"
+            must = self.oracle.importable(
+                email, self.audience.members[email].timestamp_opt
+            )
+            assert address.maybe_ours or must is None, f"{context}: not imported"
+            if not address.maybe_ours:
+                shown = self.audience.members[email].merge_fields["FNAME"]
+                assert shown == "Foreign", f"{context}: {shown}"
+
+    def compare_values(self, email, contact, context):
+        shown, wanted = self.shown(email), self.wanted_shown(contact)
+        assert shown == wanted, f"{context}: {shown}, expected {wanted}"
