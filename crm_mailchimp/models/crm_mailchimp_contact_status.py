@@ -151,25 +151,28 @@ class CrmMailchimpSegmentContact(models.Model):
 
     @property
     def _table_query(self):
+        # Materialized, or the database may evaluate everybody for each contact of a
+        # segment when its statistics know of none.
         return SQL(
             """
+            WITH line AS MATERIALIZED (%(lines)s)
             SELECT (r.partner_id::bigint << %(bits)s) + r.segment_id AS id,
                    r.segment_id, s.account_id, line.company_id, r.partner_id,
                    line.email, line.winner_id, line.member_id,
-                   CASE WHEN h.partner_id IS NOT NULL THEN 'in'
+                   CASE WHEN h.holds THEN 'in'
                         WHEN line.status = 'out' THEN 'out'
                         ELSE 'waiting' END AS status,
-                   CASE WHEN h.partner_id IS NOT NULL THEN NULL
+                   CASE WHEN h.holds THEN NULL
                         WHEN line.status = 'in' THEN 'segment_missing'
                         ELSE line.reason END AS reason
               FROM crm_mailchimp_segment_partner r
               JOIN crm_mailchimp_segment s ON s.id = r.segment_id
-         LEFT JOIN (%(lines)s) line
+              JOIN crm_mailchimp_account account ON account.id = s.account_id
+CROSS JOIN LATERAL (SELECT %(is_holder)s AS holds) h
+         LEFT JOIN line
                 ON line.account_id = s.account_id AND line.partner_id = r.partner_id
-         LEFT JOIN (%(holders)s) h
-                ON h.segment_id = r.segment_id AND h.partner_id = r.partner_id
             """,
             bits=id_bits(self.env["crm.mailchimp.segment"]),
             lines=super()._table_query,
-            holders=self.env["crm.mailchimp.segment"]._holders_sql(),
+            is_holder=self.env["crm.mailchimp.segment"]._is_holder_sql(),
         )

@@ -108,22 +108,36 @@ class CrmMailchimpSegment(models.Model):
 
         :return: ``SQL``: ``segment_id, partner_id``, each pair once
         """
-        self.env["crm.mailchimp.member"].flush_model()
-        self.flush_model()
         return SQL(
             """
-            SELECT DISTINCT r.segment_id, r.partner_id
+            SELECT r.segment_id, r.partner_id
               FROM crm_mailchimp_segment_partner r
               JOIN crm_mailchimp_segment s ON s.id = r.segment_id
               JOIN crm_mailchimp_account account ON account.id = s.account_id
-              JOIN crm_mailchimp_member m
-                ON m.account_id = s.account_id AND m.partner_id = r.partner_id
-             WHERE m.status = 'subscribed' AND m.wanted
-               AND (account.segment_target = 'tag'
-                    OR m.values_sent->'i' ?| ARRAY[s.person_ref, s.company_ref])
-               AND (account.segment_target = 'group'
-                    OR EXISTS (SELECT FROM crm_mailchimp_segment_tagged t
-                                WHERE t.segment_id = s.id AND t.member_id = m.id))
+             WHERE %s
+            """,
+            self._is_holder_sql(),
+        )
+
+    @api.model
+    def _is_holder_sql(self):
+        """Return ``SQL``: whether Mailchimp has the contact ``r`` in the segment ``s``.
+
+        A member is looked up for each contact: however wrong the statistics are, the
+        database then never compares all contacts with all members.
+        """
+        self.env["crm.mailchimp.member"].flush_model()
+        self.flush_model()
+        return SQL(
+            """EXISTS (
+                SELECT FROM crm_mailchimp_member m
+                 WHERE m.account_id = s.account_id AND m.partner_id = r.partner_id
+                   AND m.status = 'subscribed' AND m.wanted
+                   AND (account.segment_target = 'tag'
+                        OR m.values_sent->'i' ?| ARRAY[s.person_ref, s.company_ref])
+                   AND (account.segment_target = 'group'
+                        OR EXISTS (SELECT FROM crm_mailchimp_segment_tagged t
+                                    WHERE t.segment_id = s.id AND t.member_id = m.id)))
             """
         )
 
