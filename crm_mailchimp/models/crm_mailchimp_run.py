@@ -277,6 +277,14 @@ class CrmMailchimpRun(models.Model):
         """Keep what was done so far."""
         return self.env["ir.cron"]._commit_progress()
 
+    def _pause(self, told=None):
+        """Keep what was done, and tell how far it is, but not a hundred times."""
+        if told is None or time.monotonic() - told > 1:
+            self._notify()
+            told = time.monotonic()
+        self._commit()
+        return told
+
     def _notify(self):
         """Tell everybody who may synchronise how far the run is (after the commit)."""
         for run in self:

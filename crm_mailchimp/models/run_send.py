@@ -98,7 +98,7 @@ class CrmMailchimpRun(models.Model):
         :param record: called with the tag and the result or ``Rejected``/``NotFound``
         :raise MailchimpError: the first one that is not about a single member
         """
-        trouble = []
+        trouble, told = [], None
 
         def until_trouble():
             for call in calls:
@@ -113,8 +113,7 @@ class CrmMailchimpRun(models.Model):
                 trouble.append(result)
                 continue
             record(tag, result)
-            self._notify()
-            self._commit()
+            told = self._pause(told)
         if trouble:
             raise trouble[0]
 

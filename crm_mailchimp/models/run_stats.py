@@ -49,14 +49,6 @@ class CrmMailchimpRun(models.Model):
             if time.monotonic() >= deadline:
                 return False
 
-    def _pause(self, told=None):
-        """Keep what was done, and tell how far it is, but not a hundred times."""
-        if told is None or time.monotonic() - told > 1:
-            self._notify()
-            told = time.monotonic()
-        self._commit()
-        return told
-
     def _known_campaigns(self):
         campaigns = self.env["crm.mailchimp.campaign"].search(
             [("account_id", "=", self.account_id.id)]
