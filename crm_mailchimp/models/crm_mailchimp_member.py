@@ -148,35 +148,21 @@ class CrmMailchimpMember(models.Model):
         """
         if not rows:
             return
-        json_at = [
-            index
-            for index, column in enumerate(columns, 1)
-            if self.COLUMNS[column] == "jsonb"
-        ]
-        if json_at:
-            rows = [
-                tuple(
-                    json.dumps(value)
-                    if index in json_at and value is not None
-                    else value
-                    for index, value in enumerate(row)
-                )
-                for row in rows
-            ]
         # The names are keys of COLUMNS, never anything a user typed.
-        changes = ", ".join(
-            f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns
-        )
+        changes = ", ".join(f"{name} = v.{name}" for name in columns)
+        types = ", ".join(f"{name} {self.COLUMNS[name]}" for name in columns)
         if "reason" in columns:
             changes += (
                 ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
                 " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
             )
-        self.env.cr.execute_values(
+        # One document: thousands of values would have to be quoted, parsed and planned.
+        names = ("id", *columns)
+        document = [dict(zip(names, row, strict=True)) for row in rows]
+        self.env.cr.execute(
             f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
-            f" FROM (VALUES %s) AS v(id, {', '.join(columns)}) WHERE m.id = v.id",
-            rows,
-            page_size=1000,
+            f" FROM JSON_TO_RECORDSET(%s) AS v(id int4, {types}) WHERE m.id = v.id",
+            [json.dumps(document, default=str)],
         )
         self.env[self._name].invalidate_model(flush=False)
 
