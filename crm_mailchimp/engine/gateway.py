@@ -6,6 +6,8 @@ the caller does: setting the status of a known member other than by
 :meth:`Gateway.restore_member`, and updating an existing member by a batch subscribe.
 """
 
+import math
+import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from mailchimp_marketing.api.batches_api import BatchesApi
@@ -95,41 +97,45 @@ class Gateway(ReportCalls):
         """
         return self._transport.call_api(path, method, values, query, body=body)
 
-    def map(self, calls):
+    def map(self, calls, deadline=math.inf):
         """Carry out calls several at once.
 
-        The iterator and the body of the caller's loop run in the caller's thread only,
-        and the next call is taken from the iterator when there is room for it, not
-        before: what is about to be sent can be committed there, and what came of it in
-        the loop. To stop and still learn of the calls in flight, end the iterator;
-        leaving the loop waits for them and drops what they answered.
+        The iterator and the body of the caller's loop run in the caller's thread only.
+        One call is taken from the iterator ahead, so that it can begin at the very
+        moment another is done; the rest when there is room for them, not before. What
+        is about to be sent can be committed in the iterator, and what came of it in the
+        loop. To stop and still learn of the calls in flight, end the iterator; leaving
+        the loop waits for them and drops what they answered.
 
         :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
             gateway as functions
-        :return: generator of ``(tag, result or MailchimpError)`` as they are done
+        :param float deadline: monotonic time after which none of them is begun
+        :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
+            done by then
         """
-        calls, running, more = iter(calls), {}, True
+        calls, running = iter(calls), {}
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+
+        def begin(call):
+            if time.monotonic() < deadline:
+                tag, function, *arguments = call
+                running[self._executor.submit(function, *arguments)] = tag
+
         try:
+            ahead = next(calls, None)
             while True:
-                while more and len(running) < self.max_in_flight:
-                    try:
-                        tag, function, *arguments = next(calls)
-                    except StopIteration:
-                        more = False
-                        break
-                    running[self._executor.submit(function, *arguments)] = tag
+                while ahead and len(running) < self.max_in_flight:
+                    begin(ahead)
+                    ahead = next(calls, None)
                 if not running:
                     return
                 done, _pending = wait(running, return_when=FIRST_COMPLETED)
-                future = done.pop()
-                tag = running.pop(future)
-                try:
-                    outcome = future.result()
-                except MailchimpError as error:
-                    outcome = error
-                yield tag, outcome
+                outcomes = [(running.pop(future), _outcome(future)) for future in done]
+                if ahead:
+                    begin(ahead)
+                yield outcomes
+                ahead = ahead and next(calls, None)
         finally:
             wait(running)
 
@@ -458,6 +464,13 @@ class Gateway(ReportCalls):
     def batch_results(self, url):
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
         return batches.results(url, loopback=self._transport.loopback)
+
+
+def _outcome(future):
+    try:
+        return future.result()
+    except MailchimpError as error:
+        return error
 
 
 def _names(fields):

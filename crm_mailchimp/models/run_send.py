@@ -88,7 +88,7 @@ class CrmMailchimpRun(models.Model):
             self._count(drift=1)
         return "done"
 
-    def _carry_out(self, gateway, calls, record):
+    def _carry_out(self, gateway, calls, record, deadline):
         """Carry out calls several at once; record and commit each outcome.
 
         An error that concerns the whole account ends it, but not before the calls
@@ -96,6 +96,7 @@ class CrmMailchimpRun(models.Model):
 
         :param calls: iterator of ``(tag, function, *arguments)`` for ``gateway.map``
         :param record: called with the tag and the result or ``Rejected``/``NotFound``
+        :param float deadline: monotonic time after which none is begun
         :raise MailchimpError: the first one that is not about a single member
         """
         trouble, told = [], None
@@ -106,13 +107,14 @@ class CrmMailchimpRun(models.Model):
                 if trouble:
                     return
 
-        for tag, result in gateway.map(until_trouble()):
-            if isinstance(result, errors.MailchimpError) and not isinstance(
-                result, (errors.Rejected, errors.NotFound)
-            ):
-                trouble.append(result)
-                continue
-            record(tag, result)
+        for outcomes in gateway.map(until_trouble(), deadline):
+            for tag, result in outcomes:
+                if isinstance(result, errors.MailchimpError) and not isinstance(
+                    result, (errors.Rejected, errors.NotFound)
+                ):
+                    trouble.append(result)
+                else:
+                    record(tag, result)
             told = self._pause(told)
         if trouble:
             raise trouble[0]
@@ -171,10 +173,10 @@ class CrmMailchimpRun(models.Model):
                 return
             self._record_creations(reader, batch, *result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
         while halves:
             pending = [call(halves.pop()) for _ in range(len(halves))]
-            self._carry_out(gateway, iter(pending), record)
+            self._carry_out(gateway, iter(pending), record, deadline)
 
     def _creation_items(self, reader, rows, status):
         """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
@@ -314,7 +316,7 @@ class CrmMailchimpRun(models.Model):
         def record(tag, result):
             self._record_update(reader, *tag, result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
 
     def _update_bodies(self, reader, rows):
         """Yield ``(row, desired, body)`` of rows that still differ."""
@@ -391,7 +393,7 @@ class CrmMailchimpRun(models.Model):
         def record(row, result):
             self._record_archive(reader, row, result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
 
     def _record_archive(self, reader, row, result):
         if isinstance(result, errors.Rejected):

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 
 import jsonschema
 import pytest
@@ -497,8 +498,9 @@ def test_never_more_in_flight_than_allowed_and_lazily():
 
         with Gateway(KEY, simulator.url, max_in_flight=3) as gateway:
             done = []
-            for number, result in gateway.map(calls(gateway)):
-                assert len(taken) - len(done) <= 3
+            for number, result in chain.from_iterable(gateway.map(calls(gateway))):
+                # One is taken ahead.
+                assert len(taken) - len(done) <= 3 + 1
                 assert result["email_address"] == f"a{number}@firma.be"
                 done.append(number)
         assert sorted(done) == list(range(20))
@@ -510,11 +512,11 @@ def test_an_error_in_flight_is_a_result():
         audience = simulator.add_audience("A")
         with Gateway(KEY, simulator.url) as gateway:
             calls = [("gone", gateway.member, audience.id, "0" * 32)]
-            ((tag, result),) = gateway.map(iter(calls))
+            (((tag, result),),) = gateway.map(iter(calls))
     assert tag == "gone" and isinstance(result, errors.NotFound)
 
 
-def test_the_next_call_is_taken_when_there_is_room(answers, gateway):
+def test_one_call_is_taken_ahead(answers, gateway):
     events = []
 
     def calls():
@@ -523,14 +525,36 @@ def test_the_next_call_is_taken_when_there_is_room(answers, gateway):
             yield number, gateway.root
         events.append(("end", None))
 
-    for number, _result in gateway.map(calls()):
-        events.append(("done", number))
+    for outcomes in gateway.map(calls()):
+        events += [("done", number) for number, _result in outcomes]
     for index, (what, _number) in enumerate(events):
         taken = sum(event[0] == "taken" for event in events[: index + 1])
         done = sum(event[0] == "done" for event in events[: index + 1])
-        assert taken - done <= gateway.max_in_flight, (index, what)
-    # The first four at once, then one for each that is done.
-    assert [what for what, _number in events[:6]] == ["taken"] * 4 + ["done", "taken"]
+        assert taken - done <= gateway.max_in_flight + 1, (index, what)
+    # The first four at once, and the one that begins when one of them is done.
+    assert [what for what, _number in events[:6]] == ["taken"] * 5 + ["done"]
+
+
+def test_the_call_ahead_begins_before_an_outcome_is_recorded(answers):
+    with Gateway(KEY, answers.url, max_in_flight=1) as gateway:
+        outcomes = gateway.map((number, gateway.root) for number in range(2))
+        assert next(outcomes) == [(0, {})]
+        until = time.monotonic() + 5
+        while len(answers.requests) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(answers.requests) == 2
+        assert list(outcomes) == [[(1, {})]]
+
+
+def test_no_call_begins_after_the_deadline(answers):
+    with Gateway(KEY, answers.url, max_in_flight=1) as gateway:
+        deadline = time.monotonic() + 0.2
+        calls = ((number, gateway.root) for number in range(9))
+        done = 0
+        for _outcomes in gateway.map(calls, deadline):
+            done += 1
+            time.sleep(0.15)
+        assert done == len(answers.requests) < 4
 
 
 def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
@@ -544,11 +568,12 @@ def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
             closed.append(threading.get_ident())
 
     answers.next += [(200, {}, {}), "slow", "slow", "slow"]
-    for _tag, _result in gateway.map(calls()):
+    for _outcomes in gateway.map(calls()):
         break
     assert answers.open == 0
     arrived = len(answers.requests)
-    assert 1 <= arrived <= gateway.max_in_flight
+    # One was done, and the next in its place.
+    assert 1 <= arrived <= gateway.max_in_flight + 1
     assert closed == [threading.get_ident()]
     time.sleep(0.05)
     assert len(answers.requests) == arrived
@@ -568,8 +593,8 @@ def test_no_setting_takes_all_of_mailchimps_connections():
 
 
 def test_several_at_once_share_their_connections(answers, gateway):
-    results = list(gateway.map((number, gateway.root) for number in range(30)))
-    assert len(results) == 30
+    outcomes = list(gateway.map((number, gateway.root) for number in range(30)))
+    assert sum(map(len, outcomes)) == 30
     assert len(answers.clients) <= gateway.max_in_flight
 
 
