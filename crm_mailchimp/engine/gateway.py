@@ -8,6 +8,7 @@ the caller does: setting the status of a known member other than by
 
 import math
 import time
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from mailchimp_marketing.api.batches_api import BatchesApi
@@ -100,12 +101,12 @@ class Gateway(ReportCalls):
     def map(self, calls, deadline=math.inf):
         """Carry out calls several at once.
 
-        The iterator and the body of the caller's loop run in the caller's thread only.
-        One call is taken from the iterator ahead, so that it can begin at the very
-        moment another is done; the rest when there is room for them, not before. What
-        is about to be sent can be committed in the iterator, and what came of it in the
-        loop. To stop and still learn of the calls in flight, end the iterator; leaving
-        the loop waits for them and drops what they answered.
+        The iterator and the body of the caller's loop run in the caller's thread only:
+        what is about to be sent can be committed in the one, and what came of it in the
+        other. While nothing is done yet, calls are taken from the iterator ahead, as
+        many as go at once, so that each begins at the very moment another is done. To
+        stop and still learn of the calls in flight, end the iterator; leaving the loop
+        waits for them and drops what they answered.
 
         :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
             gateway as functions
@@ -113,29 +114,34 @@ class Gateway(ReportCalls):
         :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
             done by then
         """
-        calls, running = iter(calls), {}
+        calls, ahead, running, more = iter(calls), deque(), {}, True
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
 
-        def begin(call):
-            if time.monotonic() < deadline:
-                tag, function, *arguments = call
-                running[self._executor.submit(function, *arguments)] = tag
+        def begin():
+            while ahead and len(running) < self.max_in_flight:
+                tag, function, *arguments = ahead.popleft()
+                if time.monotonic() < deadline:
+                    running[self._executor.submit(function, *arguments)] = tag
 
         try:
-            ahead = next(calls, None)
             while True:
-                while ahead and len(running) < self.max_in_flight:
-                    begin(ahead)
-                    ahead = next(calls, None)
+                while more and (
+                    len(running) < self.max_in_flight
+                    or len(ahead) < self.max_in_flight
+                    and not any(future.done() for future in running)
+                ):
+                    call = next(calls, None)
+                    more = call is not None
+                    if more:
+                        ahead.append(call)
+                        begin()
                 if not running:
                     return
                 done, _pending = wait(running, return_when=FIRST_COMPLETED)
                 outcomes = [(running.pop(future), _outcome(future)) for future in done]
-                if ahead:
-                    begin(ahead)
+                begin()
                 yield outcomes
-                ahead = ahead and next(calls, None)
         finally:
             wait(running)
 
