@@ -1,7 +1,8 @@
-import json
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from .recordset import recordset
 
 STATUSES = [
     ("subscribed", "Subscribed"),
@@ -148,21 +149,19 @@ class CrmMailchimpMember(models.Model):
         """
         if not rows:
             return
-        # The names are keys of COLUMNS, never anything a user typed.
         changes = ", ".join(f"{name} = v.{name}" for name in columns)
-        types = ", ".join(f"{name} {self.COLUMNS[name]}" for name in columns)
         if "reason" in columns:
             changes += (
                 ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
                 " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
             )
-        # One document: thousands of values would have to be quoted, parsed and planned.
-        names = ("id", *columns)
-        document = [dict(zip(names, row, strict=True)) for row in rows]
+        types = {"id": "int4", **{name: self.COLUMNS[name] for name in columns}}
         self.env.cr.execute(
-            f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
-            f" FROM JSON_TO_RECORDSET(%s) AS v(id int4, {types}) WHERE m.id = v.id",
-            [json.dumps(document, default=str)],
+            SQL(
+                "UPDATE crm_mailchimp_member AS m SET %s FROM %s WHERE m.id = v.id",
+                SQL(changes),
+                recordset(types, rows),
+            )
         )
         self.env[self._name].invalidate_model(flush=False)
 

@@ -165,7 +165,7 @@ class CrmMailchimpCampaign(models.Model):
     def _note_reading(self, part, began):
         marks = {part: self._mark(part)}
         if part == "sent_to":
-            last = self.recipient_ids.search(
+            last = self.env["crm.mailchimp.recipient"].search(
                 [("campaign_id", "=", self.id)], order="id desc", limit=1
             )
             marks["last_id"] = last.id or None
