@@ -85,6 +85,11 @@ class Gateway(ReportCalls):
             self._executor = None
         self._transport.close()
 
+    def _submit(self, function, *arguments):
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+        return self._executor.submit(function, *arguments)
+
     # === ANY CALL === #
 
     def request(self, method, path, values=None, query=None, body=None):
@@ -115,14 +120,12 @@ class Gateway(ReportCalls):
             done by then
         """
         calls, ahead, running, more = iter(calls), deque(), {}, True
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
 
         def begin():
             while ahead and len(running) < self.max_in_flight:
                 tag, function, *arguments = ahead.popleft()
                 if time.monotonic() < deadline:
-                    running[self._executor.submit(function, *arguments)] = tag
+                    running[self._submit(function, *arguments)] = tag
 
         try:
             while True:
@@ -144,6 +147,29 @@ class Gateway(ReportCalls):
                 yield outcomes
         finally:
             wait(running)
+
+    def ahead(self, pages, deadline=math.inf):
+        """Yield pages of a generator of this gateway, the next fetched meanwhile.
+
+        :param float deadline: monotonic time after which none is fetched before it is
+            asked for
+        """
+        pages = iter(pages)
+
+        def fetch():
+            return self._submit(next, pages, None)
+
+        future = fetch()
+        try:
+            while (page := future.result()) is not None:
+                if time.monotonic() < deadline:
+                    future = fetch()
+                    yield page
+                else:
+                    yield page
+                    future = fetch()
+        finally:
+            wait([future])
 
     def _pages(self, key, call, *args, start=0, **kwargs):
         """Yield ``(items, reply)`` of each page of a collection."""

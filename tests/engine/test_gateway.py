@@ -553,6 +553,49 @@ def test_no_call_begins_after_the_deadline(answers):
         assert done == len(answers.requests) < 4
 
 
+def numbered(gateway, last):
+    for number in range(last):
+        gateway.root()
+        yield number
+
+
+def test_the_next_page_is_fetched_meanwhile(answers, gateway):
+    pages = gateway.ahead(numbered(gateway, 3))
+    assert next(pages) == 0
+    until = time.monotonic() + 5
+    while len(answers.requests) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(answers.requests) == 2, "one page, and no more"
+    assert list(pages) == [1, 2]
+    assert len(answers.requests) == 3
+
+
+def test_no_page_is_fetched_ahead_after_the_deadline(answers, gateway):
+    pages = gateway.ahead(numbered(gateway, 3), time.monotonic())
+    for number in range(3):
+        assert next(pages) == number
+        time.sleep(0.05)
+        assert len(answers.requests) == number + 1
+    assert not list(pages)
+
+
+def test_a_page_that_fails_is_told_when_it_is_asked_for(answers, gateway):
+    answers.next += [(200, {}, {}), (404, None, {"status": 404, "title": "Gone"})]
+    pages = gateway.ahead(numbered(gateway, 3))
+    assert next(pages) == 0
+    with pytest.raises(errors.MailchimpError):
+        next(pages)
+    assert len(answers.requests) == 2
+
+
+def test_leaving_a_page_leaves_nothing_running(answers, gateway):
+    answers.next += [(200, {}, {}), "slow"]
+    for _page in gateway.ahead(numbered(gateway, 9)):
+        break
+    assert answers.open == 0
+
+
 def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
     closed = []
 
