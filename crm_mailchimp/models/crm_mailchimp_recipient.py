@@ -172,7 +172,10 @@ class CrmMailchimpRecipient(models.Model):
                     changed.append((recipient, *after))
         if not changed:
             return
-        types = {"id": "int4", **dict.fromkeys(("email", "status", "variant"), "varchar")}
+        types = {
+            "id": "int4",
+            **dict.fromkeys(("email", "status", "variant"), "varchar"),
+        }
         self.env.cr.execute(
             SQL(
                 """UPDATE crm_mailchimp_recipient r

@@ -185,7 +185,6 @@ class CrmMailchimpRun(models.Model):
         moment is sent.
         """
         account = self.account_id
-        account._flush_contacts()
         winners = account._winners([row[1] for row in rows])
         batch, dropped, lacking = [], [], []
         for row in rows:
