@@ -103,19 +103,19 @@ class Gateway(ReportCalls):
         """
         return self._transport.call_api(path, method, values, query, body=body)
 
-    def map(self, calls, deadline=math.inf):
+    def map(self, calls, enough=lambda: False):
         """Carry out calls several at once.
 
         The iterator and the body of the caller's loop run in the caller's thread only:
         what is about to be sent can be committed in the one, and what came of it in the
         other. While nothing is done yet, calls are taken from the iterator ahead, as
-        many as go at once, so that each begins at the very moment another is done. To
-        stop and still learn of the calls in flight, end the iterator; leaving the loop
-        waits for them and drops what they answered.
+        many as go at once, so that each begins at the very moment another is done.
+        Leaving the loop waits for the calls in flight and drops what they answered.
 
         :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
             gateway as functions
-        :param float deadline: monotonic time after which none of them is begun
+        :param enough: tells, without arguments, that no further call is to be begun;
+            what comes of those in flight is still told
         :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
             done by then
         """
@@ -124,7 +124,7 @@ class Gateway(ReportCalls):
         def begin():
             while ahead and len(running) < self.max_in_flight:
                 tag, function, *arguments = ahead.popleft()
-                if time.monotonic() < deadline:
+                if not enough():
                     running[self._submit(function, *arguments)] = tag
 
         try:
@@ -134,7 +134,7 @@ class Gateway(ReportCalls):
                     or len(ahead) < self.max_in_flight
                     and not any(future.done() for future in running)
                 ):
-                    call = next(calls, None)
+                    call = None if enough() else next(calls, None)
                     more = call is not None
                     if more:
                         ahead.append(call)

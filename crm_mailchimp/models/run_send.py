@@ -23,7 +23,7 @@ class CrmMailchimpRun(models.Model):
     know are subscribed (and it is told not to touch others), known members are changed
     without their status, and ``restore`` looks at the member before it writes.
 
-    The planned operations were committed before; each outcome is committed when it is
+    The planned operations were committed before; outcomes are committed when they are
     there. What gets lost in between is seen by the next tick, which reads first.
     """
 
@@ -101,13 +101,10 @@ class CrmMailchimpRun(models.Model):
         """
         trouble, told = [], None
 
-        def until_trouble():
-            for call in calls:
-                yield call
-                if trouble:
-                    return
+        def enough():
+            return trouble or time.monotonic() >= deadline
 
-        for outcomes in gateway.map(until_trouble(), deadline):
+        for outcomes in gateway.map(calls, enough):
             for tag, result in outcomes:
                 if isinstance(result, errors.MailchimpError) and not isinstance(
                     result, (errors.Rejected, errors.NotFound)
@@ -181,8 +178,8 @@ class CrmMailchimpRun(models.Model):
     def _creation_items(self, reader, rows, status):
         """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
 
-        Contacts may have changed since the diff: nobody without an opt-in at this very
-        moment is sent.
+        Contacts may have changed since the diff: nobody is sent who has no opt-in when
+        the call is prepared, which is while those before it are under way.
         """
         account = self.account_id
         winners = account._winners([row[1] for row in rows])
