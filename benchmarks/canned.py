@@ -37,6 +37,8 @@ DEFAULT_FIELDS = ("FNAME", "LNAME", "CITY", "COUNTRY", "GENDER")
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one go: the client's delayed ACK is not to be measured.
+    wbufsize, disable_nagle_algorithm = -1, True
     base = per_member = 0.0
     record = reports = None
 
@@ -143,8 +145,6 @@ def main(port_file, base, per_member, record="", recipients="0"):
     Handler.record = Path(record) if record else None
     if int(recipients):
         Handler.reports = Reports(int(recipients))
-        # Head and body in one go: the client's delayed ACK is not to be measured.
-        Handler.wbufsize, Handler.disable_nagle_algorithm = -1, True
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

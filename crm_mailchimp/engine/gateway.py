@@ -6,6 +6,9 @@ the caller does: setting the status of a known member other than by
 :meth:`Gateway.restore_member`, and updating an existing member by a batch subscribe.
 """
 
+import math
+import time
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from mailchimp_marketing.api.batches_api import BatchesApi
@@ -82,6 +85,11 @@ class Gateway(ReportCalls):
             self._executor = None
         self._transport.close()
 
+    def _submit(self, function, *arguments):
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+        return self._executor.submit(function, *arguments)
+
     # === ANY CALL === #
 
     def request(self, method, path, values=None, query=None, body=None):
@@ -95,43 +103,73 @@ class Gateway(ReportCalls):
         """
         return self._transport.call_api(path, method, values, query, body=body)
 
-    def map(self, calls):
+    def map(self, calls, enough=lambda: False):
         """Carry out calls several at once.
 
-        The iterator and the body of the caller's loop run in the caller's thread only,
-        and the next call is taken from the iterator when there is room for it, not
-        before: what is about to be sent can be committed there, and what came of it in
-        the loop. To stop and still learn of the calls in flight, end the iterator;
-        leaving the loop waits for them and drops what they answered.
+        The iterator and the body of the caller's loop run in the caller's thread only:
+        what is about to be sent can be committed in the one, and what came of it in the
+        other. While nothing is done yet, calls are taken from the iterator ahead, as
+        many as go at once, so that each begins at the very moment another is done.
+        Leaving the loop waits for the calls in flight and drops what they answered.
 
         :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
             gateway as functions
-        :return: generator of ``(tag, result or MailchimpError)`` as they are done
+        :param enough: tells, without arguments, that no further call is to be begun;
+            what comes of those in flight is still told
+        :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
+            done by then
         """
-        calls, running, more = iter(calls), {}, True
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+        calls, ahead, running, more = iter(calls), deque(), {}, True
+
+        def begin():
+            while ahead and len(running) < self.max_in_flight:
+                tag, function, *arguments = ahead.popleft()
+                if not enough():
+                    running[self._submit(function, *arguments)] = tag
+
         try:
             while True:
-                while more and len(running) < self.max_in_flight:
-                    try:
-                        tag, function, *arguments = next(calls)
-                    except StopIteration:
-                        more = False
-                        break
-                    running[self._executor.submit(function, *arguments)] = tag
+                while more and (
+                    len(running) < self.max_in_flight
+                    or len(ahead) < self.max_in_flight
+                    and not any(future.done() for future in running)
+                ):
+                    call = None if enough() else next(calls, None)
+                    more = call is not None
+                    if more:
+                        ahead.append(call)
+                        begin()
                 if not running:
                     return
                 done, _pending = wait(running, return_when=FIRST_COMPLETED)
-                future = done.pop()
-                tag = running.pop(future)
-                try:
-                    outcome = future.result()
-                except MailchimpError as error:
-                    outcome = error
-                yield tag, outcome
+                outcomes = [(running.pop(future), _outcome(future)) for future in done]
+                begin()
+                yield outcomes
         finally:
             wait(running)
+
+    def ahead(self, pages, deadline=math.inf):
+        """Yield pages of a generator of this gateway, the next fetched meanwhile.
+
+        :param float deadline: monotonic time after which none is fetched before it is
+            asked for
+        """
+        pages = iter(pages)
+
+        def fetch():
+            return self._submit(next, pages, None)
+
+        future = fetch()
+        try:
+            while (page := future.result()) is not None:
+                if time.monotonic() < deadline:
+                    future = fetch()
+                    yield page
+                else:
+                    yield page
+                    future = fetch()
+        finally:
+            wait([future])
 
     def _pages(self, key, call, *args, start=0, **kwargs):
         """Yield ``(items, reply)`` of each page of a collection."""
@@ -458,6 +496,13 @@ class Gateway(ReportCalls):
     def batch_results(self, url):
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
         return batches.results(url, loopback=self._transport.loopback)
+
+
+def _outcome(future):
+    try:
+        return future.result()
+    except MailchimpError as error:
+        return error
 
 
 def _names(fields):

@@ -1,7 +1,8 @@
-import json
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from .recordset import recordset
 
 STATUSES = [
     ("subscribed", "Subscribed"),
@@ -148,35 +149,19 @@ class CrmMailchimpMember(models.Model):
         """
         if not rows:
             return
-        json_at = [
-            index
-            for index, column in enumerate(columns, 1)
-            if self.COLUMNS[column] == "jsonb"
-        ]
-        if json_at:
-            rows = [
-                tuple(
-                    json.dumps(value)
-                    if index in json_at and value is not None
-                    else value
-                    for index, value in enumerate(row)
-                )
-                for row in rows
-            ]
-        # The names are keys of COLUMNS, never anything a user typed.
-        changes = ", ".join(
-            f"{name} = v.{name}::{self.COLUMNS[name]}" for name in columns
-        )
+        changes = ", ".join(f"{name} = v.{name}" for name in columns)
         if "reason" in columns:
             changes += (
                 ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
                 " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
             )
-        self.env.cr.execute_values(
-            f"UPDATE crm_mailchimp_member AS m SET {changes}"  # pylint: disable=sql-injection
-            f" FROM (VALUES %s) AS v(id, {', '.join(columns)}) WHERE m.id = v.id",
-            rows,
-            page_size=1000,
+        types = {"id": "int4", **{name: self.COLUMNS[name] for name in columns}}
+        self.env.cr.execute(
+            SQL(
+                "UPDATE crm_mailchimp_member AS m SET %s FROM %s WHERE m.id = v.id",
+                SQL(changes),
+                recordset(types, rows),
+            )
         )
         self.env[self._name].invalidate_model(flush=False)
 

@@ -196,4 +196,4 @@ class CrmMailchimpRun(models.Model):
             elif not isinstance(result, errors.MailchimpError):
                 self._count(permitted=1)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)

@@ -1,21 +1,36 @@
 from odoo import api, fields, models
-from odoo.tools import SQL
+from odoo.tools import SQL, split_every
 
 from ..engine import stats
+from .recordset import recordset
 
-BLOCK = 5000  # rows of one statement
-# Columns that sum up the events of a recipient -> how a value is written in SQL.
+BLOCK = 5000  # events of one statement
+# Columns that sum up the events of a recipient, with their types.
 SUMMARY = {
-    "open_count": "%s",
-    "first_open": "%s::timestamp",
-    "last_open": "%s::timestamp",
-    "click_count": "%s",
-    "first_click": "%s::timestamp",
-    "last_click": "%s::timestamp",
-    "bounce_date": "%s::timestamp",
-    "unsubscribed_date": "%s::timestamp",
-    "unsubscribe_reason": "%s::varchar",
-    "complaint_date": "%s::timestamp",
+    "open_count": "int4",
+    "first_open": "timestamp",
+    "last_open": "timestamp",
+    "click_count": "int4",
+    "first_click": "timestamp",
+    "last_click": "timestamp",
+    "bounce_date": "timestamp",
+    "unsubscribed_date": "timestamp",
+    "unsubscribe_reason": "varchar",
+    "complaint_date": "timestamp",
+}
+PERSON = {
+    "hash": "varchar",
+    "email": "varchar",
+    "status": "varchar",
+    "variant": "varchar",
+    **SUMMARY,
+}
+EVENT = {
+    "recipient_id": "int4",
+    "kind": "varchar",
+    "date": "timestamp",
+    "url": "varchar",
+    "detail": "varchar",
 }
 
 
@@ -107,13 +122,15 @@ class CrmMailchimpRecipient(models.Model):
             for event in items
             if (ids[ref], *event[:3]) not in seen
         ]
-        self.env.cr.execute_values(
-            """INSERT INTO crm_mailchimp_recipient_event
-                      (recipient_id, kind, date, url, detail)
-               VALUES %s ON CONFLICT DO NOTHING""",
-            rows,
-            page_size=BLOCK,
-        )
+        for block in split_every(BLOCK, rows, list):
+            self.env.cr.execute(
+                SQL(
+                    """INSERT INTO crm_mailchimp_recipient_event (%(columns)s)
+                       SELECT %(columns)s FROM %(rows)s ON CONFLICT DO NOTHING""",
+                    columns=SQL(", ".join(EVENT)),
+                    rows=recordset(EVENT, block),
+                )
+            )
         self._summarise({row[0] for row in rows} & {row[0] for row in known.values()})
         self.env.invalidate_all()
         return len(rows)
@@ -153,15 +170,20 @@ class CrmMailchimpRecipient(models.Model):
                 ]
                 if after != before:
                     changed.append((recipient, *after))
-        self.env.cr.execute_values(
-            """UPDATE crm_mailchimp_recipient r
-                  SET email_normalized = v.email, status = v.status,
-                      variant = v.variant
-                 FROM (VALUES %s) AS v(id, email, status, variant)
-                WHERE r.id = v.id""",
-            changed,
-            template="(%s, %s::varchar, %s, %s::varchar)",
-            page_size=BLOCK,
+        if not changed:
+            return
+        types = {
+            "id": "int4",
+            **dict.fromkeys(("email", "status", "variant"), "varchar"),
+        }
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_recipient r
+                      SET email_normalized = v.email, status = v.status,
+                          variant = v.variant
+                     FROM %s WHERE r.id = v.id""",
+                recordset(types, changed),
+            )
         )
 
     @api.model
@@ -179,25 +201,27 @@ class CrmMailchimpRecipient(models.Model):
             bounced = summary.pop("bounced")
             status = bounced if status in (None, "sent") and bounced else status
             rows.append((ref, email, status or "sent", variant, *summary.values()))
-        columns, values = ", ".join(SUMMARY), ", ".join(SUMMARY.values())
-        # Names of ours and ids: nothing that a user typed.
-        return self.env.cr.execute_values(
-            f"""INSERT INTO crm_mailchimp_recipient
-                       (campaign_id, email_hash, email_normalized, status, variant,
-                        member_id, partner_id, {columns})
-                SELECT {int(campaign.id)}, v.hash, v.email, v.status, v.variant,
-                       m.id, m.partner_id, {columns}
-                  FROM (VALUES %s) AS v(hash, email, status, variant, {columns})
-             LEFT JOIN LATERAL (
-                       SELECT id, partner_id FROM crm_mailchimp_member
-                        WHERE account_id = {int(campaign.account_id.id)}
-                          AND email_normalized = v.email
-                        LIMIT 1) m ON TRUE
-             RETURNING email_hash, id""",
-            rows,
-            template=f"(%s, %s::varchar, %s, %s::varchar, {values})",
-            page_size=BLOCK,
-            fetch=True,
+        if not rows:
+            return []
+        return self.env.execute_query(
+            SQL(
+                """INSERT INTO crm_mailchimp_recipient
+                          (campaign_id, email_hash, email_normalized, status, variant,
+                           member_id, partner_id, %(columns)s)
+                   SELECT %(campaign)s, v.hash, v.email, v.status, v.variant,
+                          m.id, m.partner_id, %(columns)s
+                     FROM %(rows)s
+                LEFT JOIN LATERAL (
+                          SELECT id, partner_id FROM crm_mailchimp_member
+                           WHERE account_id = %(account)s
+                             AND email_normalized = v.email
+                           LIMIT 1) m ON TRUE
+                RETURNING email_hash, id""",
+                columns=SQL(", ".join(SUMMARY)),
+                campaign=campaign.id,
+                account=campaign.account_id.id,
+                rows=recordset(PERSON, rows),
+            )
         )
 
     @api.model
@@ -228,17 +252,18 @@ class CrmMailchimpRecipient(models.Model):
         for recipient, events in events_of.items():
             summary = stats.summary(events)
             rows.append((recipient, summary.pop("bounced"), *summary.values()))
-        changes = ", ".join(f"{name} = v.{name}" for name in SUMMARY)
-        self.env.cr.execute_values(
-            f"""UPDATE crm_mailchimp_recipient r
-                   SET status = CASE WHEN r.status = 'sent'
-                                     THEN COALESCE(v.bounced, 'sent')
-                                     ELSE r.status END, {changes}
-                  FROM (VALUES %s) AS v(id, bounced, {", ".join(SUMMARY)})
-                 WHERE r.id = v.id""",
-            rows,
-            template=f"(%s, %s::varchar, {', '.join(SUMMARY.values())})",
-            page_size=BLOCK,
+        if not rows:
+            return
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_recipient r
+                      SET status = CASE WHEN r.status = 'sent'
+                                        THEN COALESCE(v.bounced, 'sent')
+                                        ELSE r.status END, %s
+                     FROM %s WHERE r.id = v.id""",
+                SQL(", ".join(f"{name} = v.{name}" for name in SUMMARY)),
+                recordset({"id": "int4", "bounced": "varchar", **SUMMARY}, rows),
+            )
         )
 
     @api.model

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_datetime
 
 from ..engine import errors
@@ -297,6 +298,14 @@ class CrmMailchimpRun(models.Model):
         """Keep what was done so far."""
         return self.env["ir.cron"]._commit_progress()
 
+    def _pause(self, told=None):
+        """Keep what was done, and tell how far it is, but not a hundred times."""
+        if told is None or time.monotonic() - told > 1:
+            self._notify()
+            told = time.monotonic()
+        self._commit()
+        return told
+
     def _notify(self):
         """Tell everybody who may synchronise how far the run is (after the commit)."""
         for run in self:
@@ -421,19 +430,25 @@ class CrmMailchimpRun(models.Model):
         except UserError as error:
             self._end("failed", error)
             return True
-        self.write(
-            {
-                "state": "running",
-                "resume_at": False,
-                "started_at": self.started_at or fields.Datetime.now(),
-            }
-        )
-        self.env["ir.cron"]._commit_progress()
+        commit = self.env["ir.cron"]._commit_progress
         try:
+            self.write(
+                {
+                    "state": "running",
+                    "resume_at": False,
+                    "started_at": self.started_at or fields.Datetime.now(),
+                }
+            )
+            commit()
             finished = self._work(gateway, deadline)
             if self.attempts:
                 self.attempts = 0
+            commit()
             return finished
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            # Somebody wrote what was being written: go on from the last commit.
+            self.env.cr.rollback()
+            return False
         except errors.MailchimpError as error:
             self.env.cr.rollback()
             return self._fail(error)

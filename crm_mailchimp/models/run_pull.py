@@ -1,6 +1,7 @@
 import json
 import logging
 from datetime import timedelta
+from itertools import chain
 
 from odoo import fields, models
 from odoo.tools import SQL, split_every
@@ -200,7 +201,7 @@ class CrmMailchimpRun(models.Model):
             for member in members
         ]
         found, gone = [], []
-        for member, result in gateway.map(calls):
+        for member, result in chain.from_iterable(gateway.map(calls)):
             if isinstance(result, Exception):
                 raise result
             if result is None:

@@ -97,9 +97,10 @@ class CrmMailchimpRun(models.Model):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
         collected, told = [], None
-        for page, more in gateway.report_part(
+        pages = gateway.report_part(
             part, campaign.campaign_ref, offset=offset, since=since
-        ):
+        )
+        for page, more in gateway.ahead(pages, deadline):
             if part in ("links", "variants"):
                 collected += page
                 continue
@@ -165,7 +166,7 @@ class CrmMailchimpCampaign(models.Model):
     def _note_reading(self, part, began):
         marks = {part: self._mark(part)}
         if part == "sent_to":
-            last = self.recipient_ids.search(
+            last = self.env["crm.mailchimp.recipient"].search(
                 [("campaign_id", "=", self.id)], order="id desc", limit=1
             )
             marks["last_id"] = last.id or None

@@ -23,7 +23,7 @@ class CrmMailchimpRun(models.Model):
     know are subscribed (and it is told not to touch others), known members are changed
     without their status, and ``restore`` looks at the member before it writes.
 
-    The planned operations were committed before; each outcome is committed when it is
+    The planned operations were committed before; outcomes are committed when they are
     there. What gets lost in between is seen by the next tick, which reads first.
     """
 
@@ -88,7 +88,7 @@ class CrmMailchimpRun(models.Model):
             self._count(drift=1)
         return "done"
 
-    def _carry_out(self, gateway, calls, record):
+    def _carry_out(self, gateway, calls, record, deadline):
         """Carry out calls several at once; record and commit each outcome.
 
         An error that concerns the whole account ends it, but not before the calls
@@ -96,25 +96,23 @@ class CrmMailchimpRun(models.Model):
 
         :param calls: iterator of ``(tag, function, *arguments)`` for ``gateway.map``
         :param record: called with the tag and the result or ``Rejected``/``NotFound``
+        :param float deadline: monotonic time after which none is begun
         :raise MailchimpError: the first one that is not about a single member
         """
-        trouble = []
+        trouble, told = [], None
 
-        def until_trouble():
-            for call in calls:
-                yield call
-                if trouble:
-                    return
+        def enough():
+            return trouble or time.monotonic() >= deadline
 
-        for tag, result in gateway.map(until_trouble()):
-            if isinstance(result, errors.MailchimpError) and not isinstance(
-                result, (errors.Rejected, errors.NotFound)
-            ):
-                trouble.append(result)
-                continue
-            record(tag, result)
-            self._notify()
-            self._commit()
+        for outcomes in gateway.map(calls, enough):
+            for tag, result in outcomes:
+                if isinstance(result, errors.MailchimpError) and not isinstance(
+                    result, (errors.Rejected, errors.NotFound)
+                ):
+                    trouble.append(result)
+                else:
+                    record(tag, result)
+            told = self._pause(told)
         if trouble:
             raise trouble[0]
 
@@ -172,19 +170,18 @@ class CrmMailchimpRun(models.Model):
                 return
             self._record_creations(reader, batch, *result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
         while halves:
             pending = [call(halves.pop()) for _ in range(len(halves))]
-            self._carry_out(gateway, iter(pending), record)
+            self._carry_out(gateway, iter(pending), record, deadline)
 
     def _creation_items(self, reader, rows, status):
         """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
 
-        Contacts may have changed since the diff: nobody without an opt-in at this very
-        moment is sent.
+        Contacts may have changed since the diff: nobody is sent who has no opt-in when
+        the call is prepared, which is while those before it are under way.
         """
         account = self.account_id
-        account._flush_contacts()
         winners = account._winners([row[1] for row in rows])
         batch, dropped, lacking = [], [], []
         for row in rows:
@@ -315,7 +312,7 @@ class CrmMailchimpRun(models.Model):
         def record(tag, result):
             self._record_update(reader, *tag, result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
 
     def _update_bodies(self, reader, rows):
         """Yield ``(row, desired, body)`` of rows that still differ."""
@@ -392,7 +389,7 @@ class CrmMailchimpRun(models.Model):
         def record(row, result):
             self._record_archive(reader, row, result)
 
-        self._carry_out(gateway, calls(), record)
+        self._carry_out(gateway, calls(), record, deadline)
 
     def _record_archive(self, reader, row, result):
         if isinstance(result, errors.Rejected):

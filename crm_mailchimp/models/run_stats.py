@@ -1,7 +1,6 @@
 import time
 
 from odoo import fields, models
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..engine import stats
 from ..engine.errors import NotFound
@@ -38,30 +37,17 @@ class CrmMailchimpRun(models.Model):
 
     def _phase_stats(self, gateway, deadline):
         """Work on a run of kind *stats* until it is done or the time is over."""
-        try:
-            while True:
-                phase = self.phase or "campaigns"
-                following = getattr(self, f"_stats_{phase}")(gateway, deadline)
-                if following == "done":
-                    self._end("done")
-                    return True
-                if following:
-                    self.phase = following
-                self._pause()
-                if time.monotonic() >= deadline:
-                    return False
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            # Somebody pressed a button on what was being written: the same again.
-            self.env.cr.rollback()
-            return False
-
-    def _pause(self, told=None):
-        """Keep what was done, and tell how far it is, but not a hundred times."""
-        if told is None or time.monotonic() - told > 1:
-            self._notify()
-            told = time.monotonic()
-        self._commit()
-        return told
+        while True:
+            phase = self.phase or "campaigns"
+            following = getattr(self, f"_stats_{phase}")(gateway, deadline)
+            if following == "done":
+                self._end("done")
+                return True
+            if following:
+                self.phase = following
+            self._pause()
+            if time.monotonic() >= deadline:
+                return False
 
     def _known_campaigns(self):
         campaigns = self.env["crm.mailchimp.campaign"].search(

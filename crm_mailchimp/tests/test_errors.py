@@ -1,3 +1,7 @@
+from unittest.mock import patch
+
+from psycopg2.errors import SerializationFailure
+
 from odoo.tests import tagged
 
 from .common import MailchimpCase
@@ -86,6 +90,31 @@ class TestErrors(MailchimpCase):
         self.assertFalse(self.simulator.count("POST"))
         ledger = self.ledger("new@firma.be")
         self.assertEqual((ledger.status, ledger.origin), ("subscribed", "odoo"))
+
+    def conflict(self, name):
+        """Let somebody else write, once, what a method of the run writes."""
+        Run = self.env.registry["crm.mailchimp.run"]
+        method, acts = getattr(Run, name), [1]
+
+        def conflict(run, *args):
+            result = method(run, *args)
+            if acts:
+                acts.pop()
+                raise SerializationFailure()
+            return result
+
+        return patch.object(Run, name, conflict)
+
+    def test_what_somebody_else_writes_is_written_again(self):
+        for name in ("_phase_diff", "_record_creations", "_end"):
+            contact = self.contact(f"New{name}", f"new{name}@firma.be")
+            self.simulator.clear_calls()
+            with self.conflict(name):
+                run = self.push()
+            self.assertEqual(self.status(contact.email), "subscribed")
+            self.assertEqual(self.ledger(contact.email).status, "subscribed")
+            self.assertEqual(self.simulator.count("POST"), 1, name)
+            self.assertEqual(run.state, "done")
 
     def test_a_refused_member_does_not_hold_up_the_others(self):
         fake = self.contact("Fake", "fake@firma.be")

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 
 import jsonschema
 import pytest
@@ -497,8 +498,8 @@ def test_never_more_in_flight_than_allowed_and_lazily():
 
         with Gateway(KEY, simulator.url, max_in_flight=3) as gateway:
             done = []
-            for number, result in gateway.map(calls(gateway)):
-                assert len(taken) - len(done) <= 3
+            for number, result in chain.from_iterable(gateway.map(calls(gateway))):
+                assert len(taken) - len(done) <= 3 + 3
                 assert result["email_address"] == f"a{number}@firma.be"
                 done.append(number)
         assert sorted(done) == list(range(20))
@@ -510,27 +511,89 @@ def test_an_error_in_flight_is_a_result():
         audience = simulator.add_audience("A")
         with Gateway(KEY, simulator.url) as gateway:
             calls = [("gone", gateway.member, audience.id, "0" * 32)]
-            ((tag, result),) = gateway.map(iter(calls))
+            (((tag, result),),) = gateway.map(iter(calls))
     assert tag == "gone" and isinstance(result, errors.NotFound)
 
 
-def test_the_next_call_is_taken_when_there_is_room(answers, gateway):
-    events = []
+def test_as_many_calls_are_taken_ahead_as_go_at_once(answers, gateway):
+    taken, done, most = [], 0, 0
 
     def calls():
-        for number in range(8):
-            events.append(("taken", number))
+        for number in range(20):
+            taken.append(number)
             yield number, gateway.root
-        events.append(("end", None))
 
-    for number, _result in gateway.map(calls()):
-        events.append(("done", number))
-    for index, (what, _number) in enumerate(events):
-        taken = sum(event[0] == "taken" for event in events[: index + 1])
-        done = sum(event[0] == "done" for event in events[: index + 1])
-        assert taken - done <= gateway.max_in_flight, (index, what)
-    # The first four at once, then one for each that is done.
-    assert [what for what, _number in events[:6]] == ["taken"] * 4 + ["done", "taken"]
+    answers.next += ["slow"] * 4
+    for outcomes in gateway.map(calls()):
+        most = max(most, len(taken) - done)
+        done += len(outcomes)
+    assert done == 20
+    assert most == 2 * gateway.max_in_flight
+
+
+def test_the_call_ahead_begins_before_an_outcome_is_recorded(answers):
+    with Gateway(KEY, answers.url, max_in_flight=1) as gateway:
+        outcomes = gateway.map((number, gateway.root) for number in range(2))
+        assert next(outcomes) == [(0, {})]
+        until = time.monotonic() + 5
+        while len(answers.requests) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(answers.requests) == 2
+        assert list(outcomes) == [[(1, {})]]
+
+
+def test_no_call_begins_when_it_is_enough(answers, gateway):
+    calls = ((number, gateway.root) for number in range(50))
+    done = []
+    answers.next += ["slow"] * 4  # so that others are prepared meanwhile
+    for outcomes in gateway.map(calls, done.__len__):
+        done += outcomes
+    # Those at the beginning, and one that took the place of the first that was done.
+    assert len(done) == len(answers.requests) <= 2 * gateway.max_in_flight
+    assert len(list(calls)) >= 50 - 3 * gateway.max_in_flight
+
+
+def numbered(gateway, last):
+    for number in range(last):
+        gateway.root()
+        yield number
+
+
+def test_the_next_page_is_fetched_meanwhile(answers, gateway):
+    pages = gateway.ahead(numbered(gateway, 3))
+    assert next(pages) == 0
+    until = time.monotonic() + 5
+    while len(answers.requests) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(answers.requests) == 2, "one page, and no more"
+    assert list(pages) == [1, 2]
+    assert len(answers.requests) == 3
+
+
+def test_no_page_is_fetched_ahead_after_the_deadline(answers, gateway):
+    pages = gateway.ahead(numbered(gateway, 3), time.monotonic())
+    for number in range(3):
+        assert next(pages) == number
+        time.sleep(0.05)
+        assert len(answers.requests) == number + 1
+    assert not list(pages)
+
+
+def test_a_page_that_fails_is_told_when_it_is_asked_for(answers, gateway):
+    answers.next += [(200, {}, {}), (404, None, {"status": 404, "title": "Gone"})]
+    pages = gateway.ahead(numbered(gateway, 3))
+    assert next(pages) == 0
+    with pytest.raises(errors.MailchimpError):
+        next(pages)
+    assert len(answers.requests) == 2
+
+
+def test_leaving_a_page_leaves_nothing_running(answers, gateway):
+    answers.next += [(200, {}, {}), "slow"]
+    for _page in gateway.ahead(numbered(gateway, 9)):
+        break
+    assert answers.open == 0
 
 
 def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
@@ -544,11 +607,12 @@ def test_leaving_the_loop_leaves_nothing_running(answers, gateway):
             closed.append(threading.get_ident())
 
     answers.next += [(200, {}, {}), "slow", "slow", "slow"]
-    for _tag, _result in gateway.map(calls()):
+    for _outcomes in gateway.map(calls()):
         break
     assert answers.open == 0
     arrived = len(answers.requests)
-    assert 1 <= arrived <= gateway.max_in_flight
+    # Others began in the place of those that were done.
+    assert 1 <= arrived <= 2 * gateway.max_in_flight
     assert closed == [threading.get_ident()]
     time.sleep(0.05)
     assert len(answers.requests) == arrived
@@ -568,8 +632,8 @@ def test_no_setting_takes_all_of_mailchimps_connections():
 
 
 def test_several_at_once_share_their_connections(answers, gateway):
-    results = list(gateway.map((number, gateway.root) for number in range(30)))
-    assert len(results) == 30
+    outcomes = list(gateway.map((number, gateway.root) for number in range(30)))
+    assert sum(map(len, outcomes)) == 30
     assert len(answers.clients) <= gateway.max_in_flight
 
 

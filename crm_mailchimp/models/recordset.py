@@ -1,0 +1,24 @@
+"""Rows as a table of a statement."""
+
+import json
+
+from odoo.tools import SQL
+
+
+def recordset(types, rows):
+    """Return rows as a table ``v``, for the FROM of a statement.
+
+    They go as one document: thousands of values would each have to be quoted, parsed
+    and planned.
+
+    :param types: dict of the columns, ``{name: type}``: names of ours, never anything
+        a user typed
+    :param rows: tuples with a value for each column
+    """
+    document = [dict(zip(types, row, strict=True)) for row in rows]
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    return SQL(
+        "JSON_TO_RECORDSET(%s) AS v(%s)",
+        json.dumps(document, default=str),
+        SQL(columns),
+    )
