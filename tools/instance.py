@@ -44,13 +44,18 @@ class Environment:
             self.browser = packages.browser() if browser else None
             self.postgres = Postgres(self.python)
             self._configure()
+            self._use = (ENV / "in-use").open("w")
+            fcntl.flock(self._use, fcntl.LOCK_SH)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
-        """Stop the database server, if it was started for this."""
-        if self.postgres.started:
+        """Stop the database server, if it was started for this and nobody joined."""
+        if not self.postgres.started:
+            return
+        with alone(ENV), contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.postgres.stop()
 
     def _configure(self):

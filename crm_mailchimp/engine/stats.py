@@ -5,6 +5,7 @@ are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is
 fractions in a report and for the industry, percent for the audience.
 """
 
+from collections import Counter
 from datetime import timedelta
 
 from .address import member_hash
@@ -242,20 +243,25 @@ def recipient_rows(entries):
 def activity_rows(entries, since=None):
     """Return events of *email-activity*.
 
-    :return: ``[(hash, address or None, kind, time, url, detail or None)]``
+    :return: ``[(hash, address or None, kind, time, url, number, detail or None)]``;
+        the number tells those apart that a recipient made in one second: programs
+        that look at mail before people do are that quick, and Mailchimp counts each
     :param since: only events after it. Whether Mailchimp cuts them by itself, and
         leaves out recipients who did nothing since, is not documented.
     """
     rows = []
     for entry in entries:
         who = _who(entry)
+        numbers = Counter()
         for event in entry.get("activity") or () if who else ():
             kind, date = event.get("action"), moment(event.get("timestamp"))
             if kind in ("open", "click", "bounce") and date:
                 if since is None or date > since:
                     url = _text(event.get("url")) if kind == "click" else ""
                     detail = _text(event.get("type")) if kind == "bounce" else ""
-                    rows.append((*who, kind, date, url, detail or None))
+                    numbers[kind, date, url] += 1
+                    number = numbers[kind, date, url]
+                    rows.append((*who, kind, date, url, number, detail or None))
     return _unique(rows)
 
 
@@ -304,13 +310,13 @@ def _event_rows(entries, kind, when, why):
         who, date = _who(entry), moment(entry.get(when))
         if who and date:
             detail = _text(entry.get(why)) if why else ""
-            rows.append((*who, kind, date, "", detail or None))
+            rows.append((*who, kind, date, "", 1, detail or None))
     return _unique(rows)
 
 
 def _unique(rows):
-    """Drop events that cannot be told apart: Mailchimp gives them no id."""
-    return list({(row[0], *row[2:5]): row for row in rows}.values())
+    """Drop entries that are listed twice: Mailchimp gives events no id."""
+    return list({(row[0], *row[2:6]): row for row in rows}.values())
 
 
 def _who(entry):

@@ -281,12 +281,7 @@ class CrmMailchimpCampaign(models.Model):
                 _("Mailchimp lists no more than 1000 opens and clicks of a recipient")
             )
         if not reasons:
-            reasons.append(
-                _(
-                    "several in one second cannot be told apart, and the latest may not"
-                    " be listed yet"
-                )
-            )
+            reasons.append(_("Mailchimp does not list them, or not yet"))
         return _("; ").join(reasons)
 
     @api.depends("utm_campaign_id")

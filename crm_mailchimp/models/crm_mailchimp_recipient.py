@@ -30,6 +30,7 @@ EVENT = {
     "kind": "varchar",
     "date": "timestamp",
     "url": "varchar",
+    "number": "int4",
     "detail": "varchar",
 }
 
@@ -103,7 +104,7 @@ class CrmMailchimpRecipient(models.Model):
         forgot is kept.
 
         :param people: ``(hash, address or None, status or None, variant or None)``
-        :param events: ``(hash, address or None, kind, time, url, detail or None)``
+        :param events: as ``stats.activity_rows`` returns them
         :return: how many events were new
         """
         events_of = {row[0]: [] for row in people}
@@ -120,7 +121,7 @@ class CrmMailchimpRecipient(models.Model):
             (ids[ref], *event)
             for ref, items in events_of.items()
             for event in items
-            if (ids[ref], *event[:3]) not in seen
+            if (ids[ref], *event[:-1]) not in seen
         ]
         for block in split_every(BLOCK, rows, list):
             self.env.cr.execute(
@@ -196,7 +197,7 @@ class CrmMailchimpRecipient(models.Model):
         rows = []
         for ref, email, status, variant in people:
             summary = stats.summary(
-                (kind, date, detail) for kind, date, _url, detail in events_of[ref]
+                (kind, date, detail) for kind, date, *_key, detail in events_of[ref]
             )
             bounced = summary.pop("bounced")
             status = bounced if status in (None, "sent") and bounced else status
@@ -226,7 +227,7 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _events_of(self, ids):
-        """Return the events of recipients, ``{(id, kind, time, url): detail}``."""
+        """Return events of recipients, ``{(id, kind, time, url, number): detail}``."""
         if not ids:
             return {}
         return {
@@ -234,7 +235,7 @@ class CrmMailchimpRecipient(models.Model):
             for *row, detail in self.env.execute_query(
                 SQL(
                     """SELECT e.* FROM UNNEST(%s::int[]) AS i(id) CROSS JOIN LATERAL (
-                              SELECT recipient_id, kind, date, url, detail
+                              SELECT recipient_id, kind, date, url, number, detail
                                 FROM crm_mailchimp_recipient_event
                                WHERE recipient_id = i.id OFFSET 0) e""",
                     list(ids),
@@ -246,7 +247,7 @@ class CrmMailchimpRecipient(models.Model):
     def _summarise(self, ids):
         """Count and date all events of recipients anew, so that late ones fit in."""
         events_of = {recipient: [] for recipient in ids}
-        for (recipient, kind, date, _url), detail in self._events_of(ids).items():
+        for (recipient, kind, date, *_key), detail in self._events_of(ids).items():
             events_of[recipient].append((kind, date, detail))
         rows = []
         for recipient, events in events_of.items():
@@ -358,7 +359,8 @@ class CrmMailchimpRecipient(models.Model):
                         WHERE e.recipient_id = %(old)s AND NOT EXISTS (
                               SELECT FROM crm_mailchimp_recipient_event n
                                WHERE n.recipient_id = %(new)s AND n.kind = e.kind
-                                 AND n.date = e.date AND MD5(n.url) = MD5(e.url))""",
+                                 AND n.date = e.date AND MD5(n.url) = MD5(e.url)
+                                 AND n.number = e.number)""",
                     new=new,
                     old=old,
                 )

@@ -35,11 +35,15 @@ class CrmMailchimpRecipientEvent(models.Model):
     date = fields.Datetime(required=True, readonly=True)
     # "" where there is none, so that the unique index sees equal events.
     url = fields.Char(string="Link", readonly=True, required=True, default="")
+    number = fields.Integer(
+        readonly=True, required=True, default=1, help="Of several in one second."
+    )
     detail = fields.Char(readonly=True, help="Kind of bounce, or reason given.")
 
     # A link may be longer than an entry of an index.
     _event_uniq = models.UniqueIndex(
-        "(recipient_id, kind, date, MD5(url))", "This event is already imported."
+        "(recipient_id, kind, date, MD5(url), number)",
+        "This event is already imported.",
     )
 
     @api.model
