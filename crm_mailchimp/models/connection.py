@@ -1,4 +1,5 @@
 import logging
+from contextlib import contextmanager
 
 from odoo import models
 from odoo.exceptions import UserError
@@ -44,6 +45,22 @@ class CrmMailchimpAccount(models.Model):
                 )
             )
         return self._new_gateway(key)
+
+    @contextmanager
+    def _asking(self, gateway=None):
+        """Give a gateway for a question whose answer a user waits for.
+
+        :param gateway: another one than the account's
+        :raise UserError: an error of Mailchimp, as a sentence
+        """
+        gateway = gateway or self._gateway()
+        try:
+            yield gateway
+        except errors.MailchimpError as error:
+            _logger.info("Mailchimp did not answer a user's question: %s", error)
+            raise UserError(self._error_sentence(error)) from error
+        finally:
+            gateway.close()
 
     def _database_ref(self):
         get_param = self.env["ir.config_parameter"].sudo().get_param
@@ -163,14 +180,8 @@ class CrmMailchimpAccount(models.Model):
             "database.is_neutralized"
         ):
             self._gateway()
-        gateway = self._new_gateway(key)
-        try:
+        with self._asking(self._new_gateway(key)) as gateway:
             root = gateway.root()
-        except errors.MailchimpError as error:
-            _logger.info("Mailchimp connection test failed: %s", error)
-            raise UserError(self._error_sentence(error)) from error
-        finally:
-            gateway.close()
         if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
             raise UserError(
                 self.env._(

@@ -54,8 +54,8 @@ class CrmMailchimpContactTag(models.Model):
             if tag.state != "waiting":
                 tag.why = tag.reason
                 continue
-            _status, reason = lines[tag.sudo().account_id].get(
-                tag.partner_id.id, (None, None)
+            _status, reason, _winner = lines[tag.sudo().account_id].get(
+                tag.partner_id.id, (None,) * 3
             )
             tag.why = labels.get(reason) or self.env._("Goes with the next run")
 

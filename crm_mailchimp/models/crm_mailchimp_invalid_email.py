@@ -156,14 +156,18 @@ class CrmMailchimpInvalidEmail(models.Model):
         self._check_contacts()
         for line in self:
             line.partner_id._mailchimp_replace_address(line.email_normalized)
-        return self._done(self.env._("Addresses removed: %s.", len(self)))
+        return self.env["crm.mailchimp.account"]._toast(
+            self.env._("Addresses removed: %s.", len(self))
+        )
 
     def action_archive_contact(self):
         """Archive the contacts."""
         self._check_contacts()
         partners = self.partner_id
         partners.action_archive()
-        return self._done(self.env._("Contacts archived: %s.", len(partners)))
+        return self.env["crm.mailchimp.account"]._toast(
+            self.env._("Contacts archived: %s.", len(partners))
+        )
 
     def action_open_contact(self):
         """Open the contact of the line."""
@@ -173,14 +177,3 @@ class CrmMailchimpInvalidEmail(models.Model):
         if not self:
             raise UserError(self.env._("Select at least one address."))
         self.partner_id.check_access("write")
-
-    def _done(self, message):
-        return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": message,
-                "type": "success",
-                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
-            },
-        }

@@ -79,18 +79,13 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         if not self.audience_ref:
             raise UserError(self.env._("Choose the audience first."))
-        gateway = self._gateway()
-        try:
+        with self._asking() as gateway:
             asked = gateway.audience(self.audience_ref).get("marketing_permissions")
             members = gateway.members(
                 self.audience_ref,
                 count=1,
                 fields=["members.id", "members.marketing_permissions"],
             )["members"]
-        except errors.MailchimpError as error:
-            raise UserError(self._error_sentence(error)) from error
-        finally:
-            gateway.close()
         if not asked:
             self.sudo().permission_ids.unlink()
             raise UserError(

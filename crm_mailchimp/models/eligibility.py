@@ -261,22 +261,22 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _contact_lines(self, partners):
-        """Return ``{partner id: (status, reason)}`` for some contacts.
+        """Return ``{partner id: (status, reason, winner's id)}`` for some contacts.
 
         Only contacts with the same addresses are looked at, so a contact form stays
         quick with a million members.
         """
         self._flush_contacts()
-        emails = {email for email in partners.mapped("email_normalized") if email}
+        emails = {email for p in partners for email in p._mailchimp_addresses()}
         rows = self.env.execute_query(
             SQL(
-                "SELECT partner_id, status, reason FROM (%s) line"
+                "SELECT partner_id, status, reason, winner_id FROM (%s) line"
                 " WHERE partner_id = ANY(%s)",
                 self._contact_lines_sql(emails, partners.ids),
                 partners.ids,
             )
         )
-        return {partner_id: (status, reason) for partner_id, status, reason in rows}
+        return {partner_id: line for partner_id, *line in rows}
 
     def _contact_lines_sql(self, emails=None, partner_ids=()):
         """Return a query with what the status list shows of each contact.

@@ -1,7 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..engine import errors
 from ..engine.payload import TEXT_BYTES
 from .member_values import MemberValues, SlowPath
 
@@ -290,13 +289,8 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         if not self.audience_ref:
             raise UserError(self.env._("Choose the audience first."))
-        gateway = self._gateway()
-        try:
+        with self._asking() as gateway:
             found = gateway.merge_fields(self.audience_ref)
-        except errors.MailchimpError as error:
-            raise UserError(self._error_sentence(error)) from error
-        finally:
-            gateway.close()
         account = self.sudo()
         account._note_merge_fields(found)
         remote = {field["tag"]: field for field in found}

@@ -80,9 +80,8 @@ class ResPartner(models.Model):
         """
         outlook = dict.fromkeys(self.ids, "other_company")
         for account, partners in accounts.items():
-            for partner_id, (status, reason) in account._contact_lines(
-                partners
-            ).items():
+            lines = account._contact_lines(partners)
+            for partner_id, (status, reason, _winner) in lines.items():
                 if outlook[partner_id] != "goes":
                     outlook[partner_id] = "goes" if status != "out" else reason
         reasons = Counter(outlook.values())

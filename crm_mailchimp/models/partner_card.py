@@ -23,22 +23,10 @@ class ResPartner(models.Model):
         self.check_access("read")
         if not self.env.user.has_group("sales_team.group_sale_salesman"):
             raise AccessError(self.env._("You need sales rights to see this."))
-        Line = self.env["crm.mailchimp.contact.status"]
-        line = (
-            Line.search(
-                [
-                    ("partner_id", "=", self.id),
-                    ("account_id.company_id", "=", self.env.company.id),
-                ],
-                limit=1,
-            )
-            if self.mailchimp_status
-            else Line
-        )
         return {
             "status": self._mailchimp_choice("mailchimp_status"),
             "reason": self._mailchimp_choice("mailchimp_reason"),
-            "remedy": line.remedy or "",
+            "remedy": self._mailchimp_remedy(),
             "can_ask_again": bool(
                 self.mailchimp_opt_in
                 and self.mailchimp_reason
@@ -77,6 +65,17 @@ class ResPartner(models.Model):
                 for consent in self.mailchimp_consent_ids[:LINES]
             ],
         }
+
+    def _mailchimp_remedy(self):
+        account = self.env["crm.mailchimp.account"].sudo()._of_company()
+        if not account:
+            return ""
+        # Made up, not searched: the list would evaluate everybody for one contact.
+        _status, reason, winner = account._contact_lines(self).get(self.id, (None,) * 3)
+        line = self.env["crm.mailchimp.contact.status"].new(
+            {"reason": reason, "winner_id": winner}
+        )
+        return line.remedy or ""
 
     def _mailchimp_choice(self, name):
         """Return ``{"value", "label"}`` of a selection field, or ``False``."""

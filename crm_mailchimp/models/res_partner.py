@@ -79,7 +79,7 @@ class ResPartner(models.Model):
         account = self.env["crm.mailchimp.account"].sudo()._of_company()
         lines = account._contact_lines(self._origin) if account else {}
         for partner in self:
-            status, reason = lines.get(partner._origin.id, (False, False))
+            status, reason, _winner = lines.get(partner._origin.id, (False,) * 3)
             partner.mailchimp_status = status
             partner.mailchimp_reason = reason
 

@@ -181,6 +181,21 @@ class TestAddresses(MailchimpCase):
         self.push()
         self.assertEqual(set(self.audience.members), {"ann@firma.be"})
 
+    def test_the_second_address_is_that_of_a_company(self):
+        self.account.email_scope = "all"
+        self.contact("Firm", "firm@firma.be", is_company=True)
+        ann = self.contact("Ann", "ann@firma.be, firm@firma.be")
+        self.env["mail.blacklist"].create({"email": "ann@firma.be"})
+        self.push()
+        line = self.env["crm.mailchimp.contact.status"].search(
+            [("partner_id", "=", ann.id)]
+        )
+        self.assertEqual(line.status, "out")
+        self.assertEqual(
+            (ann.mailchimp_status, ann.mailchimp_reason), ("out", line.reason)
+        )
+        self.assertEqual(ann.mailchimp_card()["remedy"], line.remedy)
+
     def test_an_unsubscribe_of_one_address_counts_for_all(self):
         self.account.email_scope = "all"
         ann = self.contact("Ann", "ann@firma.be, ann@home.be")

@@ -164,6 +164,11 @@ class TestNumbers(InsertContacts, MailchimpCase):
         for line in lines.filtered(lambda line: line.status == "out"):
             self.assertTrue(line.reason, line.partner_id.name)
             self.assertTrue(line.remedy, line.reason)
+        # A contact's own form, which looks at few contacts, says the same as the list.
+        self.assertEqual(
+            [(p.mailchimp_status, p.mailchimp_reason) for p in lines.partner_id],
+            [(line.status, line.reason) for line in lines],
+        )
         inside = lines.filtered(lambda line: line.status == "in")
         self.assertFalse(inside.filtered("reason"))
         self.assertEqual(len(inside), len(self.subscribed()))

@@ -224,6 +224,12 @@ class TestStatements(InsertContacts, MailchimpCase):
             "ANALYZE crm_mailchimp_member; ANALYZE crm_mailchimp_consent;"
             " ANALYZE res_partner"
         )
+        with self.statements() as found:
+            partner.mailchimp_card()
+        evaluations = [code for code, _n in found if "FIRST_VALUE" in code]
+        self.assertTrue(evaluations)
+        for code in evaluations:
+            self.assertIn("p.email_normalized = ANY", code, "everybody is evaluated")
         for scope in ("primary", "all"):
             self.account.email_scope = scope
             self.env.flush_all()

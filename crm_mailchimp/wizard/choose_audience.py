@@ -1,8 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..engine import errors
-
 
 class ChooseAudience(models.TransientModel):
     """Choose the one audience of an account, and see what linking it would mean."""
@@ -44,13 +42,8 @@ class ChooseAudience(models.TransientModel):
     @api.model
     def _audience_vals(self, account):
         account._check_manager()
-        gateway = account._gateway()
-        try:
+        with account._asking() as gateway:
             audiences = gateway.audiences()["lists"]
-        except errors.MailchimpError as error:
-            raise UserError(account._error_sentence(error)) from error
-        finally:
-            gateway.close()
         return [
             {
                 "name": audience["name"],
@@ -106,9 +99,7 @@ class ChooseAudience(models.TransientModel):
 
     def _count_members(self):
         """Count the members by status now; the counts of the listing are cached."""
-        account = self.account_id
-        gateway = account._gateway()
-        try:
+        with self.account_id._asking() as gateway:
             return {
                 status: gateway.member_count(self.line_id.audience_ref, status=status)
                 for status in (
@@ -119,10 +110,6 @@ class ChooseAudience(models.TransientModel):
                     "transactional",
                 )
             }
-        except errors.MailchimpError as error:
-            raise UserError(account._error_sentence(error)) from error
-        finally:
-            gateway.close()
 
     def _explain(self, counts):
         _ = self.env._

@@ -31,7 +31,7 @@ class CorrectEmail(models.TransientModel):
             line.partner_id._mailchimp_replace_address(
                 line.old_email, line.new_email.strip()
             )
-        return self.env["crm.mailchimp.invalid.email"]._done(
+        return self.env["crm.mailchimp.account"]._toast(
             self.env._(
                 "Addresses corrected: %s. They go to Mailchimp with the next run.",
                 len(lines),

@@ -1,7 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..engine import errors
 from ..engine.address import is_address
 from ..engine.payload import language
 
@@ -87,13 +86,8 @@ class CreateAudience(models.TransientModel):
         """Refuse before anything is typed when the plan has no room."""
         account = self.account_id
         account._check_manager()
-        gateway = account._gateway()
-        try:
+        with account._asking() as gateway:
             constraints = gateway.audiences()["constraints"]
-        except errors.MailchimpError as error:
-            raise UserError(account._error_sentence(error)) from error
-        finally:
-            gateway.close()
         sentence = account._no_room_sentence(constraints)
         if sentence:
             raise UserError(sentence)
