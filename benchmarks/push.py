@@ -64,13 +64,14 @@ def floor(cr, url):
     for page in pages("email-activity", "emails"):
         cr.execute_values(
             "INSERT INTO crm_mailchimp_recipient_event"
-            " (recipient_id, kind, date, url) VALUES %s",
+            " (recipient_id, kind, date, url, number) VALUES %s",
             [
                 (
                     ids[entry["email_id"]],
                     event["action"],
                     event["timestamp"],
                     event.get("url", ""),
+                    1,
                 )
                 for entry in page
                 for event in entry["activity"]

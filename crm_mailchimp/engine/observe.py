@@ -23,8 +23,8 @@ def observe(known, member, tags, owned):
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
-        operation, last_changed, values_sent, values_seen, edited, partner_id,
-        no_date``, or ``None`` for an address the ledger does not have
+        operation, last_changed, values_sent, values_sending, values_seen, edited,
+        partner_id, no_date``, or ``None`` for an address the ledger does not have
     :param dict member: the member of the API
     :param tags: the mapped merge tags
     :param owned: ids of our groups
@@ -69,8 +69,12 @@ def observe(known, member, tags, owned):
     sent = known.get("values_sent")
     held = known.get("values_seen") or sent
     if held is None or not same_values(seen, held, owned):
+        sending = known.get("values_sending")
         if sent is not None and same_values(seen, sent, owned):
             news.update(values_seen=None, edited=False)
+        elif sending is not None and same_values(seen, sending, owned):
+            # Our own change, carried out without an answer, is nobody's edit.
+            news.update(values_sent=sending, values_seen=None, edited=False)
         else:
             news.update(values_seen=seen, edited=sent is not None)
     if news and changed:

@@ -243,8 +243,8 @@ class CrmMailchimpRun(models.Model):
         tags, owned = account._mapped_tags(), account._owned_interests()
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
-            " values_sent, values_seen, edited, partner_id, no_date, web_id, origin,"
-            " moved_from_id"
+            " values_sent, values_sending, values_seen, edited, partner_id, no_date,"
+            " web_id, origin, moved_from_id"
         )
         names = [name.strip() for name in columns.split(",")]
         self.env["crm.mailchimp.member"].flush_model()

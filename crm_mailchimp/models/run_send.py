@@ -300,7 +300,16 @@ class CrmMailchimpRun(models.Model):
 
         def calls():
             for rows in self._walk(reader, "update", 100, deadline):
-                for row, desired, body in self._update_bodies(reader, rows):
+                updates = list(self._update_bodies(reader, rows))
+                if account.sync_direction == "both":
+                    # Should an answer get lost, the change must not look like an edit
+                    # of somebody else that may win over what Odoo has by then.
+                    self.env["crm.mailchimp.member"]._update_rows(
+                        ("values_sending",),
+                        [(row[0], desired) for row, desired, _body in updates],
+                    )
+                    self._commit()
+                for row, desired, body in updates:
                     yield (
                         (row, desired),
                         gateway.patch_member,

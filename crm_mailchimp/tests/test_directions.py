@@ -57,6 +57,21 @@ class TestDirections(MailchimpCase):
         self.assertEqual((self.ann.city, self.there("CITY")), ("Paris", "Paris"))
         self.assert_quiet()
 
+    def test_a_lost_answer_is_no_edit_of_somebody_else(self):
+        self.account.write({"sync_direction": "both", "conflict_winner": "mailchimp"})
+        self.ann.city = "Paris"
+        self.simulator.fault("PATCH /lists/*/members/*", "drop_applied", times=9)
+        run = self.push(state="waiting")
+        self.simulator.faults.clear()
+        self.assertEqual(self.there("CITY"), "Paris")
+        self.simulator.advance(60)
+        self.ann.city = "Rome"
+        run.resume_at = False
+        self.push()
+        self.push()
+        self.assertEqual((self.ann.city, self.there("CITY")), ("Rome", "Rome"))
+        self.assert_quiet()
+
     def test_a_value_emptied_in_mailchimp(self):
         self.account.sync_direction = "both"
         self.edit(CITY="")
