@@ -5,7 +5,6 @@ are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is
 fractions in a report and for the industry, percent for the audience.
 """
 
-from collections import Counter
 from datetime import timedelta
 
 from .address import member_hash
@@ -252,16 +251,16 @@ def activity_rows(entries, since=None):
     rows = []
     for entry in entries:
         who = _who(entry)
-        numbers = Counter()
+        numbers = {}
         for event in entry.get("activity") or () if who else ():
             kind, date = event.get("action"), moment(event.get("timestamp"))
             if kind in ("open", "click", "bounce") and date:
                 if since is None or date > since:
                     url = _text(event.get("url")) if kind == "click" else ""
                     detail = _text(event.get("type")) if kind == "bounce" else ""
-                    numbers[kind, date, url] += 1
-                    number = numbers[kind, date, url]
-                    rows.append((*who, kind, date, url, number, detail or None))
+                    key = kind, date, url
+                    numbers[key] = number = numbers.get(key, 0) + 1
+                    rows.append((*who, *key, number, detail or None))
     return _unique(rows)
 
 
