@@ -44,7 +44,7 @@ class CrmMailchimpRecipient(models.Model):
 
     _name = "crm.mailchimp.recipient"
     _description = "Mailchimp Campaign Recipient"
-    _order = "campaign_id desc, email_normalized"
+    _order = "campaign_id, email_normalized"
     # Rows by the million that no user writes.
     _log_access = False
     _rec_name = "email_normalized"

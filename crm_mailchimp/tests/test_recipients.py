@@ -134,6 +134,17 @@ class TestRecipients(MailchimpCase):
         self.assertEqual(record.recipients_unattributed, 0)
         self.assertEqual(record.clicks_unattributed, 0)
 
+    def test_the_latest_campaign_comes_first(self):
+        for title in ("November", "December", "January"):
+            self.send(title=title)
+            self.simulator.advance(3600)
+        self.push("stats")
+        contact = self.env["res.partner"].search([("name", "=", "C5")])
+        self.assertEqual(
+            [line["name"] for line in contact.mailchimp_card()["campaigns"]],
+            ["January", "December", "November"],
+        )
+
     def test_again_changes_nothing(self):
         campaign = self.send()
         self.audience.generate(campaign, unsubscribes=0.2, complaints=0.2, seed=3)

@@ -4,7 +4,7 @@ from odoo.tests import TransactionCase, tagged
 MODELS = {
     "crm.mailchimp.account": ("list", "form"),
     "crm.mailchimp.campaign": ("list", "form", "graph", "pivot", "calendar"),
-    "crm.mailchimp.contact.status": ("list", "search"),
+    "crm.mailchimp.contact.status": ("list", "kanban", "search"),
     "crm.mailchimp.member": ("list", "form", "search"),
     "crm.mailchimp.recipient": ("list", "form", "search"),
     "crm.mailchimp.invalid.email": ("list", "kanban", "search"),
