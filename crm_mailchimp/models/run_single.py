@@ -67,6 +67,9 @@ class CrmMailchimpRun(models.Model):
         since = known["subscribed_at"]
         since = since and (since - timedelta(minutes=10)).isoformat()
         verdict = may_restore(member, events, since)
+        # A transaction sees the database as it was at its first query: without a new
+        # one, an opt-out that came while Mailchimp was read would be overlooked.
+        self._commit()
         eligible = row[1] in account._eligible_emails([row[1]])
         if verdict is True and eligible:
             try:
