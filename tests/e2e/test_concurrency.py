@@ -23,6 +23,9 @@ for n in range(40):
 NO_STATISTICS = """
 env.ref("crm_mailchimp.ir_cron_stats").active = False
 """
+ASK = """
+env["crm.mailchimp.account"].search([])._request_run("push")
+"""
 RUNS = "SELECT id, state FROM crm_mailchimp_run ORDER BY id"
 TRIGGERS = "SELECT id FROM ir_cron_trigger WHERE call_at <= NOW() AT TIME ZONE 'UTC'"
 
@@ -140,3 +143,31 @@ def test_a_killed_server_goes_on_when_it_is_back(place):
     assert simulator.count("POST") == 1
     assert place.audience.counts()["subscribed"] == 44
     assert len(place.sql(RUNS)) == 2
+
+
+def test_an_opt_out_while_mailchimp_is_read(environment, template):
+    """A transaction would go on seeing the opt-in it saw before the calls."""
+    with Simulator(port=0) as simulator:
+        place = Place(environment, template, simulator)
+        simulator.advance(60)
+        place.audience.archive("ann@firma.be")
+        opted_out = []
+
+        def on_call(call, point):
+            if point == "before" and call.path.endswith("/activity-feed"):
+                opted_out.append(call)
+                place.sql(
+                    "UPDATE res_partner SET mailchimp_opt_in = FALSE"
+                    " WHERE email = 'ann@firma.be'"
+                )
+
+        simulator.on_call(on_call)
+        place.worker.execute(ASK)
+        assert place.worker.run(trigger=PUSH) == 0
+        assert opted_out, "nothing was read for a restore"
+        assert place.audience.members["ann@firma.be"].status == "archived"
+        assert not any(
+            call.method == "PATCH" and "subscribed" in str(call.body)
+            for call in simulator.calls
+        )
+        place.worker.close()
