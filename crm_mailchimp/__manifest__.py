@@ -2,7 +2,7 @@
     "name": "CRM Mailchimp",
     "summary": "Keep one Mailchimp audience equal to what the CRM says,"
     " and bring campaign results back to the contact",
-    "version": "19.0.1.0.0",
+    "version": "19.0.2.0.0",
     "author": "crm_mailchimp contributors",
     "website": "https://github.com/crm-mailchimp/crm_mailchimp",
     "license": "LGPL-3",
@@ -26,6 +26,7 @@
         "views/crm_mailchimp_campaign_views.xml",
         "views/crm_mailchimp_contact_status_views.xml",
         "views/crm_mailchimp_member_views.xml",
+        "views/crm_mailchimp_suppression_views.xml",
         "views/crm_mailchimp_run_views.xml",
         "views/export_failed_views.xml",
         "views/crm_mailchimp_segment_views.xml",
@@ -42,5 +43,6 @@
         "web.assets_backend": ["crm_mailchimp/static/src/**/*"],
         "web.assets_tests": ["crm_mailchimp/static/tests/tours/**/*"],
     },
+    "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

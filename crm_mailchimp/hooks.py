@@ -3,11 +3,17 @@ import zipfile
 
 ARCHIVED = {
     "crm_mailchimp_consent": "consent.csv",
+    "crm_mailchimp_suppression": "suppressions.csv",
     "crm_mailchimp_member": "members.csv",
     "crm_mailchimp_campaign": "campaigns.csv",
     "crm_mailchimp_recipient": "recipients.csv",
     "crm_mailchimp_recipient_event": "events.csv",
 }
+
+
+def post_init_hook(env):
+    """Remember the addresses that are blacklisted already."""
+    env["crm.mailchimp.suppression"]._note_blacklist()
 
 
 def uninstall_hook(env):

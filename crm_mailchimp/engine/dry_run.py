@@ -14,8 +14,8 @@ class DryRun:
 
     PREFIX = "preview-"
     READS = (
-        *("map", "audience", "merge_fields", "categories", "interests"),
-        *("members", "member_count", "member", "static_segments"),
+        *("map", "clock", "audience", "merge_fields", "categories", "interests"),
+        *("members", "member_count", "find_member", "static_segments"),
     )
 
     def __init__(self, gateway):

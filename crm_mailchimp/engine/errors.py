@@ -25,7 +25,7 @@ REJECTED_CODES = {
     "invalid_address": "not an e-mail address",
     "too_many_signups": "the person signed up to many lists: passes after some days",
     "merge_fields": "a required merge field is missing or a value has the wrong form",
-    "already_archived": "the member to archive is archived already",
+    "not_archivable": "the member to archive is pending, cleaned or archived: look",
     "interest_limit": "the audience has the 60 groups it can have",
     "merge_field_limit": "the audience has all the merge fields its plan allows",
     "tag_exists": "the name of a new tag is taken",
@@ -253,10 +253,12 @@ def classify_member(entry, *, path=None):
 
 def _rejected_code(status, label, texts, fields, method, path):
     if status == 405:
-        # A second DELETE of a member; in a batch the method is not known.
+        # DELETE of a member that is pending, cleaned or archived (recorded in 2021 and
+        # 2022): which of them it is, only a look tells. In a batch the method is not
+        # known.
         on_member = _MEMBER_PATH.fullmatch(path or "") and method == "DELETE"
         if on_member or "list member cannot be removed" in texts:
-            return "already_archived"
+            return "not_archivable"
         return "other"
     if label in _TITLES:
         return _TITLES[label]

@@ -78,6 +78,10 @@ class Gateway(ReportCalls):
         """What Mailchimp's support can find the last request by."""
         return self._transport.last_request_id
 
+    def clock(self):
+        """Return Mailchimp's time now, a naive UTC datetime (see Transport)."""
+        return self._transport.clock()
+
     def close(self):
         """Wait for the requests in flight and close the connections."""
         if self._executor:
@@ -342,6 +346,13 @@ class Gateway(ReportCalls):
         """
         return self._lists.get_list_member(ref, email_hash, fields=_names(fields))
 
+    def find_member(self, ref, email_hash):
+        """Return one member, archived ones included, or ``None``."""
+        try:
+            return self.member(ref, email_hash)
+        except NotFound:
+            return None
+
     def subscribe_batch(self, ref, members):
         """Subscribe addresses that Mailchimp does not know; touch no existing member.
 
@@ -394,16 +405,51 @@ class Gateway(ReportCalls):
         return self._lists.update_list_member(ref, email_hash, {"status": status})
 
     def archive_member(self, ref, email_hash):
-        """Archive a member; one that is archived or gone already is fine.
+        """Let a member leave: archived or, while it is pending, unsubscribed.
 
-        :return: whether this call archived it
+        Mailchimp refuses to archive pending, cleaned and archived members with the same
+        405, so a refusal is no proof that the member is gone: it is looked at. A person
+        who was asked to confirm and is left pending could still subscribe by the mail.
+        This is the one other status ever written; it stops mail, it never starts it.
+
+        :return: ``(status, member)``: the status it has now, ``None`` when Mailchimp
+            does not have it, and the member, where it was looked at
         """
         try:
-            return _gone_is_fine(self._lists.delete_list_member, ref, email_hash)
+            self._lists.delete_list_member(ref, email_hash)
+        except NotFound:
+            return None, None
         except Rejected as error:
-            if error.code == "already_archived":
-                return False
-            raise
+            if error.code != "not_archivable":
+                raise
+        else:
+            return "archived", None
+        try:
+            member = self.member(ref, email_hash)
+            if member["status"] == "pending":
+                member = self._lists.update_list_member(
+                    ref, email_hash, {"status": "unsubscribed"}
+                )
+        except NotFound:
+            return None, None
+        if member["status"] in ("subscribed", "pending"):
+            raise Protocol(f"Mailchimp keeps a member {member['status']}.")
+        return member["status"], member
+
+    def let_go(self, ref, email_hash):
+        """Let a member leave, after a look at it, and look whether it left.
+
+        An unsubscribe that no reading has seen yet must not be hidden by archiving: a
+        member that said no, or bounced, is left as it is.
+
+        :return: ``(seen, left)``: the member before and afterwards, ``None`` where
+            Mailchimp does not have it
+        """
+        seen = self.find_member(ref, email_hash)
+        if seen is None or seen["status"] not in ("subscribed", "pending"):
+            return seen, seen
+        _status, left = self.archive_member(ref, email_hash)
+        return seen, left or self.find_member(ref, email_hash)
 
     def activity_feed(self, ref, email_hash, filters=None):
         """Return all events of a member, the latest first.

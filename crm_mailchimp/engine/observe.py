@@ -5,6 +5,11 @@ from datetime import datetime, timezone
 from .payload import same_values, seen_values
 from .plan import NO, REACHABLE
 
+# What gives a member a status again because somebody in Odoo wants it.
+ASKED_FOR = ("restore", "readmit", "ask")
+# What makes a member subscribed without the person doing anything.
+OURS = ("create", "restore", "readmit")
+
 
 def utc(stamp):
     """Return a time of the API as a naive UTC datetime; ``None`` when it is unset.
@@ -23,8 +28,8 @@ def observe(known, member, tags, owned):
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
-        operation, last_changed, values_sent, values_sending, values_seen, edited,
-        partner_id, no_date``, or ``None`` for an address the ledger does not have
+        operation, sending, last_changed, values_sent, values_sending, values_seen,
+        edited, partner_id``, or ``None`` for an address the ledger does not have
     :param dict member: the member of the API
     :param tags: the mapped merge tags
     :param owned: ids of our groups
@@ -38,21 +43,22 @@ def observe(known, member, tags, owned):
         news["status"] = status
         if (
             status in REACHABLE
-            and known.get("operation") in ("restore", "ask")
+            and known.get("operation") in ASKED_FOR
             and known.get("origin") == "foreign"
         ):
             # Brought back by us: an opt-out in Odoo must find it to be ours.
             news["origin"] = "claimed"
         if status == "archived":
-            # Our own archive call may have been carried out without an answer.
-            by_odoo = known.get("operation") == "archive"
+            # Our own call may have been carried out without an answer. That an
+            # archiving was planned is no proof that it was sent.
+            by_odoo = known.get("sending") == "archive"
             news["archived_by"] = "odoo" if by_odoo else "mailchimp"
             if before:
                 news["status_before"] = before
         elif status == "unsubscribed":
             news["no_date"] = changed
         elif status == "subscribed":
-            if before in (*NO, "archived") and known.get("operation") != "restore":
+            if before in (*NO, "archived") and known.get("operation") not in ASKED_FOR:
                 # The person signed up again by itself: that is not our doing.
                 news["origin"] = "foreign"
             elif before is None and known.get("origin") and not known.get("operation"):
@@ -82,3 +88,25 @@ def observe(known, member, tags, owned):
     if news and member.get("web_id") and not known.get("web_id"):
         news["web_id"] = member["web_id"]
     return news
+
+
+def said(known, member, news):
+    """Tell what a person said in Mailchimp, of what :func:`observe` found.
+
+    :param known: as for :func:`observe`, before the news
+    :param dict member: the member of the API
+    :param dict news: what :func:`observe` returned
+    :return: ``(what, when)``: ``unsubscribed`` or ``cleaned``, ``yes`` for a sign-up or
+        a confirmation, or ``None``; and a naive UTC datetime
+    """
+    status, known = news.get("status"), known or {}
+    changed = utc(member.get("last_changed"))
+    if status in NO:
+        if status == "unsubscribed" and known.get("sending") == "archive":
+            # Odoo let a pending member leave: the "no" is Odoo's and on the list.
+            return None, None
+        return status, changed
+    if status == "subscribed" and known.get("operation") not in OURS:
+        signed_up = member.get("timestamp_opt") or member.get("timestamp_signup")
+        return "yes", utc(signed_up) or changed
+    return None, None

@@ -3,8 +3,9 @@
 Nothing here can subscribe somebody who said no. Only an address that Mailchimp does
 not know is created; a known member is updated without its status; and the one
 operation that writes a status to a known address, ``restore``, is only proposed for
-members that were subscribed when they were archived and is checked again, against
-Mailchimp itself, before it is carried out (see :func:`may_restore`).
+members that Odoo itself archived while they were subscribed, and is checked again,
+against Mailchimp itself, before it is carried out (see :func:`may_restore`). Whether
+an address said no is asked before any of this: such an address is not ``wanted``.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ REACHABLE = ("subscribed", "pending")
 NO = ("unsubscribed", "cleaned")
 # Refusals that stay until the address changes, or the person signs up again.
 FINAL = ("forgotten", "fake", "invalid_address", "compliance")
-# What shows in a member's activity feed that it should not be subscribed again.
+# What shows in a member's activity that it should not be subscribed again. That
+# nothing shows proves nothing: unsubscribes outside campaigns may not be listed.
 NO_EVENTS = ("unsub", "bounce", "abuse")
 
 
@@ -29,8 +31,8 @@ class Known:
     :param status: Mailchimp's status, ``None`` when it is not known there
     :param ours: we created the member, or an eligible contact claimed it
     :param status_before: the status it had when it was archived
+    :param by_odoo: Odoo archived it, not somebody in Mailchimp
     :param reason: why the last attempt was refused
-    :param said_no: the person unsubscribed or complained at some time
     :param sent: canonical values last sent, or ``None``
     :param seen: canonical values Mailchimp holds where they differ from ``sent``
     :param edited: somebody changed ``seen`` in Mailchimp since it was last sent
@@ -41,8 +43,8 @@ class Known:
     status: str | None = None
     ours: bool = True
     status_before: str | None = None
+    by_odoo: bool = False
     reason: str | None = None
-    said_no: bool = False
     sent: dict | None = None
     seen: dict | None = None
     edited: bool = False
@@ -71,7 +73,8 @@ def decide(known, wanted, desired, tags, owned, required=()):
     :param owned: ids of our groups
     :param required: tags of merge fields that must have a value
     :return: ``create``, ``update``, ``adopt`` (nothing to send, but the member is ours
-        from now on), ``restore``, ``archive`` or ``None``; and the body of an update
+        from now on), ``restore``, ``inquire`` (look what an archived member said),
+        ``archive`` or ``None``; and the body of an update
     """
     if not wanted:
         if known.ours and known.status in REACHABLE:
@@ -89,8 +92,12 @@ def decide(known, wanted, desired, tags, owned, required=()):
     if known.status in NO:
         return None, None
     if known.status not in REACHABLE:
-        once = known.status_before == "subscribed" and not known.said_no
-        return ("restore" if once and not known.reason else None), None
+        once = known.status == "archived" and known.status_before == "subscribed"
+        if not once or known.reason:
+            return None, None
+        # Who was archived by somebody else may have unsubscribed before. It stays out,
+        # but what its activity tells counts.
+        return ("restore" if known.by_odoo else "inquire"), None
     body = difference(desired, held(known), tags, owned, required)
     if body:
         return "update", body
@@ -101,16 +108,18 @@ def decide(known, wanted, desired, tags, owned, required=()):
     return None, None
 
 
-def may_restore(member, events, since):
+def may_restore(member, events, since, unchanged_since=None):
     """Tell whether an archived member may be subscribed again.
 
     :param dict member: the member as just read from Mailchimp
     :param events: its activity, with ``activity_type`` and ``created_at_timestamp``
     :param str since: ISO time (UTC) when it was last seen subscribed
+    :param str unchanged_since: its ``last_changed`` after Odoo archived it; a later one
+        shows that somebody changed it since
     :return: the event that forbids it, a "no" of the person before a bounce; ``True``
-        if it may, ``False`` if its status forbids it
+        if it may, ``False`` if its status, or a change by somebody else, forbids it
     """
-    if member.get("status") not in ("archived", "transactional"):
+    if member.get("status") != "archived":
         return False
     found = [
         event
@@ -121,7 +130,9 @@ def may_restore(member, events, since):
     ]
     # A "no" of the person counts for the contact; a bounce must not hide it.
     found.sort(key=lambda event: event["activity_type"] == "bounce")
-    return found[0] if found else True
+    if found:
+        return found[0]
+    return not unchanged_since or (member.get("last_changed") or "9") <= unchanged_since
 
 
 def brake(archives, members, percent):

@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote, urlsplit
@@ -134,6 +134,7 @@ class Transport(ApiClient):
         self.max_bytes = max_bytes
         self.calls = 0
         self.last_request_id = None
+        self._told = None  # Mailchimp's time of a reply, and monotonic time then
         self._sleep = sleep
         self._slots = threading.BoundedSemaphore(self.max_in_flight)
         self._lock = threading.Lock()
@@ -148,6 +149,17 @@ class Transport(ApiClient):
     def close(self):
         """Close the connections; the transport can be used again all the same."""
         self._session.close()
+
+    def clock(self):
+        """Return Mailchimp's time now, by the ``Date`` header of its last reply.
+
+        :return: naive UTC datetime; this machine's while there was no such reply
+        """
+        if self._told is None:
+            return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+        moment, then = self._told
+        passed = timedelta(seconds=int(time.monotonic() - then))
+        return moment + passed
 
     def call_api(
         self,
@@ -253,6 +265,9 @@ class Transport(ApiClient):
         status = response.status_code
         request_id = response.headers.get("X-Request-Id")
         self.last_request_id = request_id or self.last_request_id
+        moment = _http_date(response.headers.get("Date"))
+        if moment:
+            self._told = moment.replace(tzinfo=None), time.monotonic()
         if 200 <= status < 300 and not content.strip():
             return {}
         if status >= 300:
@@ -363,10 +378,16 @@ def _retry_after(value):
         return None
     if value.strip().isdigit():
         return int(value)
+    moment = _http_date(value)
+    return moment and max(0, int((moment - datetime.now(timezone.utc)).total_seconds()))
+
+
+def _http_date(value):
+    """Return the date of a header as an aware datetime in UTC, or ``None``."""
     try:
         moment = parsedate_to_datetime(value)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-    except (TypeError, ValueError):
+        return moment.astimezone(timezone.utc)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return max(0, int((moment - datetime.now(timezone.utc)).total_seconds()))

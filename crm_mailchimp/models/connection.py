@@ -17,20 +17,21 @@ class CrmMailchimpAccount(models.Model):
 
     # === GATEWAY === #
 
-    def _new_gateway(self, key):
+    def _new_gateway(self, key, **options):
         """Return a gateway for ``key``.
 
+        :param options: of the gateway, such as ``timeout``
         :raise UserError: when the key has no data centre, or the base URL is unusable
         """
         api_url = (
             self.env["ir.config_parameter"].sudo().get_param("crm_mailchimp.api_url")
         )
         try:
-            return Gateway(key, api_url=api_url or None)
+            return Gateway(key, api_url=api_url or None, **options)
         except errors.MailchimpError as error:
             raise UserError(self._error_sentence(error)) from error
 
-    def _gateway(self):
+    def _gateway(self, **options):
         """Return the gateway of this account, the only way to Mailchimp.
 
         :raise UserError: when there is no key, or this database must not use it
@@ -44,7 +45,7 @@ class CrmMailchimpAccount(models.Model):
                     "Enter the API key of your Mailchimp account and press Connect."
                 )
             )
-        return self._new_gateway(key)
+        return self._new_gateway(key, **options)
 
     @contextmanager
     def _asking(self, gateway=None):

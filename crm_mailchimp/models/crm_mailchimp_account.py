@@ -58,6 +58,11 @@ class CrmMailchimpAccount(models.Model):
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
     welcome_url = fields.Char(compute="_compute_welcome_url")
+    # By Mailchimp's clock: who was eligible since then and opts out leaves.
+    linked_at = fields.Datetime(string="Linked on", readonly=True, copy=False)
+    # A request may have been carried out without an answer: the next reading of changes
+    # leaves nothing out. Kept here, for a run may be cancelled.
+    look_again = fields.Boolean(readonly=True, copy=False)
     push_enabled = fields.Boolean(
         string="Push contacts",
         copy=False,
@@ -364,6 +369,7 @@ class CrmMailchimpAccount(models.Model):
             {
                 "state": "linked",
                 "error_message": False,
+                "linked_at": self._mailchimp_now(),
                 "audience_ref": audience["id"],
                 "audience_name": audience["name"],
                 "audience_url": (

@@ -1,22 +1,53 @@
+from dataclasses import dataclass, field
+
 from odoo import fields, models
 from odoo.exceptions import UserError
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """Why an opt-in changes, where no user ticked it.
+
+    It travels in the context under ``mailchimp_grounds``. What comes in from outside
+    is JSON and can never be an object of this class, so nobody can forge one.
+
+    :param str source: a value of the consent line's ``source``
+    :param dict said: contact id -> ``(address, date, note)``: which address said it,
+        when by Mailchimp's clock, and in which words
+    """
+
+    source: str
+    said: dict = field(default_factory=dict)
 
 
 class CrmMailchimpConsent(models.Model):
     """Who opted in or out, when, from where, by whom. Append-only.
 
-    The line keeps the address the contact had, and survives the contact.
+    The line keeps the address the contact had, and survives the contact. It has two
+    times: ``date`` by Mailchimp's clock, which every comparison goes by, and
+    ``noted_at`` by Odoo's own.
     """
 
     _name = "crm.mailchimp.consent"
     _description = "Marketing Consent"
-    _order = "date desc, id desc"
+    # Clocks can be set back; the order of the lines cannot.
+    _order = "id desc"
     _rec_name = "email_normalized"
 
     partner_id = fields.Many2one("res.partner", ondelete="set null", index=True)
     email_normalized = fields.Char(string="Address")
     kind = fields.Selection([("in", "Opt-in"), ("out", "Opt-out")], required=True)
-    date = fields.Datetime(required=True, default=fields.Datetime.now)
+    date = fields.Datetime(
+        required=True,
+        default=lambda self: self.env["crm.mailchimp.account"].sudo()._mailchimp_now(),
+        help="By Mailchimp's clock.",
+    )
+    noted_at = fields.Datetime(
+        string="Noted on",
+        required=True,
+        default=fields.Datetime.now,
+        help="By the clock of Odoo.",
+    )
     source = fields.Selection(
         [
             ("user", "Odoo"),
@@ -30,8 +61,8 @@ class CrmMailchimpConsent(models.Model):
     user_id = fields.Many2one("res.users", ondelete="set null", string="By")
     note = fields.Char(help="The reason or the text that was agreed to.")
 
-    # The diff looks for the newest opt-out of an address.
-    _opt_out_idx = models.Index("(email_normalized, date) WHERE kind = 'out'")
+    # The lane of opt-outs looks for members whose contact opted out.
+    _opt_out_idx = models.Index("(partner_id) WHERE kind = 'out'")
 
     def write(self, vals):  # pylint: disable=method-required-super
         raise UserError(self.env._("A consent line is a record; it cannot be changed."))

@@ -30,6 +30,8 @@ OPERATIONS = [
     ("read", "Look"),
     ("move", "Change the address"),
     ("restore", "Subscribe again"),
+    ("readmit", "Bring back"),
+    ("inquire", "Look what it said before it was archived"),
     ("ask", "Ask again"),
     ("archive", "Archive"),
 ]
@@ -79,6 +81,9 @@ class CrmMailchimpMember(models.Model):
     )
     wanted = fields.Boolean(string="Wanted by Odoo")
     operation = fields.Selection(OPERATIONS, string="To do")
+    # What is under way: committed before the call, so that an answer that gets lost
+    # can be told from what somebody else did.
+    sending = fields.Selection(OPERATIONS)
     cause = fields.Selection(CAUSES)
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
@@ -87,6 +92,14 @@ class CrmMailchimpMember(models.Model):
     refused_at = fields.Datetime(string="Refused on")
     next_try = fields.Datetime(string="Tried again on")
     no_date = fields.Datetime(string="Said no on")
+    asked_at = fields.Datetime(string="Asked to come back on")
+    # When its contact took another address.
+    left_at = fields.Datetime(string="Address left on")
+    # The opt-in a run has seen, and when by Mailchimp's clock: it is not later.
+    opt_in_seen = fields.Datetime()
+    opt_in_seen_at = fields.Datetime()
+    opt_out_at = fields.Datetime(string="Opt-out asked on")
+    opt_out_confirmed_at = fields.Datetime(string="Opt-out confirmed by Mailchimp on")
     # Whose address this one replaces, while the change is under way.
     moved_from_id = fields.Many2one(
         "crm.mailchimp.member", ondelete="set null", index="btree_not_null"
@@ -110,7 +123,7 @@ class CrmMailchimpMember(models.Model):
     _operation_idx = models.Index(
         "(account_id, operation, email_normalized) WHERE operation IS NOT NULL"
     )
-    _no_idx = models.Index("(account_id, no_date) WHERE no_date IS NOT NULL")
+    _opt_out_idx = models.Index("(account_id, opt_out_at) WHERE opt_out_at IS NOT NULL")
     _status_idx = models.Index("(account_id, status)")
 
     COLUMNS = {
@@ -124,7 +137,13 @@ class CrmMailchimpMember(models.Model):
         "reason": "varchar",
         "reason_text": "varchar",
         "next_try": "timestamp",
+        "sending": "varchar",
         "no_date": "timestamp",
+        "asked_at": "timestamp",
+        "left_at": "timestamp",
+        "opt_out_at": "timestamp",
+        "opt_out_confirmed_at": "timestamp",
+        "partner_id": "int4",
         "moved_from_id": "int4",
         "opt_in_date": "timestamp",
         "subscribed_at": "timestamp",

@@ -24,6 +24,10 @@ PUSHES = ("push", "full")
 COUNTED = {"send": ("to_send", "sent"), "recipients": ("to_read", "read")}
 
 
+class OutOfTime(Exception):
+    """The slice is over: what was done is committed, and the next slice goes on."""
+
+
 class CrmMailchimpRun(models.Model):
     """One run: what it is doing, how far it got, and what came of it.
 
@@ -177,6 +181,7 @@ class CrmMailchimpRun(models.Model):
             "segment": _("%s to move between groups or tags"),
             "move": _("%s addresses to change"),
             "restore": _("%s to subscribe again"),
+            "readmit": _("%s to bring back"),
             "ask": _("%s to ask again"),
             "archive": _("%s to archive"),
             "held": _("%s without a required value"),
@@ -481,8 +486,17 @@ class CrmMailchimpRun(models.Model):
             return self._work_preview(gateway)
         if self.kind == "audience":
             return self._phase_audience(gateway)
-        self._pull_and_opt_out(gateway, deadline)
-        if not self.account_id.push_enabled:
+        account = self.account_id
+        # The lane may be on its way; who said no leaves before anything is written.
+        account._send_opt_outs(gateway, deadline)
+        try:
+            self._pull(gateway, deadline)
+        except OutOfTime:
+            return False
+        self._apply_no()
+        account._send_opt_outs(gateway, deadline)
+        if not account.push_enabled:
+            account._claim_members()
             self._end("done")
             return True
         while True:
@@ -529,8 +543,6 @@ class CrmMailchimpRun(models.Model):
                     resume_at=at,
                 )
             )
-            # What was sent without an answer must be looked at before it is repeated.
-            self._set_cursor(look_again=True)
             cron = "ir_cron_stats" if self.kind == "stats" else "ir_cron_push"
             self.env.ref(f"crm_mailchimp.{cron}")._trigger(at=at)
             self._notify()
@@ -557,7 +569,7 @@ class CrmMailchimpRun(models.Model):
             for (run_id,) in self.env.execute_query(
                 SQL(
                     "SELECT MAX(id) FROM crm_mailchimp_run"
-                    " WHERE pulled_until IS NOT NULL AND state = 'done'"
+                    " WHERE pulled_until IS NOT NULL"
                     " GROUP BY account_id"
                 )
             )

@@ -269,3 +269,18 @@ class CrmMailchimpSegment(models.Model):
             "view_mode": "list,kanban,form",
             "domain": [("mailchimp_segment_ids", "in", self.ids)],
         }
+
+    def _forget_tagged(self, member_ids):
+        """Note that members do not have the tag of these segments; without any: of all.
+
+        :param list member_ids: ids of members
+        """
+        if member_ids:
+            self.env.cr.execute(
+                SQL(
+                    "DELETE FROM crm_mailchimp_segment_tagged"
+                    " WHERE member_id = ANY(%s) AND %s",
+                    member_ids,
+                    SQL("segment_id = ANY(%s)", self.ids) if self else SQL("TRUE"),
+                )
+            )

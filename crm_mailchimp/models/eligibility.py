@@ -5,9 +5,13 @@ from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
+from .crm_mailchimp_suppression import ABOUT_ADDRESS, SAID
 
 # Contacts whose e-mail field holds more than one address; an index has the same words.
 SEVERAL = "p.email LIKE '%%@%%@%%'"
+NOT_REACHABLE = "COALESCE(m.status NOT IN ('subscribed', 'pending'), TRUE)"
+# So long a "no" of the address a contact left counts for the contact.
+LEFT_DAYS = 30
 
 
 class CrmMailchimpAccount(models.Model):
@@ -20,7 +24,12 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _contacts_sql(
-        self, emails=None, partner_ids=(), opted_in_only=False, scoped=True
+        self,
+        emails=None,
+        partner_ids=(),
+        opted_in_only=False,
+        scoped=True,
+        asking=False,
     ):
         """Return a query with one row a contact: why it is (not) in this audience.
 
@@ -28,6 +37,8 @@ class CrmMailchimpAccount(models.Model):
         :param partner_ids: and to these contacts, which may have no address
         :param bool opted_in_only: leave out contacts without opt-in, the many
         :param bool scoped: look at the account's own conditions, too
+        :param bool asking: who may be asked by Mailchimp to come back, too: contacts
+            with an opt-in that is newer than what the person said there
         :return: ``SQL`` with the columns ``partner_id, email, reason, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
             that stands for the address. A contact with several addresses has a row for
@@ -64,7 +75,7 @@ class CrmMailchimpAccount(models.Model):
              LEFT JOIN crm_mailchimp_member m
                     ON m.account_id = %(account)s
                    AND m.email_normalized = a.email
-             LEFT JOIN %(opt_outs)s
+             LEFT JOIN %(no)s
                  WHERE %(where)s
             )
             SELECT partner_id, email, reason,
@@ -78,34 +89,16 @@ class CrmMailchimpAccount(models.Model):
             """,
             reasons=SQL(" ").join(
                 SQL("WHEN %s THEN %s", condition, reason)
-                for reason, condition in self._exclusions(scoped)
+                for reason, condition in self._exclusions(
+                    scoped, asking, few=emails is not None
+                )
             ),
             account=self.id,
             addresses=self._addresses_sql(),
-            opt_outs=self._opt_outs_sql(few=emails is not None),
+            no=self.env["crm.mailchimp.suppression"]._no_of_addresses_sql(
+                SQL("a.email"), few=emails is not None
+            ),
             where=SQL(" AND ").join(where),
-        )
-
-    def _opt_outs_sql(self, few):
-        """Return what to join: the latest opt-out (``o.date``) of each address.
-
-        All of them are gathered once for everybody, but looked up one by one for a few
-        contacts: a contact form must not read every consent line there is.
-        """
-        if few:
-            return SQL(
-                """LATERAL (
-                    SELECT MAX(c.date) AS date FROM crm_mailchimp_consent c
-                     WHERE c.kind = 'out' AND c.email_normalized = a.email
-                   ) o ON TRUE"""
-            )
-        return SQL(
-            """(
-                SELECT email_normalized, MAX(date) AS date
-                  FROM crm_mailchimp_consent
-                 WHERE kind = 'out' AND email_normalized IS NOT NULL
-              GROUP BY email_normalized
-               ) o ON o.email_normalized = a.email"""
         )
 
     def _addresses_sql(self):
@@ -136,7 +129,7 @@ class CrmMailchimpAccount(models.Model):
             ADDRESS_PATTERN,
         )
 
-    def _exclusions(self, scoped=True):
+    def _exclusions(self, scoped=True, asking=False, few=False):
         """Return ``(reason, SQL condition)`` in the order in which they are told."""
         partners = self.env["res.partner"].sudo().with_context(active_test=False)
         # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
@@ -157,7 +150,7 @@ class CrmMailchimpAccount(models.Model):
             # More than that the opt-in is gone: why it is.
             (
                 "unsubscribed",
-                SQL("p.mailchimp_opt_in IS NOT TRUE AND m.no_date IS NOT NULL"),
+                SQL("p.mailchimp_opt_in IS NOT TRUE AND n.said_at IS NOT NULL"),
             ),
             ("no_opt_in", SQL("p.mailchimp_opt_in IS NOT TRUE")),
             ("contact_archived", SQL("NOT p.active")),
@@ -175,16 +168,21 @@ class CrmMailchimpAccount(models.Model):
             ),
             ("blacklisted", SQL("b.id IS NOT NULL")),
             ("other_company", SQL("p.company_id <> %s", self.company_id.id)),
-            (
-                "unsubscribed",
-                SQL(
-                    "m.no_date IS NOT NULL AND m.no_date >="
-                    " COALESCE(p.mailchimp_opt_in_date, '-infinity')"
-                ),
-            ),
+            ("unsubscribed", self._said_no_condition(asking)),
+            # Another address of the contact said no, and somebody holds the contact
+            # locked, so that its opt-in could not be taken yet.
+            ("unsubscribed", self._opt_in_to_take_condition(few)),
             (
                 "opted_out",
-                SQL("o.date > COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
+                SQL(
+                    "n.out_at > %(opt_in)s OR n.out_open_at >= %(opt_in)s",
+                    opt_in=SQL("COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
+                ),
+            ),
+            # Of this or another audience. Who is reachable here stays all the same.
+            *(
+                (kind, SQL("n.barred = %s AND %s", kind, SQL(NOT_REACHABLE)))
+                for kind in ABOUT_ADDRESS
             ),
         ]
         if not scoped:
@@ -201,6 +199,117 @@ class CrmMailchimpAccount(models.Model):
                 ("out_of_scope", SQL("p.id NOT IN %s", query.subselect()))
             )
         return exclusions
+
+    def _said_no_condition(self, asking):
+        """Return ``SQL``: the person said no in Mailchimp, here or elsewhere.
+
+        Whoever was asked by Mailchimp's mail and has not answered yet is kept.
+        """
+        if asking:
+            return SQL(
+                "n.said_at >= COALESCE(p.mailchimp_opt_in_date, '-infinity')"
+            )
+        return SQL(
+            "n.said_at IS NOT NULL"
+            " AND NOT (m.status = 'pending' AND COALESCE(m.asked_at >= n.said_at, FALSE))"
+        )
+
+    def _address_said_no_condition(self):
+        """Return ``SQL``: the contact ``p`` of member ``m`` leaves because of a "no"."""
+        return SQL(
+            """EXISTS (
+                   SELECT FROM crm_mailchimp_suppression s
+                    WHERE s.email_hash = MD5(LOWER(m.email_normalized))
+                      AND s.kind NOT IN %s
+                      AND (s.lifted_at IS NULL OR s.lifted_by = 'opt_in'
+                           AND s.date > p.mailchimp_opt_in_date))
+               OR EXISTS (
+                   SELECT FROM mail_blacklist b
+                    WHERE b.email = m.email_normalized AND b.active)""",
+            ABOUT_ADDRESS,
+        )
+
+    def _opt_in_to_take_condition(self, few):
+        """Return ``SQL``: a "no" of Mailchimp has still to take the opt-in of ``p``."""
+        if few:
+            return SQL(
+                "EXISTS (%s AND m.partner_id = p.id)", self._said_no_by_member_sql()
+            )
+        return SQL(
+            "p.id IN (%s)",
+            self._said_no_by_member_sql(SQL("JOIN res_partner p ON p.id = m.partner_id")),
+        )
+
+    def _said_no_sql(self):
+        """Return a query with the contacts whose opt-in a "no" of Mailchimp takes.
+
+        It is the contact's "no" when the contact has the address, or left it less than
+        ``LEFT_DAYS`` before: mail to the former address is read for some time, and
+        later the address may be a stranger's.
+
+        :return: ``SQL``: ``partner_id, email, date, note``
+        """
+        by_address = SQL(
+            """LEFT JOIN crm_mailchimp_member m
+                      ON m.account_id = %s AND m.partner_id = p.id
+                     AND m.email_normalized = s.email_normalized
+                   WHERE p.mailchimp_opt_in AND %s""",
+            self.id,
+            self._takes_opt_in_condition(),
+        )
+        return SQL(
+            """%(by_member)s
+         UNION SELECT p.id, s.email_normalized, s.date, s.note
+                 FROM crm_mailchimp_suppression s
+                 JOIN res_partner p ON p.email_normalized = s.email_normalized
+                 %(by_address)s
+         UNION SELECT p.id, s.email_normalized, s.date, s.note
+                 FROM res_partner p
+                 JOIN LATERAL (%(addresses)s) a ON a.place > 0
+                 JOIN crm_mailchimp_suppression s ON s.email_normalized = a.email
+                 %(by_address)s AND %(several)s""",
+            by_member=self._said_no_by_member_sql(
+                SQL("JOIN res_partner p ON p.id = m.partner_id"),
+                SQL(", s.email_normalized AS email, s.date, s.note"),
+            ),
+            by_address=by_address,
+            addresses=self._addresses_sql(),
+            several=SQL(SEVERAL) if self.email_scope == "all" else SQL("FALSE"),
+        )
+
+    def _said_no_by_member_sql(self, join=SQL(), columns=SQL()):
+        """Return the part of :meth:`_said_no_sql` that the ledger tells.
+
+        :param SQL join: of contact ``p``, if it is not one of an outer query
+        """
+        return SQL(
+            """SELECT m.partner_id %(columns)s
+                 FROM crm_mailchimp_suppression s
+                 JOIN crm_mailchimp_member m
+                   ON m.account_id = %(account)s
+                  AND m.email_normalized = s.email_normalized %(join)s
+                WHERE p.mailchimp_opt_in AND %(takes)s
+                  AND COALESCE(s.date < m.left_at + %(days)s * INTERVAL '1 day', TRUE)""",
+            columns=columns,
+            account=self.id,
+            join=join,
+            takes=self._takes_opt_in_condition(),
+            days=LEFT_DAYS,
+        )
+
+    def _takes_opt_in_condition(self):
+        """Return ``SQL``: the "no" ``s`` is not older than the opt-in of ``p``.
+
+        The very opt-in that a run has seen cannot be later than that run, whatever
+        Odoo's clock said when it was ticked.
+        """
+        return SQL(
+            "s.lifted_at IS NULL AND s.kind IN %s AND s.date >="
+            " CASE WHEN m.opt_in_seen = p.mailchimp_opt_in_date"
+            " THEN LEAST(m.opt_in_seen, m.opt_in_seen_at)"
+            " ELSE COALESCE(p.mailchimp_opt_in_date, '-infinity') END",
+            SAID,
+        )
 
     def _scope_domain(self):
         """Return the domain of contacts in scope.
@@ -232,14 +341,17 @@ class CrmMailchimpAccount(models.Model):
             limit=1,
         )
 
-    def _winners(self, emails):
-        """Return ``{address: id of the contact that stands for it}`` of now."""
+    def _winners(self, emails, asking=False):
+        """Return ``{address: id of the contact that stands for it}`` of now.
+
+        :param bool asking: as for :meth:`_contacts_sql`
+        """
         self._flush_contacts()
         return dict(
             self.env.execute_query(
                 SQL(
                     "SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
-                    self._contacts_sql(emails=emails),
+                    self._contacts_sql(emails=emails, asking=asking),
                 )
             )
         )
@@ -249,7 +361,7 @@ class CrmMailchimpAccount(models.Model):
         emails = {email for p in partners for email in p._mailchimp_addresses()}
         wanted = {
             email
-            for email, partner_id in self._winners(list(emails)).items()
+            for email, partner_id in self._winners(list(emails), asking=True).items()
             if partner_id in partners.ids
         }
         return self.env["crm.mailchimp.member"].search(
@@ -290,18 +402,23 @@ class CrmMailchimpAccount(models.Model):
                              AND m.status = 'subscribed' THEN 'in'
                         WHEN c.reason IS NULL AND c.winner_id = c.partner_id
                              AND m.reason IS NULL
-                             AND (m.status IS NULL OR (m.status = 'archived'
-                                  AND m.status_before = 'subscribed'))
+                             AND (m.status IS NULL OR m.operation = 'readmit'
+                                  OR (m.status = 'archived'
+                                      AND m.archived_by = 'odoo'
+                                      AND m.status_before = 'subscribed'))
                         THEN 'waiting'
                         ELSE 'out' END AS status,
-                   CASE WHEN c.reason IS NOT NULL THEN c.reason
+                   CASE WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
+                        THEN 'pending'
+                        WHEN c.reason IS NOT NULL THEN c.reason
                         WHEN c.winner_id <> c.partner_id THEN 'shared_address'
                         WHEN m.status = 'subscribed' THEN NULL
                         WHEN m.status IN ('unsubscribed', 'cleaned', 'pending',
                                           'transactional') THEN m.status
                         WHEN m.reason IS NOT NULL THEN m.reason
                         WHEN m.status = 'archived'
-                             AND COALESCE(m.status_before, '') <> 'subscribed'
+                             AND NOT (COALESCE(m.archived_by, '') = 'odoo'
+                                      AND COALESCE(m.status_before, '') = 'subscribed')
                         THEN 'archived'
                    END AS reason
               FROM (%(contacts)s) c
@@ -325,6 +442,7 @@ class CrmMailchimpAccount(models.Model):
         self.env["res.partner"].flush_model()
         self.env["mail.blacklist"].flush_model()
         self.env["crm.mailchimp.consent"].flush_model()
+        self.env["crm.mailchimp.suppression"].flush_model()
         self.env["crm.mailchimp.member"].flush_model()
 
     def _skipped_by_reason(self):

@@ -13,12 +13,12 @@ HEAD = (
     "partner_id",
     "status",
     "status_before",
+    "archived_by",
     "origin",
     "wanted",
     "operation",
     "reason",
     "next_try",
-    "no_date",
     "values_sent",
     "values_seen",
     "values_refused",
@@ -27,6 +27,8 @@ HEAD = (
     "subscribed_at",
     "moved_from_id",
     "values_sending",
+    "sending",
+    "last_changed",
 )
 
 
@@ -207,8 +209,8 @@ class MemberValues:
             status=known["status"],
             ours=known["origin"] != "foreign",
             status_before=known["status_before"],
+            by_odoo=known["archived_by"] == "odoo",
             reason=known["reason"],
-            said_no=bool(known["no_date"]),
             sent=known["values_sent"],
             seen=known["values_seen"],
             edited=bool(known["edited"]),

@@ -1,5 +1,9 @@
 from odoo import models
 
+from .crm_mailchimp_consent import Grounds
+
+MERGED = Grounds("merge")
+
 
 # Extends a wizard of the base module; there is nothing to show here.
 class MergePartnerAutomatic(models.TransientModel):  # pylint: disable=no-wizard-in-models
@@ -23,7 +27,13 @@ class MergePartnerAutomatic(models.TransientModel):  # pylint: disable=no-wizard
         result = super()._merge(partner_ids, dst_partner, extra_checks)
         if opted_out:
             merged = partners.exists().filtered("mailchimp_opt_in")
-            merged.with_context(mailchimp_consent={"source": "merge"}).write(
+            merged.with_context(mailchimp_grounds=MERGED).write(
                 {"mailchimp_opt_in": False}
             )
         return result
+
+    def _update_values(self, src_partners, dst_partner):
+        # The opt-in that the merge takes over keeps its date.
+        return super()._update_values(
+            src_partners, dst_partner.with_context(mailchimp_grounds=MERGED)
+        )

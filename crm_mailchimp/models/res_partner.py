@@ -1,6 +1,11 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import email_normalize_all, formataddr
 from odoo.tools.mail import email_split_tuples
+
+from .crm_mailchimp_consent import Grounds
 
 
 class ResPartner(models.Model):
@@ -16,7 +21,7 @@ class ResPartner(models.Model):
         string="Opt-in date",
         copy=False,
         readonly=True,
-        help="Since when the present opt-in holds.",
+        help="Since when the present opt-in holds, by Mailchimp's clock.",
     )
     mailchimp_consent_ids = fields.One2many(
         "crm.mailchimp.consent",
@@ -106,12 +111,14 @@ class ResPartner(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        now = fields.Datetime.now()
         for vals in vals_list:
+            date = self._mailchimp_pop_date(vals)
             if vals.get("mailchimp_opt_in"):
-                vals.setdefault("mailchimp_opt_in_date", now)
+                vals["mailchimp_opt_in_date"] = date or self._mailchimp_now()
         partners = super().create(vals_list)
-        partners.filtered("mailchimp_opt_in")._log_consent("in")
+        opted_in = partners.filtered("mailchimp_opt_in")
+        opted_in._mailchimp_follow_no()
+        opted_in._log_consent("in")
         return partners
 
     def write(self, vals):
@@ -120,49 +127,125 @@ class ResPartner(models.Model):
         Mailchimp hears of it from the scheduled action, never from here: saving a
         contact must not depend on Mailchimp.
         """
+        vals = dict(vals)
+        date = self._mailchimp_pop_date(vals)
+        kept = {**vals, "mailchimp_opt_in_date": date} if date else vals
         if "mailchimp_opt_in" not in vals:
-            return super().write(vals)
+            super().write(kept)
+            if date:
+                self._mailchimp_follow_no()
+            return True
         opt_in = bool(vals["mailchimp_opt_in"])
         changed = self.filtered(lambda partner: partner.mailchimp_opt_in != opt_in)
         unchanged = self - changed
         if unchanged:
-            super(ResPartner, unchanged).write(vals)
+            super(ResPartner, unchanged).write(kept)
         if changed:
-            dates = dict(vals)
-            dates.setdefault(
-                "mailchimp_opt_in_date", fields.Datetime.now() if opt_in else False
-            )
-            super(ResPartner, changed).write(dates)
-            changed._log_consent("in" if opt_in else "out")
+            # The "no" is about the addresses the contact had, and those it gets.
+            before = {partner.id: partner._mailchimp_addresses() for partner in changed}
+            date = (date or self._mailchimp_now()) if opt_in else False
+            super(ResPartner, changed).write(dict(vals, mailchimp_opt_in_date=date))
+            if opt_in:
+                changed._mailchimp_follow_no()
+            changed._log_consent("in" if opt_in else "out", before)
         return True
 
-    def _log_consent(self, kind):
-        """Append one consent line an address of each contact.
+    # === CONSENT === #
 
-        The context may hold ``mailchimp_consent``, a dict with ``source``, ``date`` and
-        ``note``, for changes that no person typed in.
+    def _mailchimp_now(self):
+        return self.env["crm.mailchimp.account"].sudo()._mailchimp_now()
+
+    def _mailchimp_grounds(self):
+        """Return why the opt-in changes, unless it is a user who changes it."""
+        grounds = self.env.context.get("mailchimp_grounds")
+        return grounds if isinstance(grounds, Grounds) else None
+
+    def _mailchimp_pop_date(self, vals):
+        """Take the opt-in date out of values; only Odoo itself may give one.
+
+        :raise UserError: when a user writes or imports one: consent is proved by it,
+            and a date in the future would make void whatever the person says until then
         """
-        given = self.env.context.get("mailchimp_consent") or {}
+        date = fields.Datetime.to_datetime(vals.pop("mailchimp_opt_in_date", None))
+        if not date:
+            return None
+        if not self.env.su and not self._mailchimp_grounds():
+            raise UserError(
+                self.env._(
+                    "The opt-in date cannot be entered or imported: Odoo notes it when"
+                    " the opt-in is ticked. Leave the column “Opt-in date” out."
+                )
+            )
+        return min(date, self._mailchimp_now())
+
+    def _mailchimp_follow_no(self):
+        """Let a new opt-in be later than the "no" its addresses said before.
+
+        Clocks can be set back or be apart; the opt-in was ticked after what Odoo knew
+        all the same. One that comes from elsewhere keeps the date it has.
+        """
+        Suppression = self.env["crm.mailchimp.suppression"].sudo()
+        addresses = {partner: partner._mailchimp_addresses() for partner in self}
+        emails = [email for found in addresses.values() for email in found]
+        if self._mailchimp_grounds() or not Suppression._latest(emails):
+            return
+        for partner, found in addresses.items():
+            said = Suppression._latest(found)
+            if said and said >= partner.mailchimp_opt_in_date:
+                date = said + timedelta(seconds=1)
+                super(ResPartner, partner).write({"mailchimp_opt_in_date": date})
+
+    def _log_consent(self, kind, addresses=None):
+        """Append consent lines, and keep the list of "no" in step.
+
+        :param str kind: ``in`` or ``out``
+        :param addresses: ``{contact id: addresses}`` before the change
+        """
+        if not self:
+            return
+        grounds = self._mailchimp_grounds()
         source = "import" if self.env.context.get("import_file") else "user"
-        notes = given.get("notes") or {}
-        dates = given.get("dates") or {}
-        self.env["crm.mailchimp.consent"].sudo().create(
-            [
+        now = self._mailchimp_now()
+        lines, said_no, said_yes = [], [], []
+        for partner in self:
+            emails = partner._mailchimp_addresses()
+            emails += [e for e in (addresses or {}).get(partner.id, ()) if e not in emails]
+            said = grounds and grounds.said.get(partner.id)
+            by, date, note = said or (None, None, None)
+            date = date or (kind == "in" and partner.mailchimp_opt_in_date) or now
+            lines += [
                 {
                     "partner_id": partner.id,
                     "email_normalized": email,
                     "kind": kind,
-                    "source": given.get("source") or source,
-                    "date": dates.get(partner.id)
-                    or (kind == "in" and partner.mailchimp_opt_in_date)
-                    or fields.Datetime.now(),
-                    "note": notes.get(partner.id),
+                    "source": grounds.source if grounds else source,
+                    "date": date,
+                    "note": note,
                     "user_id": self.env.uid,
                 }
-                for partner in self
-                for email in partner._mailchimp_addresses() or [False]
+                for email in ([by] if by else emails or [False])
             ]
-        )
+            if kind == "in":
+                said_yes += [(email, date) for email in emails]
+            else:
+                # What Mailchimp said of an address is on the list already.
+                said_no += [
+                    {
+                        "email": email,
+                        "source": "odoo",
+                        "kind": "opt_out",
+                        "date": date,
+                        "note": note,
+                    }
+                    for email in emails
+                    if email != by
+                ]
+        self.env["crm.mailchimp.consent"].sudo().create(lines)
+        Suppression = self.env["crm.mailchimp.suppression"].sudo()
+        Suppression._lift(said_yes, "opt_in")
+        Suppression._note(said_no)
+        if kind == "out":
+            self.env["crm.mailchimp.account"].sudo()._wake_opt_outs()
 
     def _mailchimp_addresses(self):
         """Return the contact's addresses, lower-cased, the first one first."""

@@ -1,3 +1,4 @@
+import math
 from datetime import timedelta
 
 from odoo import models
@@ -52,11 +53,12 @@ class CrmMailchimpRun(models.Model):
                 continue
             batch = gateway.create_batch(operations)
             self.env["crm.mailchimp.member"]._update_rows(
-                ("batch_ref", "values_sending"),
+                ("batch_ref", "sending", "values_sending"),
                 [
                     (
                         item["operation_id"],
                         batch["id"],
+                        operation,
                         sending.get(item["operation_id"]),
                     )
                     for item in operations
@@ -93,23 +95,47 @@ class CrmMailchimpRun(models.Model):
         rows = {
             row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
+        looks = []
         for operation_id, result in gateway.batch_results(url):
             row = rows.get(int(operation_id or 0))
             if row is None or isinstance(result, (errors.Retryable, errors.Protocol)):
                 continue
-            if reader.known(row)["operation"] == "archive":
-                gone = isinstance(result, errors.NotFound) or (
-                    isinstance(result, errors.Rejected)
-                    and result.code == "already_archived"
-                )
-                self._record_archive(reader, row, {} if gone else result)
+            # What was sent, not what is planned by now, nor what the contact holds.
+            if reader.known(row)["sending"] == "archive":
+                if getattr(result, "code", None) == "not_archivable":
+                    looks.append(row)
+                elif isinstance(result, errors.NotFound):
+                    self._record_archive(reader, row, (None, None))
+                elif isinstance(result, errors.MailchimpError):
+                    self._record_archive(reader, row, result)
+                else:
+                    self._record_archive(reader, row, ("archived", None))
             else:
-                # What was sent, not what the contact holds by now.
                 desired = reader.known(row)["values_sending"]
                 self._record_update(reader, row, desired, result)
+        calls = (
+            (row, gateway.archive_member, self._audience(), member_hash(row[1]))
+            for row in looks
+        )
+        self._carry_out(
+            gateway,
+            calls,
+            lambda row, result: self._record_archive(reader, row, result),
+            math.inf,
+        )
+
+    def _release_foreign_batches(self):
+        """Let be sent again what a batch of a run that is over did not settle."""
+        own = (self.cursor or {}).get("batches") or []
+        self.env["crm.mailchimp.member"].search(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("batch_ref", "not in", [False, *own]),
+            ]
+        ).write({"batch_ref": False, "sending": False})
 
     def _release_batch(self, ref):
         """Let what a batch did not settle be sent again."""
         self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
-            {"batch_ref": False}
+            {"batch_ref": False, "sending": False}
         )

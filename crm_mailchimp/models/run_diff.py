@@ -6,10 +6,12 @@ from odoo.tools import SQL, split_every
 from ..engine.payload import reconcile
 from ..engine.plan import brake, decide, held
 from .member_values import MemberValues
-from .run_pull import CONTACTS
+from .run_consent import CONTACTS
 
 CHUNK = 2000
 MANY = 1000
+# What somebody asked for: the comparison neither plans it nor takes it back.
+BY_HAND = ("ask", "readmit")
 
 
 class CrmMailchimpRun(models.Model):
@@ -21,6 +23,7 @@ class CrmMailchimpRun(models.Model):
         """Note in the ledger what Odoo wants, then walk it and plan each difference."""
         cursor = dict((self.cursor or {}).get("diff") or {})
         if "after" not in cursor:
+            self._release_foreign_batches()
             self._note_wanted()
             cursor["after"] = ""
             self._set_cursor(diff=cursor)
@@ -57,14 +60,16 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         account._flush_contacts()
-        cr = self.env.cr
+        cr, now = self.env.cr, account._mailchimp_now()
         # A table with statistics, not a CTE: without them the database compares
         # every winner with every member.
         cr.execute("DROP TABLE IF EXISTS mailchimp_winner")
         cr.execute(
             SQL(
                 "CREATE TEMPORARY TABLE mailchimp_winner AS"
-                " SELECT email, partner_id FROM (%s) c WHERE winner_id = partner_id",
+                " SELECT c.email, c.partner_id, p.mailchimp_opt_in_date AS opt_in_date"
+                " FROM (%s) c JOIN res_partner p ON p.id = c.partner_id"
+                " WHERE c.winner_id = c.partner_id",
                 account._contacts_sql(opted_in_only=True),
             )
         )
@@ -74,13 +79,20 @@ class CrmMailchimpRun(models.Model):
             SQL(
                 """
                 UPDATE crm_mailchimp_member m
-                   SET partner_id = w.partner_id, wanted = TRUE, cause = NULL
+                   SET partner_id = w.partner_id, wanted = TRUE, cause = NULL,
+                       left_at = NULL, opt_in_seen = w.opt_in_date,
+                       opt_in_seen_at = %(now)s,
+                       -- Ours from now on, whatever comes of the calls.
+                       origin = CASE WHEN m.origin = 'foreign' THEN 'claimed'
+                                     ELSE m.origin END
                   FROM mailchimp_winner w
-                 WHERE m.account_id = %s AND m.email_normalized = w.email
-                   AND (m.wanted IS NOT TRUE
-                        OR m.partner_id IS DISTINCT FROM w.partner_id)
+                 WHERE m.account_id = %(account)s AND m.email_normalized = w.email
+                   AND (m.wanted IS NOT TRUE OR m.origin = 'foreign'
+                        OR m.partner_id IS DISTINCT FROM w.partner_id
+                        OR m.opt_in_seen IS DISTINCT FROM w.opt_in_date)
                 """,
-                account.id,
+                account=account.id,
+                now=now,
             )
         )
         cr.execute(
@@ -88,12 +100,14 @@ class CrmMailchimpRun(models.Model):
                 """
                 UPDATE crm_mailchimp_member m
                    SET wanted = FALSE,
+                       left_at = %(now)s,
                        operation = CASE WHEN m.status IS NOT NULL THEN m.operation END,
                        moved_from_id = NULL,
                        cause = CASE
                            WHEN m.partner_id IS NULL THEN 'deleted'
                            WHEN NOT p.active THEN 'contact_archived'
-                           WHEN p.mailchimp_opt_in IS NOT TRUE THEN 'opt_out'
+                           WHEN p.mailchimp_opt_in IS NOT TRUE
+                                OR %(said_no)s THEN 'opt_out'
                            WHEN NOT EXISTS (
                                SELECT FROM (%(addresses)s) a
                                 WHERE a.email = m.email_normalized)
@@ -107,7 +121,9 @@ class CrmMailchimpRun(models.Model):
                         WHERE w.email = m2.email_normalized)
                 """,
                 account=account.id,
+                now=now,
                 addresses=account._addresses_sql(),
+                said_no=account._address_said_no_condition(),
             )
         )
         cr.execute(
@@ -115,15 +131,16 @@ class CrmMailchimpRun(models.Model):
                 """
                 INSERT INTO crm_mailchimp_member
                        (account_id, email_normalized, partner_id, wanted, origin,
-                        operation, create_date)
+                        operation, opt_in_seen, opt_in_seen_at, create_date)
                 SELECT %(account)s, w.email, w.partner_id, TRUE, 'odoo', 'create',
-                       NOW() AT TIME ZONE 'UTC'
+                       w.opt_in_date, %(now)s, NOW() AT TIME ZONE 'UTC'
                   FROM mailchimp_winner w
              LEFT JOIN crm_mailchimp_member m
                     ON m.account_id = %(account)s AND m.email_normalized = w.email
                  WHERE m.id IS NULL
                 """,
                 account=account.id,
+                now=now,
             )
         )
         inserted = cr.rowcount
@@ -219,7 +236,7 @@ class CrmMailchimpRun(models.Model):
                 adopted.append((known["id"], desired, origin, None, False))
                 operation = None
             if known["operation"] == "read" or (
-                known["operation"] == "ask" and known["wanted"]
+                known["operation"] in BY_HAND and known["wanted"]
             ):
                 continue
             if operation != known["operation"]:
@@ -314,3 +331,28 @@ class CrmMailchimpRun(models.Model):
         counters = self.counters or {}
         self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
         return "send" if to_send or self._tags_wait() else "verify"
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    def _claim_members(self):
+        """Note which members are ours while the push is off.
+
+        A member is ours as soon as an eligible contact has its address: should the
+        contact opt out, or go, before the first push, the member leaves.
+        """
+        self._flush_contacts()
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_member m
+                      SET origin = 'claimed', partner_id = c.partner_id
+                     FROM (%s) c
+                    WHERE m.account_id = %s AND m.email_normalized = c.email
+                      AND c.winner_id = c.partner_id AND m.origin = 'foreign'
+                      AND m.status IN ('subscribed', 'pending')""",
+                self._contacts_sql(opted_in_only=True),
+                self.id,
+            )
+        )
+        self.env["crm.mailchimp.member"].invalidate_model(flush=False)

@@ -3,7 +3,8 @@ import logging
 from odoo import models
 from odoo.tools import SQL, split_every
 
-from .run_pull import CONTACTS
+from .crm_mailchimp_consent import Grounds
+from .run_consent import CONTACTS
 
 _logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ class CrmMailchimpRun(models.Model):
 
         A contact with the address is never doubled: one that was never asked, or whose
         person signed up again since its "no", gets the opt-in given in Mailchimp; one
-        that opted out later, or is archived, is left alone.
+        that opted out later, is blacklisted or archived, is left alone.
         """
         if self.account_id.foreign_members != "import":
             return
@@ -40,11 +41,16 @@ class CrmMailchimpRun(models.Model):
                  WHERE m.account_id = %(account)s AND m.origin = 'foreign'
                    AND m.status = 'subscribed' AND m.wanted IS NOT TRUE
                    AND NOT EXISTS (
+                       SELECT FROM crm_mailchimp_suppression s
+                        WHERE s.email_hash = MD5(m.email_normalized)
+                          AND s.date >= COALESCE(m.opt_in_date, '-infinity'))
+                   AND NOT EXISTS (
                        SELECT FROM crm_mailchimp_consent c
-                        WHERE c.kind = 'out'
-                          AND c.date >= COALESCE(m.opt_in_date, '-infinity')
-                          AND (c.email_normalized = m.email_normalized
-                               OR c.partner_id = p.id))
+                        WHERE c.kind = 'out' AND c.partner_id = p.id
+                          AND c.date >= COALESCE(m.opt_in_date, '-infinity'))
+                   AND NOT EXISTS (
+                       SELECT FROM mail_blacklist b
+                        WHERE b.email = m.email_normalized AND b.active)
               GROUP BY m.id
                 HAVING COALESCE(BOOL_AND(
                            p.active AND p.mailchimp_opt_in IS NOT TRUE
@@ -79,7 +85,7 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         Partner = self.env["res.partner"].with_context(
             mail_create_nosubscribe=True,
-            mailchimp_consent={"source": "mailchimp"},
+            mailchimp_grounds=Grounds("mailchimp"),
         )
         several = self.env["res.company"].sudo().search_count([], limit=2) > 1
         langs = {code for code, _name in self.env["res.lang"].get_installed()}

@@ -83,10 +83,8 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         self._pull(gateway)
-        for partner_id, _date, reason in self._said_no():
-            partner = self.env["res.partner"].browse(partner_id)
-            yield (partner_id, partner.email_normalized, "opt_out", reason, "", "")
-        self._plan_opt_outs()
+        for partner_id, email, _date, reason in self._said_no():
+            yield (partner_id, email, "opt_out", reason, "", "")
         if account.foreign_members == "import":
             for member_id, partner_id in self._foreign_to_import():
                 member = self.env["crm.mailchimp.member"].browse(member_id)
@@ -140,7 +138,7 @@ class CrmMailchimpRun(models.Model):
             if operation == "update":
                 for _row, _desired, body in self._update_bodies(reader, [row]):
                     yield self._preview_update(reader, row, body, names)
-            elif operation in ("move", "restore", "ask"):
+            elif operation in ("move", "restore", "readmit", "ask"):
                 old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])
                 detail = old.email_normalized if operation == "move" else ""
                 yield (row[2], row[1], operation, detail, "", "")

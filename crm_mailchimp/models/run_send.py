@@ -8,6 +8,7 @@ from ..engine import errors, payload
 from ..engine.address import member_hash
 from ..engine.observe import observe, utc
 from ..engine.plan import FINAL, held
+from .crm_mailchimp_suppression import ABOUT_ADDRESS
 from .member_values import MemberValues
 from .run_batches import BATCH_FROM, POLL
 
@@ -30,7 +31,9 @@ class CrmMailchimpRun(models.Model):
     _inherit = "crm.mailchimp.run"
 
     def _phase_send(self, gateway, deadline):
-        self._set_cursor(mid_send=True)
+        # Until all that is sent has its answer: a run that dies in between, or is
+        # cancelled, leaves it to the next one to look again.
+        self.account_id.look_again = True
         self._commit()
         waiting = self._poll_batches(gateway)
         for step in (
@@ -39,6 +42,8 @@ class CrmMailchimpRun(models.Model):
             self._send_creates,
             self._send_updates,
             self._send_restores,
+            self._send_readmits,
+            self._send_inquiries,
             self._send_asks,
             self._send_tags,
             self._send_contact_tags,
@@ -47,7 +52,7 @@ class CrmMailchimpRun(models.Model):
             step(gateway, deadline)
             if time.monotonic() >= deadline:
                 break
-        self._set_cursor(mid_send=None)
+        self.account_id.look_again = False
         left = self.env["crm.mailchimp.member"].search_count(
             [
                 ("account_id", "=", self.account_id.id),
@@ -207,7 +212,6 @@ class CrmMailchimpRun(models.Model):
 
     def _record_creations(self, reader, batch, created, refused):
         sent = {row[1]: (row, desired) for _item, row, desired in batch}
-        now = fields.Datetime.now()
         done = []
         for entry in created:
             row, desired = sent.pop(entry["email_address"].lower(), (None, None))
@@ -230,7 +234,9 @@ class CrmMailchimpRun(models.Model):
                     None,
                     utc(entry.get("last_changed")),
                     entry.get("web_id"),
-                    now if entry["status"] == "subscribed" else None,
+                    utc(entry.get("last_changed"))
+                    if entry["status"] == "subscribed"
+                    else None,
                 )
             )
         self.env["crm.mailchimp.member"]._update_rows(
@@ -288,7 +294,20 @@ class CrmMailchimpRun(models.Model):
             ("operation", "reason", "reason_text", "values_refused", "next_try"), rows
         )
         Member._update_rows(("operation",), exists)
+        self._note_barred(
+            [(row[1], error) for row, _desired, error in refusals],
+        )
         self._count(refused=len(rows), sent=len(rows))
+
+    def _note_barred(self, refusals):
+        """Remember addresses Mailchimp will not take because of what they once said."""
+        account = self.account_id
+        now = account._mailchimp_now()
+        self.env["crm.mailchimp.suppression"]._note(
+            account._no_row(email, error.code, now, error.detail)
+            for email, error in refusals
+            if getattr(error, "code", None) in ABOUT_ADDRESS
+        )
 
     # === CHANGE KNOWN MEMBERS === #
 
@@ -349,21 +368,26 @@ class CrmMailchimpRun(models.Model):
                 ("status", "operation", "reason", "batch_ref"),
                 [(row[0], None, None, "forgotten", None)],
             )
+            self.account_id._note_forgotten([row[1]])
             self._count(deleted_in_mailchimp=1, sent=1)
             return
         if isinstance(result, errors.MailchimpError):
             self._record_refusals([(row, desired, result)])
             return
+        planned = reader.known(row)["operation"]
         known = dict(
             reader.known(row), values_sent=desired, values_seen=None, operation=None
         )
         # The answer shows the member: somebody may have unsubscribed meanwhile.
         news = observe(known, result, reader.tags, reader.owned)
+        self.account_id._note_said([(known, result, news)])
         news.update(
             values_sent=desired,
             values_seen=news.get("values_seen"),
             edited=False,
-            operation=None,
+            # While a batch was under way, something else may have been planned.
+            operation=planned if planned != "update" else None,
+            sending=None,
             batch_ref=None,
             reason=None,
             reason_text=news.get("reason_text"),
@@ -378,15 +402,19 @@ class CrmMailchimpRun(models.Model):
 
     # === ARCHIVE === #
 
-    def _send_archives(self, gateway, deadline, causes=None):
+    def _send_archives(self, gateway, deadline):
         account = self.account_id
         reader = MemberValues(account)
-        where = SQL("m.cause = ANY(%s)", list(causes)) if causes else None
-        if not causes and self._planned("archive") >= BATCH_FROM:
+        if self._planned("archive") >= BATCH_FROM:
             return self._send_batches(gateway, reader, "archive", deadline)
 
         def calls():
-            for rows in self._walk(reader, "archive", 100, deadline, where):
+            for rows in self._walk(reader, "archive", 100, deadline):
+                # Should an answer get lost, it is known whose doing it was.
+                self.env["crm.mailchimp.member"]._update_rows(
+                    ("sending",), [(row[0], "archive") for row in rows]
+                )
+                self._commit()
                 for row in rows:
                     yield (
                         row,
@@ -401,21 +429,32 @@ class CrmMailchimpRun(models.Model):
         self._carry_out(gateway, calls(), record, deadline)
 
     def _record_archive(self, reader, row, result):
-        if isinstance(result, errors.Rejected):
+        """Note what became of a member that was to leave.
+
+        :param result: of :meth:`.Gateway.archive_member`, or an error
+        """
+        Member = self.env["crm.mailchimp.member"]
+        if isinstance(result, errors.MailchimpError):
             self._record_refusals([(row, None, result)])
+            Member._update_rows(("sending", "batch_ref"), [(row[0], None, None)])
             return
-        known = reader.known(row)
-        self.env["crm.mailchimp.member"]._update_rows(
-            (
-                "status",
-                "status_before",
-                "archived_by",
-                "operation",
-                "batch_ref",
-                "wanted",
-            ),
-            [(row[0], "archived", known["status"], "odoo", None, None, False)],
-        )
+        status, member = result
+        done = {"operation": None, "sending": None, "batch_ref": None, "wanted": False}
+        if status is None:
+            done.update(status=None, reason="forgotten")
+            self.account_id._note_forgotten([row[1]])
+        elif member is None:
+            done.update(
+                status=status,
+                status_before=reader.known(row)["status"],
+                archived_by="odoo",
+            )
+        else:
+            if member["status"] == "archived" and not reader.known(row)["sending"]:
+                # Not by this call, which was refused, nor by an earlier one.
+                Member._update_rows(("sending",), [(row[0], None)])
+            self._apply_seen([member])
+        Member._update_rows(tuple(done), [(row[0], *done.values())])
         self._count(archived=1, sent=1)
 
     def _planned(self, operation):

@@ -1,14 +1,13 @@
 import time
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import models
 
 from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import utc
 from ..engine.plan import REACHABLE, may_restore
 from .member_values import MemberValues
-from .run_pull import read_member
 
 
 class CrmMailchimpRun(models.Model):
@@ -33,45 +32,54 @@ class CrmMailchimpRun(models.Model):
     # === COMING BACK === #
 
     def _send_restores(self, gateway, deadline):
-        """Subscribe archived members again."""
+        """Subscribe members again that Odoo had archived."""
         self._one_by_one(
             "restore", deadline, lambda reader, row: self._restore(gateway, reader, row)
         )
         self._apply_no()
 
+    def _send_readmits(self, gateway, deadline):
+        """Subscribe members again that a manager brings back."""
+        self._one_by_one(
+            "readmit", deadline, lambda reader, row: self._restore(gateway, reader, row)
+        )
+        self._apply_no()
+
+    def _send_inquiries(self, gateway, deadline):
+        """Look what members said that somebody in Mailchimp archived."""
+        self._one_by_one(
+            "inquire", deadline, lambda reader, row: self._restore(gateway, reader, row)
+        )
+        self._apply_no()
+
     def _restore(self, gateway, reader, row):
+        """Subscribe an archived member again, after a look at it and its activity.
+
+        By itself only when nothing changed it since Odoo archived it; a manager who
+        looked at a list may bring others back. Nobody who is seen to have said no.
+        Who was archived by somebody else is only looked at, and stays out.
+        """
         account = self.account_id
         audience = account.audience_ref
         known = reader.known(row)
         Member = self.env["crm.mailchimp.member"]
-        member = read_member(gateway, audience, row[1])
+        member = gateway.find_member(audience, member_hash(row[1]))
         if member is None:
             Member._update_rows(
                 ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
             )
+            account._note_forgotten([row[1]])
             return
-        if member["status"] not in ("archived", "transactional"):
+        if member["status"] != "archived":
             self._apply_seen([member])
             Member._update_rows(("operation",), [(row[0], None)])
             return
-        events = gateway.activity_feed(audience, member_hash(row[1]))
-        # A complaint need not be in the feed, but is among the last events.
-        events += [
-            {
-                "activity_type": event.get("action"),
-                "bounce_type": event.get("type"),
-                "created_at_timestamp": event.get("timestamp"),
-            }
-            for event in gateway.recent_activity(audience, member_hash(row[1]))
-        ]
-        since = known["subscribed_at"]
-        since = since and (since - timedelta(minutes=10)).isoformat()
-        verdict = may_restore(member, events, since)
-        # A transaction sees the database as it was at its first query: without a new
-        # one, an opt-out that came while Mailchimp was read would be overlooked.
+        # Without a new transaction an opt-out that came meanwhile would be overlooked:
+        # one sees the database as it was at its first query.
+        verdict = self._verdict(gateway, known, member, row[1])
         self._commit()
         eligible = row[1] in account._eligible_emails([row[1]])
-        if verdict is True and eligible:
+        if verdict is True and eligible and known["operation"] != "inquire":
             try:
                 member = gateway.restore_member(
                     audience, member_hash(row[1]), "subscribed"
@@ -89,8 +97,34 @@ class CrmMailchimpRun(models.Model):
         vals = {"operation": None, "reason": "archived" if eligible else None}
         if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
             # A "no" that was hidden by the archiving: it counts like any other.
-            vals["no_date"] = utc(verdict.get("created_at_timestamp"))
+            said_at = utc(verdict.get("created_at_timestamp"))
+            vals["no_date"] = said_at = said_at or account._mailchimp_now()
+            kind = {"abuse": "complained"}.get(verdict["activity_type"], "unsubscribed")
+            no = account._no_row(row[1], kind, said_at)
+            self.env["crm.mailchimp.suppression"]._note([no])
         Member._update_rows(tuple(vals), [(row[0], *vals.values())])
+
+    def _verdict(self, gateway, known, member, email):
+        """Return what :func:`may_restore` makes of a member and its activity."""
+        audience, digest = self.account_id.audience_ref, member_hash(email)
+        events = gateway.activity_feed(audience, digest)
+        # A complaint need not be in the feed, but is among the last events.
+        events += [
+            {
+                "activity_type": event.get("action"),
+                "bounce_type": event.get("type"),
+                "created_at_timestamp": event.get("timestamp"),
+            }
+            for event in gateway.recent_activity(audience, digest)
+        ]
+        since, changed = known["subscribed_at"], known["last_changed"]
+        by_hand = known["operation"] in ("readmit", "inquire")
+        return may_restore(
+            member,
+            events,
+            since and (since - timedelta(minutes=10)).isoformat(),
+            None if by_hand or not changed else f"{changed.isoformat()}+00:00",
+        )
 
     # === ASKING AGAIN === #
 
@@ -101,7 +135,7 @@ class CrmMailchimpRun(models.Model):
     def _ask(self, gateway, row):
         account = self.account_id
         Member = self.env["crm.mailchimp.member"]
-        if row[1] not in account._eligible_emails([row[1]]):
+        if row[1] not in account._winners([row[1]], asking=True):
             Member._update_rows(("operation",), [(row[0], None)])
             return
         try:
@@ -112,12 +146,16 @@ class CrmMailchimpRun(models.Model):
             Member._update_rows(
                 ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
             )
+            account._note_forgotten([row[1]])
             return
         except errors.Rejected as error:
             self._record_refusals([(row, None, error)])
             return
+        asked_at = utc(member.get("last_changed")) or account._mailchimp_now()
         self._apply_seen([member])
-        Member._update_rows(("operation", "reason"), [(row[0], None, None)])
+        Member._update_rows(
+            ("operation", "reason", "asked_at"), [(row[0], None, None, asked_at)]
+        )
         self._count(asked=1, sent=1)
 
     # === CHANGING AN ADDRESS === #
@@ -174,7 +212,7 @@ class CrmMailchimpRun(models.Model):
                     old.edited,
                     utc(member.get("last_changed")),
                     member.get("web_id"),
-                    fields.Datetime.now(),
+                    utc(member.get("last_changed")),
                 )
             ],
         )
@@ -199,7 +237,9 @@ class CrmMailchimpRun(models.Model):
             self._record_refusals([(row, None, error)])
         Member._update_rows(("operation", "moved_from_id"), [(row[0], after, None)])
         if old.status in REACHABLE:
-            old_member = read_member(gateway, audience, old.email_normalized)
+            old_member = gateway.find_member(
+                audience, member_hash(old.email_normalized)
+            )
             if old_member:
                 self._apply_seen([old_member])
             if old.status in REACHABLE:

@@ -204,24 +204,12 @@ class CrmMailchimpRun(models.Model):
             [member_id for member_id, email in add if email in refused],
         )
         # One that could not be untagged does not have the tag either.
-        self._forget_tagged([member_id for member_id, _email in remove], segment)
+        segment._forget_tagged([member_id for member_id, _email in remove])
         segment.invalidate_recordset(["tagged_ids", "untaggable_ids"], flush=False)
         changed = len(add) + len(remove) - len(refused)
         self._count(tagged=changed, untaggable=len(refused))
         self._notify()
         self._commit()
-
-    def _forget_tagged(self, member_ids, segment=None):
-        """Note that members do not have the tag of a segment, or of any."""
-        if member_ids:
-            self.env.cr.execute(
-                SQL(
-                    "DELETE FROM crm_mailchimp_segment_tagged"
-                    " WHERE member_id = ANY(%s) AND %s",
-                    member_ids,
-                    SQL("segment_id = %s", segment.id) if segment else SQL("TRUE"),
-                )
-            )
 
     # === TAGS SOMEBODY ASKED FOR === #
 
@@ -387,8 +375,8 @@ class CrmMailchimpRun(models.Model):
                 "crm_mailchimp_segment_tagged",
                 [member_id for member_id, tagged, _known in rows if tagged],
             )
-            self._forget_tagged(
-                [member_id for member_id, tagged, _known in rows if not tagged], segment
+            segment._forget_tagged(
+                [member_id for member_id, tagged, _known in rows if not tagged]
             )
             repaired += len(rows)
         return repaired

@@ -1,7 +1,6 @@
 from datetime import datetime, time, timedelta
 
 from odoo import api, fields, models
-from odoo.tools import SQL
 
 from .crm_mailchimp_run import PUSHES
 
@@ -10,7 +9,7 @@ COMPARE_EVERY = timedelta(days=7)
 
 
 class CrmMailchimpAccount(models.Model):
-    """When an account is due: nightly, when asked, to resume, or for an opt-out."""
+    """When an account is due: nightly, when asked, or to resume."""
 
     _inherit = "crm.mailchimp.account"
 
@@ -58,20 +57,17 @@ class CrmMailchimpAccount(models.Model):
                 run, _created = Run._get_or_create(account, "full" if weekly else kind)
             if run and run._is_due(now):
                 due |= run
-            elif run.state in ("waiting", "brake") and account._opt_outs_wait():
-                # The brake and Mailchimp's batches hold up everything but an opt-out.
-                due |= run
         return due
 
     def _push_due(self, now):
-        """Tell whether the night has come, or somebody opted out."""
+        """Tell whether the night has come."""
         last = self.env["crm.mailchimp.run"].search(
             [("account_id", "=", self.id), ("kind", "in", PUSHES)], limit=1
         )
         night = datetime.combine(now.date(), NIGHT)
         if now < night:
             night -= timedelta(days=1)
-        return not last or last.create_date < night or self._opt_outs_wait()
+        return not last or last.create_date < night
 
     def _full_due(self, now):
         """Tell whether the weekly comparison of the whole audience is due.
@@ -86,29 +82,6 @@ class CrmMailchimpAccount(models.Model):
                 ("create_date", ">", now - COMPARE_EVERY),
             ],
             limit=1,
-        )
-
-    def _opt_outs_wait(self):
-        """Tell whether a contact opted out whose address is still reachable."""
-        return bool(
-            self.env.execute_query(
-                SQL(
-                    """SELECT 1 FROM crm_mailchimp_consent c
-                         JOIN crm_mailchimp_member m
-                           ON (m.email_normalized = c.email_normalized
-                               OR m.partner_id = c.partner_id)
-                        WHERE c.kind = 'out' AND c.date > %s AND m.account_id = %s
-                          AND m.origin <> 'foreign' AND m.reason IS NULL
-                          AND m.status IN ('subscribed', 'pending')
-                          AND NOT EXISTS (
-                              SELECT FROM res_partner p
-                               WHERE p.id = m.partner_id AND p.mailchimp_opt_in
-                                 AND p.mailchimp_opt_in_date >= c.date)
-                        LIMIT 1""",
-                    fields.Datetime.now() - timedelta(days=2),
-                    self.id,
-                )
-            )
         )
 
 

@@ -214,7 +214,7 @@ class TestAddresses(MailchimpCase):
         ann = self.contact("Ann", "ann@firma.be, ann@home.be")
         self.push()
         ann.mailchimp_opt_in = False
-        self.tick()
+        self.send_opt_outs()
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("ann@home.be"), "archived")
 

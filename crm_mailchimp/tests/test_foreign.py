@@ -56,7 +56,7 @@ class TestForeignMembers(MailchimpCase):
         self.tick()
         self.assertEqual(self.status("eve@firma.be"), "subscribed")
 
-    def test_a_contact_that_was_never_sent_ends_no_question(self):
+    def test_a_contact_that_never_got_through_claims_its_member(self):
         self.account.foreign_members = "archive"
         self.push()
         eve = self.contact("Eve")
@@ -70,8 +70,9 @@ class TestForeignMembers(MailchimpCase):
         self.account.open_run_id.resume_at = False
         self.push()
         self.push()
-        self.assertEqual(self.status("eve@firma.be"), "subscribed")
-        self.assertEqual(self.account.foreign_count, 2)
+        # It was ours from the moment the contact stood for it.
+        self.assertEqual(self.status("eve@firma.be"), "archived")
+        self.assertEqual(self.account.foreign_count, 1)
 
     def test_who_was_brought_back_by_us_leaves_with_the_opt_out(self):
         self.push()
@@ -79,16 +80,18 @@ class TestForeignMembers(MailchimpCase):
         self.push()
         self.simulator.advance(60)
         eve, gone = self.contact("Eve"), self.contact("Gone")
-        gone.mailchimp_opt_in_date = "2099-01-01 00:00:00"
         self.push()
-        gone.action_mailchimp_ask_again()
+        self.assertEqual(eve.mailchimp_reason, "archived")
+        (eve | gone).action_mailchimp_ask_again()
         self.tick()
-        self.assertEqual(self.status("eve@firma.be"), "subscribed")
+        self.assertEqual(self.status("eve@firma.be"), "pending")
         self.assertEqual(self.status("gone@firma.be"), "pending")
+        self.audience.confirm("eve@firma.be")
         (eve | gone).mailchimp_opt_in = False
         self.push()
         self.assertEqual(self.status("eve@firma.be"), "archived")
-        self.assertEqual(self.status("gone@firma.be"), "archived")
+        # Mailchimp archives nobody who was asked and has not answered.
+        self.assertEqual(self.status("gone@firma.be"), "unsubscribed")
 
     def test_changing_ones_mind_ends_the_question(self):
         self.account.foreign_members = "archive"

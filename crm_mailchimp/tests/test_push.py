@@ -256,7 +256,7 @@ class TestPush(MailchimpCase):
         # An opt-out waits for no brake.
         partner = self.env["res.partner"].search([("email", "=", "c1@firma.be")])
         partner.mailchimp_opt_in = False
-        self.tick()
+        self.send_opt_outs()
         self.assertEqual(self.status("c1@firma.be"), "archived")
         self.assertEqual(self.status("c2@firma.be"), "subscribed")
         run.action_confirm_archiving()

@@ -142,10 +142,10 @@ def test_archiving_twice_is_told_from_other_wrong_methods():
     def code(body, **request):
         return errors.classify(405, body, **request).code
 
-    assert code(refusal, method="DELETE", path=MEMBER) == "already_archived"
+    assert code(refusal, method="DELETE", path=MEMBER) == "not_archivable"
     german = problem("Method Not Allowed", "Das geht nicht.")
-    assert code(german, method="DELETE", path=MEMBER) == "already_archived"
-    assert code(refusal) == "already_archived"  # in the results of a batch
+    assert code(german, method="DELETE", path=MEMBER) == "not_archivable"
+    assert code(refusal) == "not_archivable"  # in the results of a batch
     assert code(german, method="PATCH", path=MEMBER) == "other"
     assert code(german, method="DELETE", path="/lists/l") == "other"
 

@@ -107,7 +107,7 @@ def test_an_error_without_a_body_is_an_error(answers, gateway, sdk, status, erro
 def test_an_empty_success_is_data(answers, gateway, sdk):
     answers.set(204, b"")
     assert not isinstance(sdk.lists.delete_list_member("l", "h"), dict)
-    assert gateway.archive_member("l", "h") is True
+    assert gateway.archive_member("l", "h") == ("archived", None)
 
 
 def test_problem_documents_are_read(answers, gateway, sdk):
@@ -462,13 +462,36 @@ def test_a_count_has_to_be_there(answers, gateway):
 
 def test_what_is_gone_needs_no_archiving(answers, gateway):
     gone = {"title": "Resource Not Found", "status": 404}
-    twice = {"title": "Method Not Allowed", "status": 405, "detail": "?"}
-    for status, body in ((404, gone), (405, twice)):
-        answers.next.append((status, body, {}))
-        assert gateway.archive_member("l", "h") is False
+    answers.next.append((404, gone, {}))
+    assert gateway.archive_member("l", "h") == (None, None)
     answers.next.append((404, gone, {}))
     assert gateway.delete_interest("l", "c", "i") is False
     answers.next.append((404, None, {}))  # not Mailchimp's word for it
+    with pytest.raises(errors.Protocol):
+        gateway.archive_member("l", "h")
+
+
+REFUSED = {"title": "Method Not Allowed", "status": 405, "detail": "?"}
+
+
+@pytest.mark.parametrize("status", ["archived", "cleaned", "unsubscribed"])
+def test_a_refused_archiving_is_looked_into(answers, gateway, status):
+    answers.next.append((405, REFUSED, {}))
+    answers.next.append((200, {"status": status}, {}))
+    assert gateway.archive_member("l", "h") == (status, {"status": status})
+
+
+def test_a_pending_member_that_leaves_is_unsubscribed(answers, gateway):
+    answers.next.append((405, REFUSED, {}))
+    answers.next.append((200, {"status": "pending"}, {}))
+    answers.next.append((200, {"status": "unsubscribed"}, {}))
+    assert gateway.archive_member("l", "h")[0] == "unsubscribed"
+    assert answers.requests[-1][0] == "PATCH"
+
+
+def test_a_member_that_cannot_leave_is_no_success(answers, gateway):
+    answers.next.append((405, REFUSED, {}))
+    answers.next.append((200, {"status": "subscribed"}, {}))
     with pytest.raises(errors.Protocol):
         gateway.archive_member("l", "h")
 
@@ -778,8 +801,12 @@ def test_a_member_comes_goes_and_is_counted():
             assert audience.members["old@firma.be"].status == "unsubscribed"
             assert gateway.member_count(audience.id) == 2
             new = member_hash("new@firma.be")
-            assert gateway.archive_member(audience.id, new) is True
-            assert gateway.archive_member(audience.id, new) is False
+            seen, left = gateway.let_go(audience.id, new)
+            assert (seen["status"], left["status"]) == ("subscribed", "archived")
+            assert gateway.archive_member(audience.id, new)[0] == "archived"
+            seen, left = gateway.let_go(audience.id, member_hash("old@firma.be"))
+            assert seen is left and left["status"] == "unsubscribed"
+            assert gateway.let_go(audience.id, member_hash("no@firma.be"))[1] is None
             assert audience.members["new@firma.be"].status == "archived"
             assert gateway.last_request_id
         assert not simulator.violations

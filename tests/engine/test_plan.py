@@ -1,7 +1,7 @@
 from datetime import datetime
 
 import pytest
-from engine.observe import observe, utc
+from engine.observe import observe, said, utc
 from engine.plan import Known, brake, decide, may_restore
 
 VALUES = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
@@ -76,13 +76,14 @@ def test_ours_that_leave_are_archived_when_reachable(status):
 
 
 @pytest.mark.parametrize("before", STATUSES)
-@pytest.mark.parametrize("said_no", [True, False])
-def test_only_who_was_subscribed_and_never_said_no_may_come_back(before, said_no):
+@pytest.mark.parametrize("by_odoo", [True, False])
+def test_only_who_odoo_archived_while_subscribed_may_come_back(before, by_odoo):
     operation, _body = plan(
-        status="archived", status_before=before, said_no=said_no, sent=VALUES
+        status="archived", status_before=before, by_odoo=by_odoo, sent=VALUES
     )
-    expected = before == "subscribed" and not said_no
-    assert operation == ("restore" if expected else None)
+    expected = "restore" if by_odoo else "inquire"
+    assert operation == (expected if before == "subscribed" else None)
+    assert plan(status="archived", status_before=before, reason="archived")[0] is None
 
 
 @pytest.mark.parametrize("reason", ["forgotten", "fake", "invalid_address"])
@@ -115,8 +116,15 @@ def test_restore_is_checked_against_mailchimp():
     # Without a time, or an event without one, the doubt decides.
     assert may_restore(ARCHIVED, [earlier], None) == earlier
     assert may_restore(ARCHIVED, [{"activity_type": "unsub"}], since)
-    for status in ("subscribed", "unsubscribed", "cleaned", "pending"):
+    for status in ("subscribed", "unsubscribed", "cleaned", "pending", "transactional"):
         assert may_restore({"status": status}, [], since) is False
+
+
+def test_restore_only_what_nobody_changed_since_it_was_archived():
+    member = dict(ARCHIVED, last_changed="2026-01-03T10:00:00+00:00")
+    assert may_restore(member, [], None, "2026-01-03T10:00:00+00:00") is True
+    assert may_restore(member, [], None, "2026-01-03T09:59:59+00:00") is False
+    assert may_restore(ARCHIVED, [], None, "2026-01-03T09:59:59+00:00") is False
 
 
 @pytest.mark.parametrize(
@@ -193,8 +201,32 @@ def test_whose_doing_it_is_that_a_member_is_there():
 
 
 def test_our_archive_call_whose_answer_got_lost():
-    news = look(dict(LEDGER, operation="archive"), status="archived")
-    assert news["archived_by"] == "odoo"
+    sent = dict(LEDGER, operation="archive", sending="archive")
+    assert look(sent, status="archived")["archived_by"] == "odoo"
+    # That it was planned does not tell who did it.
+    planned = dict(LEDGER, operation="archive")
+    assert look(planned, status="archived")["archived_by"] == "mailchimp"
+
+
+def spoken(known, **changes):
+    member = dict(MEMBER, **changes)
+    return said(known, member, observe(known, member, ["FNAME"], ["g1"]))
+
+
+def test_what_a_member_said():
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    assert spoken(LEDGER) == (None, None)
+    assert spoken(LEDGER, status="unsubscribed") == ("unsubscribed", at)
+    assert spoken(None, status="cleaned") == ("cleaned", at)
+    gone = dict(LEDGER, status="unsubscribed")
+    stamp = "2026-01-01T00:00:00+00:00"
+    assert spoken(gone, timestamp_opt=stamp) == ("yes", datetime(2026, 1, 1))
+    for operation in ("create", "restore", "readmit"):
+        ours = dict(LEDGER, status="archived", operation=operation)
+        assert spoken(ours) == (None, None)
+    # Odoo lets a pending member leave by this status.
+    leaving = dict(LEDGER, status="pending", sending="archive")
+    assert spoken(leaving, status="unsubscribed") == (None, None)
 
 
 def test_an_edit_is_seen_and_so_is_its_undoing():

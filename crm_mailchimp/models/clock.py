@@ -1,0 +1,64 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+# From so many seconds on, people are told; until then it is the network's delay.
+TOLERANCE = 120
+# Smaller changes of the skew are not worth a write: a quiet run writes nothing.
+UNSTEADY = 5
+
+
+class CrmMailchimpAccount(models.Model):
+    """One clock: every time that is compared with another is a time of Mailchimp's.
+
+    Mailchimp tells its time with each reply. An opt-in of Odoo's clock would make void
+    an unsubscribe that came minutes after it, if that clock is fast.
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    clock_skew = fields.Integer(
+        string="Odoo's clock is ahead by (s)",
+        readonly=True,
+        copy=False,
+        help="Seconds between Odoo's clock and Mailchimp's, negative when Odoo's is"
+        " slow. Times of opt-ins are noted by Mailchimp's clock.",
+    )
+    clock_message = fields.Char(compute="_compute_clock_message")
+
+    def _note_clock(self, gateway):
+        """Remember how far Odoo's clock is from Mailchimp's.
+
+        :param gateway: one that has had a reply
+        """
+        skew = round((fields.Datetime.now() - gateway.clock()).total_seconds())
+        if abs(skew - self.clock_skew) > UNSTEADY:
+            self.sudo().clock_skew = skew
+
+    @api.model
+    def _mailchimp_now(self):
+        """Return the time by Mailchimp's clock, without asking it.
+
+        :return: naive UTC datetime
+        """
+        # Mailchimp's clock is the same for all accounts: any connected one will do.
+        skew = self.sudo().search([("clock_skew", "!=", 0)], limit=1).clock_skew
+        return fields.Datetime.now() - timedelta(seconds=skew)
+
+    @api.depends("clock_skew")
+    def _compute_clock_message(self):
+        for account in self:
+            minutes = round(abs(account.clock_skew) / 60)
+            account.clock_message = abs(account.clock_skew) > TOLERANCE and (
+                self.env._(
+                    "Odoo's clock is %(minutes)s minutes ahead of Mailchimp's. Let your"
+                    " administrator set the server's clock.",
+                    minutes=minutes,
+                )
+                if account.clock_skew > 0
+                else self.env._(
+                    "Odoo's clock is %(minutes)s minutes behind Mailchimp's. Let your"
+                    " administrator set the server's clock.",
+                    minutes=minutes,
+                )
+            )

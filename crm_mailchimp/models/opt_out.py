@@ -1,0 +1,310 @@
+import logging
+import time
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from ..engine import errors
+from ..engine.address import member_hash
+from ..engine.observe import utc
+from ..engine.plan import REACHABLE
+from .crm_mailchimp_suppression import SAID
+
+_logger = logging.getLogger(__name__)
+
+# Work of one tick over all accounts. What is in flight then comes on top, and both
+# must stay well under Odoo's limit for a job.
+LANE_SECONDS = 40
+# To connect, and for each part of an answer: one call that hangs must not take the
+# tick from the others. It is tried again by the next tick.
+LANE_TIMEOUT = (5, 25)
+# Of which opt-outs the account tells how they went.
+SHOWN = timedelta(days=30)
+# From then on somebody should look.
+LATE = timedelta(minutes=30)
+
+
+class CrmMailchimpAccount(models.Model):
+    """The lane of opt-outs: who said no in Odoo leaves before and without all else.
+
+    A scheduled action of its own takes it every few minutes, and at once after an
+    opt-out: no reading of changes, segment, brake or batch is before it, and it goes on
+    with the push off and in every state of the account that has a key. Each member is
+    looked at before (an unsubscribe must not be hidden by archiving) and afterwards.
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    opt_out_summary = fields.Char(string="Opt-outs", compute="_compute_opt_outs")
+    opt_out_waiting = fields.Integer(
+        string="Opt-outs not delivered", compute="_compute_opt_outs"
+    )
+    opt_out_oldest = fields.Datetime(
+        string="Oldest opt-out not delivered", compute="_compute_opt_outs"
+    )
+    opt_out_error = fields.Char(readonly=True, copy=False)
+
+    def _compute_opt_outs(self):
+        self.env["crm.mailchimp.member"].flush_model()
+        now = self._mailchimp_now()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT account_id, COUNT(*), COUNT(opt_out_confirmed_at),
+                          MAX(opt_out_confirmed_at - opt_out_at),
+                          MIN(opt_out_at) FILTER (WHERE opt_out_confirmed_at IS NULL)
+                     FROM crm_mailchimp_member
+                    WHERE account_id = ANY(%s)
+                      AND (opt_out_at > %s
+                           OR opt_out_at IS NOT NULL AND opt_out_confirmed_at IS NULL)
+                 GROUP BY account_id""",
+                self.ids,
+                now - SHOWN,
+            )
+        )
+        found = {row[0]: row[1:] for row in rows}
+        for account in self:
+            asked, confirmed, slowest, oldest = found.get(account.id, (0, 0, None, None))
+            account.opt_out_waiting = asked - confirmed
+            account.opt_out_oldest = oldest
+            account.opt_out_summary = asked and self.env._(
+                "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
+                " slowest %(minutes)s minutes",
+                asked=asked,
+                confirmed=confirmed,
+                minutes=max(1, round(slowest.total_seconds() / 60)) if slowest else 0,
+            )
+
+    def _opt_outs_are_late(self):
+        """Tell whether an opt-out waits for longer than it should."""
+        self.ensure_one()
+        now = self._mailchimp_now()
+        return bool(self.opt_out_oldest and now - self.opt_out_oldest > LATE)
+
+    @api.model
+    def _wake_opt_outs(self):
+        """Let the lane go at once, after the transaction."""
+        cron = self.env.ref("crm_mailchimp.ir_cron_opt_out", raise_if_not_found=False)
+        if cron and self.sudo().search_count([("audience_ref", "!=", False)], limit=1):
+            cron.sudo()._trigger()
+
+    # === SCHEDULED ACTION === #
+
+    @api.model
+    def _cron_opt_out(self):
+        """Send away who said no in Odoo: all accounts, one budget, fair shares."""
+        commit = self.env["ir.cron"]._commit_progress
+        accounts = self.search([("audience_ref", "!=", False)]).filtered(
+            lambda account: account.sudo().api_key_secret and not account._is_copy()
+        )
+        accounts = accounts.filtered(lambda account: account._opt_outs_to_send())
+        commit(remaining=len(accounts))
+        end = time.monotonic() + LANE_SECONDS
+        again = False
+        for turn, account in enumerate(accounts):
+            now = time.monotonic()
+            share = max(0, end - now) / (len(accounts) - turn)
+            again |= account._opt_out_slice(now + share)
+            commit(1)
+        cron = self.env["ir.cron"].browse(self.env.context.get("cron_id"))
+        if again and cron:
+            # A job that is only partly done is put back without being woken up.
+            cron._trigger()
+        commit(remaining=0)
+
+    def _opt_out_slice(self, deadline):
+        """Send the opt-outs of this account, until the time is over.
+
+        :param float deadline: monotonic time after which no new request is started
+        :return: whether some are left that can go on at once
+        """
+        self.ensure_one()
+        gateway = None
+        try:
+            gateway = self._gateway(timeout=LANE_TIMEOUT)
+            done = self._send_opt_outs(gateway, deadline)
+            return bool(done and self._opt_outs_to_send())
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            self.env.cr.rollback()
+            return True
+        except (errors.MailchimpError, UserError) as error:
+            self.env.cr.rollback()
+            _logger.info("Mailchimp opt-outs of account %s wait: %s", self.id, error)
+            self._tell_opt_out_error(self._error_sentence(error))
+            return False
+        except Exception:
+            # One account never stops the others.
+            self.env.cr.rollback()
+            _logger.exception("Mailchimp opt-outs of account %s failed", self.id)
+            return False
+        finally:
+            if gateway:
+                gateway.close()
+
+    def _tell_opt_out_error(self, sentence):
+        if self.opt_out_error != sentence:
+            self.sudo().opt_out_error = sentence
+
+    # === THE WORK === #
+
+    def _opt_outs_to_send(self):
+        """Return ``[(id, address, status, since, sending)]`` of members that must leave.
+
+        Set-based on the list of "no" and on the ledger, so an opt-out is found again
+        until Mailchimp confirmed it, whatever happened in between. The address of a
+        "no" counts, and the contact of an opt-out: it may have changed its address
+        since. A member is ours to send away once an eligible contact had its address:
+        one that was only in Mailchimp when the contact opted out before the audience
+        was linked is for a person to decide about (``_opted_out_before``).
+        """
+        self.ensure_one()
+        self._flush_contacts()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id, email_normalized, status, MIN(date), sending FROM (
+                     SELECT m.id, m.email_normalized, m.status, m.sending, s.date
+                       FROM crm_mailchimp_suppression s
+                       JOIN crm_mailchimp_member m
+                         ON m.account_id = %(account)s
+                        AND m.email_normalized = s.email_normalized
+                      WHERE %(reachable)s
+                        AND s.lifted_by IS DISTINCT FROM 'mailchimp'
+                        AND (s.source <> 'mailchimp'
+                             OR s.kind IN %(said)s
+                                AND s.audience_ref IS DISTINCT FROM %(audience)s)
+                        AND (m.origin <> 'foreign' OR %(was_eligible)s)
+                  UNION ALL
+                     SELECT m.id, m.email_normalized, m.status, m.sending, c.date
+                       FROM crm_mailchimp_consent c
+                       JOIN res_partner p ON p.id = c.partner_id
+                       JOIN crm_mailchimp_member m
+                         ON m.account_id = %(account)s AND m.partner_id = p.id
+                      WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
+                        AND %(reachable)s AND m.origin <> 'foreign'
+                   ) leaving
+                GROUP BY id, email_normalized, status, sending
+                ORDER BY MIN(date), id""",
+                account=self.id,
+                audience=self.audience_ref,
+                said=SAID,
+                # Or on its way there: its call may be under way.
+                reachable=SQL(
+                    "(m.status IN ('subscribed', 'pending') OR m.status IS NULL"
+                    " AND m.operation IN ('create', 'move', 'read', 'ask'))"
+                ),
+                was_eligible=self._was_eligible_condition(),
+            )
+        )
+        # Who has another contact that agreed stays. A broken condition of the account
+        # must not hold an opt-out up.
+        eligible = rows and self._eligible_emails([row[1] for row in rows], scoped=False)
+        return [row for row in rows if row[1] not in eligible]
+
+    def _was_eligible_condition(self):
+        """Return ``SQL``: the "no" ``s`` ended an opt-in while the audience was linked.
+
+        Only an opt-in that ends leaves an opt-out; a blacklist entry leaves the opt-in
+        as it is.
+        """
+        return SQL(
+            """(s.date >= %s AND (s.source = 'odoo' OR s.source = 'blacklist'
+                AND EXISTS (SELECT FROM res_partner p
+                             WHERE p.email_normalized = s.email_normalized
+                               AND p.mailchimp_opt_in
+                               AND p.mailchimp_opt_in_date <= s.date)))""",
+            self.linked_at or self.create_date,
+        )
+
+    def _send_opt_outs(self, gateway, deadline):
+        """Let members leave whose contacts said no, and note what Mailchimp confirms.
+
+        :return: how many Mailchimp confirmed
+        :raise MailchimpError: the first one that is not about a single member
+        """
+        rows = self._opt_outs_to_send()
+        if not rows:
+            return 0
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(
+            ("opt_out_at", "opt_out_confirmed_at"),
+            [(row[0], row[3], None) for row in rows if row[2]],
+        )
+        # Whatever else was planned or is under way for them, this is what counts.
+        Member._update_rows(
+            ("operation", "cause", "sending", "wanted", "batch_ref"),
+            [
+                (row[0], "archive", "opt_out", "archive", False, None)
+                for row in rows
+                if row[2]
+            ],
+        )
+        self.env["ir.cron"]._commit_progress()
+        calls = (
+            (row, gateway.let_go, self.audience_ref, member_hash(row[1])) for row in rows
+        )
+        trouble, confirmed = None, 0
+        for outcomes in gateway.map(
+            calls, lambda: trouble or time.monotonic() >= deadline
+        ):
+            for row, outcome in outcomes:
+                if isinstance(outcome, errors.Rejected):
+                    self._tell_opt_out_error(self._error_sentence(outcome))
+                elif isinstance(outcome, errors.MailchimpError):
+                    trouble = trouble or outcome
+                else:
+                    confirmed += self._record_opt_out(row, outcome, gateway.clock())
+            self.env["ir.cron"]._commit_progress()
+        if trouble:
+            raise trouble
+        if confirmed:
+            self._tell_opt_out_error(False)
+        return confirmed
+
+    def _record_opt_out(self, row, outcome, now):
+        """Note what became of one member.
+
+        :param row: of :meth:`_opt_outs_to_send`
+        :param outcome: of :meth:`.Gateway.let_go`
+        :param now: Mailchimp's time
+        :return: whether Mailchimp confirmed that it left
+        """
+        member_id, email, status, since, sending = row
+        seen, left = outcome
+        Member = self.env["crm.mailchimp.member"]
+        if left is None:
+            if status is None:
+                return False  # it was not there yet: its call may be under way
+            self._note_forgotten([email])
+            Member._update_rows(
+                ("status", "reason", "operation", "opt_out_confirmed_at"),
+                [(member_id, None, "forgotten", None, now)],
+            )
+            return True
+        if seen["status"] == "archived" and not sending:
+            # Nothing was sent before this look: somebody in Mailchimp archived it.
+            Member._update_rows(("sending",), [(member_id, None)])
+        self._apply_seen([seen])
+        if left["status"] in REACHABLE:
+            return False
+        if left is not seen:
+            Member._update_rows(
+                ("status", "status_before", "archived_by", "last_changed"),
+                [
+                    (
+                        member_id,
+                        left["status"],
+                        seen["status"],
+                        "odoo" if left["status"] == "archived" else None,
+                        utc(left.get("last_changed")),
+                    )
+                ],
+            )
+        Member._update_rows(
+            ("operation", "sending", "wanted", "opt_out_confirmed_at"),
+            [(member_id, None, None, False, now)],
+        )
+        if status is None:
+            Member._update_rows(("opt_out_at",), [(member_id, since)])
+        return True
