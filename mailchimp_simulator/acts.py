@@ -11,12 +11,12 @@ from . import rules
 from .campaigns import add_campaign, generate, send
 from .render import member_view
 
-ARCHIVED = "archived"
 #: Acts that the control API may call by name.
 PUBLIC = (
     "add_member add_members unsubscribe complain bounce clean archive "
-    "delete_permanently edit confirm sign_up change_address touch add_category add_interest add_tag "
-    "add_merge_field tag untag add_campaign send_campaign generate open click"
+    "delete_permanently edit confirm sign_up change_address touch add_category "
+    "add_interest add_tag add_merge_field tag untag add_campaign send_campaign "
+    "generate open click"
 ).split()
 
 
@@ -333,7 +333,9 @@ class AudienceActs:
         with self._lock:
             audience = self._audience
             if isinstance(whom, int):
-                current = (m for m in audience.members.values() if m.status != ARCHIVED)
+                current = (
+                    m for m in audience.members.values() if m.status != "archived"
+                )
                 members = list(islice(current, whom))
             else:
                 members = [self.member(email) for email in whom]

@@ -204,8 +204,8 @@ def cannot_archive():
     return Problem(
         405,
         "Method Not Allowed",
-        "This list member cannot be removed. Can not archive a contact that is bounced, "
-        "pending or archived",
+        "This list member cannot be removed. Can not archive a contact that is "
+        "bounced, pending or archived",
         headers={"Allow": "GET, PUT"},
     )
 

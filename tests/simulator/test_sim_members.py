@@ -139,7 +139,8 @@ def test_a_body_that_is_no_json(sim, api, members):
 
 SINGLE = "An email address must contain a single @"
 USERNAME = (
-    "The username portion of the email address is invalid (the portion before the @: {})"
+    "The username portion of the email address is invalid "
+    "(the portion before the @: {})"
 )
 GENERIC = "Please provide a valid email address."
 
