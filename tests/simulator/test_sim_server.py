@@ -626,6 +626,18 @@ def test_as_a_program_with_a_state_file(tmp_path):
     process.wait(10)
 
 
+def test_a_state_file_of_before(audience):
+    audience.add_member("ann@firma.be")
+    campaign = audience.add_campaign()
+    audience.send_campaign(campaign)
+    audience.open(campaign, "ann@firma.be", proxy=True)
+    ((member, recipient),) = campaign.recipients.items()
+    member.__setstate__((None, {"email": member.email}))
+    assert member.confirmations == 0
+    recipient.__setstate__({"proxy_opens": 1})
+    assert recipient.told_opens() == [(recipient.opens[0], True)]
+
+
 def test_a_taken_port_is_said_plainly(sim):
     command = [sys.executable, "-m", "mailchimp_simulator", "--port", str(sim.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
