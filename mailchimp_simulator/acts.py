@@ -4,6 +4,9 @@ Everything here happens without an API call of the client. The same acts are off
 in Python, by the control API and on the web page.
 """
 
+from functools import partial
+from itertools import islice
+
 from . import rules
 from .campaigns import add_campaign, generate, send
 from .render import member_view
@@ -11,8 +14,9 @@ from .render import member_view
 #: Acts that the control API may call by name.
 PUBLIC = (
     "add_member add_members unsubscribe complain bounce clean archive "
-    "delete_permanently edit confirm change_address add_category add_interest add_tag "
-    "add_merge_field tag untag add_campaign send_campaign generate open click"
+    "delete_permanently edit confirm sign_up change_address touch add_category "
+    "add_interest add_tag add_merge_field tag untag add_campaign send_campaign "
+    "generate open click"
 ).split()
 
 
@@ -95,7 +99,9 @@ class AudienceActs:
                 )
             else:
                 member = existing
-                rules.update(audience, member, body, status, skip_required=True)
+                rules.update(
+                    audience, member, body, status, skip_required=True, source=by
+                )
                 rules.set_tags(audience, member, tags)
             if status == "archived":
                 audience.set_status(member, "archived")
@@ -127,7 +133,9 @@ class AudienceActs:
         return {"merge_fields": merge_fields or {}, "interests": interests or {}}
 
     def unsubscribe(self, email, reason="", by="person", campaign=None, when=None):
-        """:param by: "person" (binding), "admin" or "api" (can be undone by others).
+        """The unsubscribe link or page; an archived member may have an old mail.
+
+        :param by: "person" (binding), "admin" or "api" (can be undone by others).
         :param when: seconds since 1970, to make a past (of a person only).
         """
         with self._lock:
@@ -141,6 +149,9 @@ class AudienceActs:
                     skip_required=True,
                     source=by,
                 )
+                return member
+            archived = member.status == "archived"
+            if archived and not self.account.switches.archived_can_unsubscribe:
                 return member
             self._leave(member, "unsubscribe", reason, when)
             recipient = self._recipient(member, campaign)
@@ -218,9 +229,19 @@ class AudienceActs:
                 self._cleaned(member, campaign)
             return member
 
-    def clean(self, email):
-        """Mailchimp gives an address up, without a campaign of yours."""
-        return self.bounce(email, "hard")
+    def clean(self, email, kind="hard"):
+        """Mailchimp gives an address up, without a campaign of yours.
+
+        :param kind: "soft": after several soft bounces; its feed has nothing harder.
+        """
+        with self._lock:
+            if kind == "hard":
+                return self.bounce(email)
+            member = self.bounce(email, "soft")
+            member.compliance = "bounce"
+            self._audience.set_status(member, "cleaned")
+            self._cleaned(member, None)
+            return member
 
     def _cleaned(self, member, campaign):
         data = {
@@ -231,7 +252,10 @@ class AudienceActs:
         self.account.notify(self._audience, "cleaned", data, "system")
 
     def archive(self, email):
-        """An admin archives the contact by hand."""
+        """An admin archives the contact by hand, whatever its status.
+
+        :raise Problem: 405 when it is archived already.
+        """
         with self._lock:
             member = self.member(email)
             rules.archive(self._audience, member, source="admin")
@@ -259,9 +283,21 @@ class AudienceActs:
             return member
 
     def confirm(self, email):
-        """The person clicks the confirmation mail (or signs up again)."""
+        """The person clicks the link of the confirmation mail.
+
+        :raise ValueError: when no such link works (any more): nobody was asked, or
+            the member was unsubscribed meanwhile. See ``sign_up``.
+        """
         with self._lock:
             member = self.member(email)
+            if member.status == "subscribed":
+                return member
+            old = member.confirmations and member.status in ("unsubscribed", "archived")
+            outlived = old and self.account.switches.old_confirmation_works
+            if member.status != "pending" and not outlived:
+                raise ValueError(
+                    f"{email} is {member.status}: it has no confirmation to click."
+                )
             member.compliance = None
             rules.update(
                 self._audience,
@@ -272,6 +308,50 @@ class AudienceActs:
                 source="person",
             )
             return member
+
+    def sign_up(self, email, merge_fields=None):
+        """The person fills in Mailchimp's own form, and confirms if it asks for that.
+
+        Works after anything, a permanent deletion included. What an existing member
+        has stays; it is subscribed, as of now.
+        """
+        with self._lock:
+            member = self.add_member(email, merge_fields=merge_fields)
+            member.timestamp_opt = self.account.clock.now()
+            self._audience.touch(member)
+            return member
+
+    def touch(self, whom, *, tag=None, merge_fields=None, by="api"):
+        """Another application changes many members at once, thousands quickly.
+
+        :param whom: addresses, or how many (of those that are not archived, in the
+            order they came).
+        :param tag: put this tag on them. :param merge_fields: set these values.
+            Without either only ``last_changed`` moves.
+        :return: how many members it was.
+        """
+        with self._lock:
+            audience = self._audience
+            if isinstance(whom, int):
+                current = (
+                    m for m in audience.members.values() if m.status != "archived"
+                )
+                members = list(islice(current, whom))
+            else:
+                members = [self.member(email) for email in whom]
+            values = rules.clean_values(audience, None, merge_fields or {}, True)
+            segment = tag and (audience.tag(tag) or audience.add_segment(tag))
+            for member in members:
+                if segment:
+                    audience.put_tag(member, segment)
+                if values:
+                    member.values = {**member.values, **values}
+                if values or not segment:
+                    audience.touch(member)
+                    self.account.notify(
+                        audience, "profile", partial(rules.profile, member), by
+                    )
+            return len(members)
 
     def change_address(self, email, new, by="person"):
         with self._lock:
@@ -379,8 +459,7 @@ class AudienceActs:
         """The person opens the mail (or Apple's proxy does)."""
         with self._lock:
             recipient = self._sent(campaign, email)
-            recipient.opens.append(self.account.clock.now())
-            recipient.proxy_opens += bool(proxy)
+            recipient.open(self.account.clock.now(), proxy)
 
     def click(self, campaign, email, url=None):
         with self._lock:

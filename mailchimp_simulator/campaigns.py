@@ -1,6 +1,7 @@
 """Campaigns, their recipients, and what the recipients did."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .selection import conditions_test, members_of
@@ -16,8 +17,8 @@ class Recipient:
     email: str
     status: str = "sent"
     opens: list = field(default_factory=list)
-    #: Opens among them that Apple's mail proxy made.
-    proxy_opens: int = 0
+    #: Times of those opens that Apple's mail proxy made.
+    proxy_opens: list = field(default_factory=list)
     #: (when, url)
     clicks: list = field(default_factory=list)
     bounced_at: int = 0
@@ -25,6 +26,26 @@ class Recipient:
     unsubscribe_reason: str = ""
     complained_at: int = 0
     group: str = ""
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if isinstance(self.proxy_opens, int):  # a state file of before
+            self.proxy_opens = self.opens[: self.proxy_opens]
+
+    def open(self, when, proxy=False):
+        self.opens.append(when)
+        if proxy:
+            self.proxy_opens.append(when)
+
+    def told_opens(self):
+        """``[(when, made by a proxy), ...]`` of all opens."""
+        by_proxy = Counter(self.proxy_opens)
+        told = []
+        for when in self.opens:
+            proxy = by_proxy[when] > 0
+            by_proxy[when] -= proxy
+            told.append((when, proxy))
+        return told
 
     def history(self, send_time):
         items = [{"action": "sent", "when": send_time}]
@@ -237,13 +258,12 @@ def generate(
         wants_click = rng.random() < clicks
         if wants_click or rng.random() < opens:
             for again in range(rng.choice((1, 1, 1, 2, 3))):
+                when = now
                 if again and within:
                     # Hardly anybody opens a mail twice in one second.
                     last = min(campaign.send_time + within, clock.now())
-                    recipient.opens.append(rng.randint(now, max(now, last - 1)))
-                else:
-                    recipient.opens.append(now)
-                recipient.proxy_opens += rng.random() < proxy
+                    when = rng.randint(now, max(now, last - 1))
+                recipient.open(when, rng.random() < proxy)
                 counts["opens"] += 1
         if wants_click and campaign.urls:
             recipient.clicks.append((now, rng.choice(campaign.urls)))

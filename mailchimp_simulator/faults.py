@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 
 from .problems import Problem
 
-KINDS = ("status", "drop", "drop_applied", "wait", "truncate", "garbage")
+KINDS = (
+    *("status", "drop", "drop_applied", "wait", "truncate", "garbage"),
+    *("hang", "trickle"),
+)
 POINTS = ("before", "applied", "answered")
+#: Seconds a call hangs, and between the bytes of an answer, unless told otherwise.
+SECONDS = {"hang": 120, "trickle": 0.05}
 _TITLES = {
     400: "Bad Request",
     401: "API Key Invalid",
@@ -49,7 +54,10 @@ class Fault:
     :param kind: "status" (answer ``status`` instead, nothing applied), "drop" (close
         the connection, nothing applied), "drop_applied" (apply, then close), "wait"
         (apply, then wait ``seconds`` before answering), "truncate" (apply, then send
-        half of the answer), "garbage" (apply, then answer 200 with HTML).
+        half of the answer), "garbage" (apply, then answer 200 with HTML), "hang" (say
+        nothing until the client goes away or ``seconds`` passed, then close; without
+        ``applied`` nothing is applied), "trickle" (apply, then send the answer byte by
+        byte, ``seconds`` apart). ``Faults.clear`` ends what waits.
     :param body: for "status": "problem", "empty" or "html".
     :param times: how often, None for ever. :param after: matching calls let through
         before the first.
@@ -60,6 +68,7 @@ class Fault:
     status: int = 503
     body: str = "problem"
     seconds: float = 0
+    applied: bool = True
     times: int | None = 1
     after: int = 0
 
@@ -68,10 +77,13 @@ class Fault:
             raise ValueError(f"Unknown fault {self.kind!r}; known: {', '.join(KINDS)}.")
         if self.body not in ("problem", "empty", "html"):
             raise ValueError('The body of a fault is "problem", "empty" or "html".')
+        self.seconds = self.seconds or SECONDS.get(self.kind, 0)
         self.pattern = route_pattern(self.route)
 
     @property
     def before_applying(self):
+        if self.kind == "hang":
+            return not self.applied
         return self.kind in ("status", "drop")
 
     def problem(self):
@@ -121,11 +133,15 @@ class Faults:
 
     def __init__(self):
         self._lock = threading.Lock()
+        self.ended = threading.Event()
         self.clear()
 
     def clear(self):
-        """Forget everything and let go of what is held."""
+        """Forget everything, let go of what is held, end what waits or hangs."""
         with self._lock:
+            # Set for the calls under way; later ones get a fresh one.
+            self.ended.set()
+            self.ended = threading.Event()
             for hold in getattr(self, "_holds", ()):
                 hold.released.set()
             for hold, _call in getattr(self, "_holding", ()):
@@ -140,8 +156,11 @@ class Faults:
         return fault
 
     def add_latency(self, route="**", base=0, per_member=0):
+        """Set the latency of a route; 0 ends it."""
         with self._lock:
-            self._latencies.append(Latency(route, base, per_member))
+            self._latencies = [one for one in self._latencies if one.route != route]
+            if base or per_member:
+                self._latencies.append(Latency(route, base, per_member))
 
     def hold(self, call=None, route=None, point="before"):
         hold = Hold(call, route, point)

@@ -138,6 +138,18 @@ def bad_syntax():
     return invalid("Please provide a valid email address.")
 
 
+def single_at():
+    return invalid("An email address must contain a single @")
+
+
+def bad_username(email):
+    local = email.rpartition("@")[0]
+    return invalid(
+        "The username portion of the email address is invalid (the portion before the "
+        f"@: {local})"
+    )
+
+
 def bad_domain(email):
     domain = email.rpartition("@")[2]
     return invalid(
@@ -151,6 +163,21 @@ def too_many_signups(email):
         f"{email} has signed up to a lot of lists very recently; we're not allowing "
         "more signups for now"
     )
+
+
+def too_many_requests_to_sign_up(email):
+    return invalid(f'Recipient "{email}" has too many recent signup requests')
+
+
+def unknown_interest(interest_id):
+    return invalid(f"Invalid interest ID: '{interest_id}'.")
+
+
+def contact_limit(status):
+    """The plan has no room for another contact; the words are a guess."""
+    if status == 403:
+        return not_permitted()
+    return bad_request("You have reached the contact limit of your plan.")
 
 
 def address_status(status):
@@ -173,11 +200,12 @@ def address_taken(email, status):
     )
 
 
-def already_archived():
+def cannot_archive():
     return Problem(
         405,
         "Method Not Allowed",
-        "This list member cannot be removed.  Please contact support.",
+        "This list member cannot be removed. Can not archive a contact that is "
+        "bounced, pending or archived",
         headers={"Allow": "GET, PUT"},
     )
 

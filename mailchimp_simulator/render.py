@@ -43,6 +43,11 @@ def brief_view(member, engagement=None):
     on = member.interests
     latitude, longitude = member.location
     tags = member.tags
+    interest_ids = audience.interest_ids
+    # An audience without groups has no such key at all.
+    interests = (
+        {"interests": {i: i in on for i in interest_ids}} if interest_ids else {}
+    )
     return {
         "id": member.hash,
         "email_address": member.email,
@@ -50,7 +55,7 @@ def brief_view(member, engagement=None):
         "email_type": member.email_type,
         "status": member.status,
         "merge_fields": member.merge_fields,
-        "interests": {ref: ref in on for ref in audience.interest_ids},
+        **interests,
         "stats": {"avg_open_rate": open_rate, "avg_click_rate": click_rate},
         "ip_signup": member.ip_signup,
         "timestamp_signup": iso(member.timestamp_signup),

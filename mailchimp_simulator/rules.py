@@ -4,6 +4,7 @@ One place for single calls, batch subscribe and batch operations alike. Nothing 
 applied before everything was checked.
 """
 
+import math
 import re
 
 from . import problems, shape
@@ -14,6 +15,8 @@ _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf"^{_LOCAL}@({_LABEL}\.)+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]$")
 _WIDE_ADDRESS = re.compile(r"^[^\s@]+@[^\s@.]+(\.[^\s@.]+)+$")
+#: ``unsubscribe_reason`` of an opt-out that the API or an admin wrote.
+BY_ADMIN = "N/A (Unsubscribed by admin)"
 _EXAMPLE = {"example.com", "example.net", "example.org", "example.edu"}
 _ROLES = set(
     "abuse admin billing contact help hostmaster info marketing noreply no-reply "
@@ -83,15 +86,17 @@ def check_address(account, email):
     """:raise Problem: when Mailchimp would not take the address."""
     switches = account.switches
     pattern = _ADDRESS if email.isascii() else _WIDE_ADDRESS
+    local, _at, domain = email.rpartition("@")
+    precise = switches.address_words_precise
+    if email.count("@") != 1:
+        raise problems.single_at() if precise else problems.bad_syntax()
     if not email.isascii() and not switches.accept_non_ascii:
         raise problems.bad_syntax()
-    local, _at, domain = email.rpartition("@")
-    if not pattern.match(email):
-        if local and domain and re.match(rf"^{_LOCAL}$", local):
+    dots = local.startswith(".") or local.endswith(".") or ".." in local
+    if dots or not pattern.match(email):
+        if not dots and re.match(rf"^{_LOCAL}$", local):
             raise problems.bad_domain(email)
-        raise problems.bad_syntax()
-    if local.startswith(".") or local.endswith(".") or ".." in local:
-        raise problems.bad_syntax()
+        raise problems.bad_username(email) if precise else problems.bad_syntax()
     lower = email.lower()
     domain = domain.lower()
     if (
@@ -103,7 +108,38 @@ def check_address(account, email):
     if switches.refuse_role_addresses and local.lower() in _ROLES:
         raise problems.bad_syntax()
     if lower in switches.busy_addresses:
-        raise problems.too_many_signups(email)
+        if switches.busy_words == "lists":
+            raise problems.too_many_signups(email)
+        raise problems.too_many_requests_to_sign_up(email)
+
+
+#: Statuses that the contact limit of a plan does not count.
+_UNCOUNTED = ("cleaned", "archived")
+
+
+def check_room(account, count=1):
+    """:raise Problem: when the plan has no room for ``count`` more contacts."""
+    limit = account.switches.max_contacts
+    if limit < 0:
+        return
+    taken = sum(
+        audience.count(status)
+        for audience in account.audiences.values()
+        for status in WRITABLE
+        if status not in _UNCOUNTED
+    )
+    if taken + count > limit:
+        raise problems.contact_limit(account.switches.contact_limit_status)
+
+
+def takes_room(member, status):
+    """True when a write of ``status`` (None: keeps it) makes one more contact.
+
+    :param member: the existing member, or None.
+    """
+    counted = member is not None and member.status not in _UNCOUNTED
+    wanted = status or (member.status if member is not None else "subscribed")
+    return not counted and wanted not in _UNCOUNTED
 
 
 def check_status(account, member, email, status):
@@ -180,9 +216,7 @@ def _check_rest(audience, body):
         known = audience.interest_ids
         for interest_id in interests:
             if interest_id not in known:
-                raise problems.schema(
-                    ("interests", f"Invalid interest ID: '{interest_id}'.")
-                )
+                raise problems.unknown_interest(interest_id)
     for permission in body.get("marketing_permissions") or ():
         if permission.get("marketing_permission_id") not in audience.permission_texts:
             raise problems.schema(
@@ -190,11 +224,27 @@ def _check_rest(audience, body):
             )
     for name in body.get("tags") or ():
         check_tag_name(name)
+    place = body.get("location") or {}
+    for name in ("latitude", "longitude"):
+        if not _is_finite(place.get(name, 0)):
+            raise problems.schema(
+                (
+                    f"location.{name}",
+                    "Data did not match any of the schemas described in anyOf.",
+                )
+            )
     return {
         name: parse_stamp(name, body[name])
         for name in ("timestamp_signup", "timestamp_opt")
         if name in body
     }
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def check_tag_name(name):
@@ -215,6 +265,8 @@ def create(audience, body, status, *, ip="", skip_required=False, source="api"):
     if hash_of(email) in audience.forgotten:
         raise problems.forgotten(email)
     status = check_status(account, None, email, status)
+    if source == "api" and takes_room(None, status):
+        check_room(account)
     values = clean_values(audience, None, body.get("merge_fields") or {}, skip_required)
     stamps = _check_rest(audience, body)
     member = audience.add(email, status)
@@ -224,8 +276,9 @@ def create(audience, body, status, *, ip="", skip_required=False, source="api"):
         member.timestamp_opt, member.ip_opt = now, ip
     elif status == "pending":
         member.timestamp_signup, member.ip_signup = now, ip
+        member.confirmations += 1
     elif status == "unsubscribed":
-        member.unsubscribed_by, member.unsubscribed_at = source, now
+        _note_unsubscribe(member, source, now)
     _apply_rest(audience, member, body, stamps)
     _apply_tags(audience, member, body.get("tags") or ())
     if status == "subscribed":
@@ -244,6 +297,8 @@ def update(
     email = (body.get("email_address") or member.email).strip()
     if status is not None:
         status = check_status(account, member, email, status)
+    if source == "api" and takes_room(member, status):
+        check_room(account)
     new_address = email.lower() != member.email.lower()
     if new_address:
         _check_new_address(audience, member, email)
@@ -319,14 +374,16 @@ def _apply_status(audience, member, status, ip, source):
         member.unsubscribed_by, member.unsubscribe_reason = None, ""
         member.unsubscribed_at = 0
     elif status == "unsubscribed":
-        member.unsubscribed_by, member.unsubscribed_at = source, now
+        _note_unsubscribe(member, source, now)
         unsubscribed = {
             "activity_type": "unsub",
             "created_at_timestamp": now,
-            "is_admin_unsubscribed": True,
-            "unsubscribe_reason": "",
+            "is_admin_unsubscribed": source != "person",
+            "unsubscribe_reason": member.unsubscribe_reason,
         }
         member.feed = (*member.feed, unsubscribed)
+    elif status == "pending":
+        member.confirmations += 1
     audience.set_status(member, status)
     event = {"subscribed": "subscribe", "unsubscribed": "unsubscribe"}.get(status)
     if event:
@@ -338,6 +395,12 @@ def _apply_status(audience, member, status, ip, source):
         audience.account.notify(
             audience, "cleaned", {"reason": "hard", "email": member.email}, source
         )
+
+
+def _note_unsubscribe(member, source, now):
+    """An opt-out written by the API or an admin says so as its reason."""
+    member.unsubscribed_by, member.unsubscribed_at = source, now
+    member.unsubscribe_reason = "" if source == "person" else BY_ADMIN
 
 
 def _apply_rest(audience, member, body, stamps):
@@ -383,9 +446,17 @@ def set_tags(audience, member, names, replace=False):
 
 
 def archive(audience, member, source="api"):
-    """:raise Problem: 405 when it is archived already."""
-    if member.status == "archived":
-        raise problems.already_archived()
+    """The API refuses more statuses than Mailchimp's own pages do.
+
+    :raise Problem: 405 for a status that cannot be archived.
+    """
+    refused = {"archived"}
+    if source == "api":
+        refused |= {"pending", "cleaned"}
+        if not audience.account.switches.unsubscribed_can_be_archived:
+            refused.add("unsubscribed")
+    if member.status in refused:
+        raise problems.cannot_archive()
     was_subscribed = member.status == "subscribed"
     audience.set_status(member, "archived")
     if was_subscribed:

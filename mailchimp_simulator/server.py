@@ -4,9 +4,12 @@ On the standard library, because werkzeug's server closes each connection after 
 answer, and because faults need the socket.
 """
 
+import contextlib
+import select
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,6 +20,9 @@ class Reply:
 
     :param drop: close the connection without a word.
     :param truncate: promise the whole body, send half, close.
+    :param hang: seconds to say nothing, after which the connection is closed.
+    :param trickle: seconds between two bytes of the answer.
+    :param ended: set when hanging or trickling is over before its time.
     :param after: called when the answer is out (or was dropped).
     """
 
@@ -25,6 +31,9 @@ class Reply:
     body: bytes = b""
     drop: bool = False
     truncate: bool = False
+    hang: float = 0
+    trickle: float = 0
+    ended: threading.Event = field(default_factory=threading.Event)
     after: object = None
 
 
@@ -81,9 +90,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _send(self, reply):
-        if reply.drop:
+        if reply.hang:
+            self._hang(reply)
+        if reply.drop or reply.hang:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            # The client may be gone already.
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -100,7 +113,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._headers_buffer.append(b"\r\n")
         head = b"".join(self._headers_buffer)
         self._headers_buffer = []
-        self.wfile.write(head + body)
+        raw = head + body
+        sent = 0
+        while reply.trickle and sent < len(raw) and not reply.ended.wait(reply.trickle):
+            self.wfile.write(raw[sent : sent + 1])
+            sent += 1
+        self.wfile.write(raw[sent:])
+
+    def _hang(self, reply):
+        """Until the time is over, somebody ends it, or the client goes away."""
+        until = time.monotonic() + reply.hang
+        while time.monotonic() < until and not reply.ended.wait(0.02):
+            readable, _w, _x = select.select([self.connection], [], [], 0)
+            if readable and not self._peek():
+                return
+
+    def _peek(self):
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return b""
+
+    def send_response(self, code, message=None):
+        """Without the real time: a Date is up to the simulator's own clock."""
+        self.send_response_only(code, message)
+        self.send_header("Server", self.version_string())
 
     def log_message(self, *_args):
         """Requests are logged by the simulator, with what it made of them."""

@@ -9,6 +9,7 @@ import traceback
 import uuid
 from collections import deque
 from dataclasses import asdict, dataclass
+from email.utils import formatdate
 from pathlib import Path
 
 from . import auth, batches, control, problems, routing, spec, web
@@ -224,7 +225,10 @@ class Simulator:
         return self.faults.add(route, kind, **settings)
 
     def latency(self, base=0, per_member=0, route="**"):
-        """Seconds each call takes, plus so much for each member in it."""
+        """Seconds each call takes, plus so much for each member in it.
+
+        Replaces what was said of the same route before; 0 ends it.
+        """
         self.faults.add_latency(route, base, per_member)
 
     def hold(self, call=None, route=None, point="before"):
@@ -245,6 +249,13 @@ class Simulator:
     # --- answering ---------------------------------------------------------------
 
     def _answer(self, received):
+        reply = self._reply(received)
+        if self.switches.date_header:
+            now = self.clock.exact()
+            reply.headers.setdefault("Date", formatdate(now, usegmt=True))
+        return reply
+
+    def _reply(self, received):
         path = received.path
         if path == "/3.0" or path.startswith("/3.0/"):
             return self._answer_api(received)
@@ -278,7 +289,7 @@ class Simulator:
         except BaseException:
             self._leave()
             raise
-        call.status = None if reply.drop else reply.status
+        call.status = None if reply.drop or reply.hang else reply.status
 
         def after():
             call.finished = time.time()
@@ -295,10 +306,11 @@ class Simulator:
             self._in_flight -= 1
 
     def _handle(self, call, received):
+        ended = self.faults.ended
         self._reach(call, "before")
         fault = self.faults.take(call.method, call.path)
         if fault is not None and fault.before_applying:
-            return self._fault_reply(fault)
+            return self._fault_reply(fault, ended)
         request = routing.Request(
             self.account,
             call.method,
@@ -308,7 +320,7 @@ class Simulator:
             base_url=f"http://{received.headers.get('Host') or self.host}/3.0",
         )
         try:
-            reply = _json_reply(self._run(call, request, received))
+            reply = _json_reply(self._run(call, request, received), request)
         except problems.Problem as problem:
             reply = self._problem_reply(problem)
         except Exception as error:  # a fault of the simulator itself
@@ -323,11 +335,15 @@ class Simulator:
                 return Reply(drop=True)
             if fault.kind == "garbage":
                 return Reply(200, {"Content-Type": "text/html"}, GARBAGE)
+            if fault.kind == "hang":
+                return Reply(hang=fault.seconds, ended=ended)
+            if fault.kind == "trickle":
+                reply.trickle, reply.ended = fault.seconds, ended
             if fault.kind == "wait":
                 seconds += fault.seconds
             reply.truncate = fault.kind == "truncate"
         if seconds:
-            time.sleep(seconds)
+            ended.wait(seconds)
         return reply
 
     def _run(self, call, request, received):
@@ -379,11 +395,15 @@ class Simulator:
             "X-Request-Id": instance,
             **problem.headers,
         }
+        if problem.status < 500:
+            headers["Link"] = _link("ProblemDetailDocument")
         return Reply(problem.status, headers, _dumps(body))
 
-    def _fault_reply(self, fault):
+    def _fault_reply(self, fault, ended):
         if fault.kind == "drop":
             return Reply(drop=True)
+        if fault.kind == "hang":
+            return Reply(hang=fault.seconds, ended=ended)
         if fault.body == "problem":
             return self._problem_reply(fault.problem())
         if fault.body == "html":
@@ -423,11 +443,19 @@ def _dumps(data):
     return json.dumps(data, separators=(",", ":")).encode()
 
 
-def _json_reply(data):
+def _link(name):
+    """The schema of an answer, as the service points to it with 200 and 4xx."""
+    host = "https://us21.api.mailchimp.com/schema/3.0/Definitions"
+    return f'<{host}/{name}.json>; rel="describedBy"'
+
+
+def _json_reply(data, request):
     headers = {"X-Request-Id": str(uuid.uuid4())}
     if data is None:
         return Reply(204, headers)
     headers["Content-Type"] = _JSON
+    names = [part for part in request.template.split("/") if part[:1] not in ("", "{")]
+    headers["Link"] = _link("/".join([*(n.title() for n in names), "Response"]))
     return Reply(200, headers, _dumps(data))
 
 

@@ -127,6 +127,7 @@ class Member:
     __slots__ = (
         "audience",
         "compliance",
+        "confirmations",
         "contact_id",
         "email",
         "email_type",
@@ -174,10 +175,18 @@ class Member:
         self.last_changed = 0
         self.source = "API - Generic"
         self.compliance = None
+        #: Confirmation mails that Mailchimp would have sent.
+        self.confirmations = 0
         self.unsubscribed_by = None
         self.unsubscribe_reason = ""
         self.unsubscribed_at = 0
         self.feed = self.notes = ()
+
+    def __setstate__(self, state):
+        # State files of before know nothing of confirmations.
+        self.confirmations = 0
+        for name, value in state[1].items():
+            setattr(self, name, value)
 
     def __repr__(self):
         return f"<Member {self.email} {self.status}>"
@@ -263,7 +272,6 @@ class Audience:
             ("Last Name", "LNAME", "text"),
             ("Address", "ADDRESS", "address"),
             ("Phone Number", "PHONE", "phone"),
-            ("Birthday", "BIRTHDAY", "birthday"),
         ):
             self.add_merge_field(name_, tag, kind)
 

@@ -24,6 +24,17 @@ class Switches:
     #: An opt-out written by the API or an admin is silently undone by `subscribed`
     #: in a batch subscribe. Off: the entry is counted as updated, the status stays.
     batch_undoes_api_unsubscribe: bool = True
+    #: An unsubscribed member can be archived by the API. It is the harder answer: the
+    #: person's "no" is buried, for an archived member's former status cannot be read.
+    #: Off: 405, as for pending, cleaned and archived members.
+    unsubscribed_can_be_archived: bool = True
+    #: The unsubscribe link of an old mail makes an archived member `unsubscribed`. It
+    #: is the harder answer: a client has to hear a "no" of somebody it archived and
+    #: took for settled. Off: nothing changes, so no client could ever know.
+    archived_can_unsubscribe: bool = True
+    #: The link of an old confirmation mail still works once the member is no longer
+    #: pending, but unsubscribed or archived.
+    old_confirmation_works: bool = False
     #: In a batch subscribe with ``update_existing``, `status_if_new` alone leaves an
     #: existing status as it is. Off: it is applied like `status`.
     batch_status_if_new_keeps_status: bool = True
@@ -54,6 +65,12 @@ class Switches:
     fake_addresses: tuple = ()
     #: Addresses refused for signing up too often, lower case.
     busy_addresses: tuple = ()
+    #: How they are refused: "requests" (too many recent signup requests) or "lists"
+    #: (signed up to a lot of lists). Both were seen; the first is known less.
+    busy_words: str = "requests"
+    #: A refusal of an address says which part is wrong (single @, username portion).
+    #: Off: "Please provide a valid email address." for both.
+    address_words_precise: bool = True
     # --- reading -----------------------------------------------------------------
     #: A member listing without ``status`` contains archived members.
     plain_listing_has_archived: bool = False
@@ -61,8 +78,13 @@ class Switches:
     since_inclusive: bool = False
     #: The UTC offset of a time in a query is ignored (read as if it were UTC).
     query_offset_ignored: bool = True
-    #: A tag put on or taken off moves ``last_changed``.
-    tags_move_last_changed: bool = False
+    #: A tag put on or taken off moves ``last_changed``, by static segments too.
+    tags_move_last_changed: bool = True
+    #: A person's unsubscribe outside a campaign (hosted form, preferences page) shows
+    #: in the member's activity and activity feed.
+    feed_has_unsubscribes_outside_campaigns: bool = False
+    #: An unsubscribe by the API or an admin shows there.
+    feed_has_admin_unsubscribes: bool = False
     #: A complaint shows in the activity feed as an `unsub`. Off: it is only seen in
     #: ``activity`` and in the abuse reports.
     complaint_in_feed: bool = False
@@ -71,8 +93,10 @@ class Switches:
     # --- reports -----------------------------------------------------------------
     #: ``since`` in ``email-activity`` leaves out recipients without newer events.
     activity_since_drops_idle: bool = False
-    #: Reports carry ``proxy_excluded_*`` numbers.
+    #: Reports carry ``proxy_excluded_*`` numbers, open details ``is_proxy_open``.
     proxy_fields: bool = True
+    #: Seconds after the sending until ``list_stats`` is calculated; absent before.
+    list_stats_seconds: float = 86400
     #: Dates that nothing set (``last_open``, ``last_click``) are null, not "".
     report_dates_null: bool = False
     #: Erased people in reports: "vanish" or "blank" (entry without address).
@@ -95,6 +119,13 @@ class Switches:
     interest_limit: int = 60
     #: Audiences of the plan, -1 for no limit.
     max_audiences: int = -1
+    #: Contacts of the plan over all audiences, -1 for no limit. All but cleaned and
+    #: archived ones count here; whether Mailchimp counts pending ones is not known, so
+    #: the limit is met sooner. It stops calls that add a contact, whole ones.
+    max_contacts: int = -1
+    #: Status of that refusal: 403 (the words of an action that the user may not do,
+    #: which is easily taken for a lost right) or 400.
+    contact_limit_status: int = 403
     #: Operations per batch.
     max_operations: int = 500
     # --- batches -----------------------------------------------------------------
@@ -113,6 +144,9 @@ class Switches:
     webhook_speed: float = 600
     #: Hours by which ``fired_at`` differs from UTC.
     fired_at_offset_hours: float = 0
+    # --- HTTP --------------------------------------------------------------------
+    #: Every reply has a ``Date`` header, told by the simulated clock.
+    date_header: bool = True
     # --- the stand-in itself -----------------------------------------------------
     #: Answer 400 to what the specification does not know. Off: only note it.
     strict: bool = True

@@ -280,6 +280,7 @@ _ACTS = {
     "bounce": _simple("bounce", "Mail to {} bounced; the address is cleaned."),
     "archive": _simple("archive", "{} is archived."),
     "confirm": _simple("confirm", "{} confirmed the subscription."),
+    "sign_up": _simple("sign_up", "{} signed up."),
     "delete_permanently": _simple("delete_permanently", "{} is deleted for good."),
     "add_campaign": _add_campaign,
     "send_campaign": _send,

@@ -12,7 +12,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from urllib.parse import urlencode
+from http.client import HTTPException
+from urllib.parse import urlencode, urlsplit
 
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 SOURCES = ("user", "admin", "api")
@@ -42,7 +43,12 @@ _opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({
 
 def probe(url):
     """GET the URL as Mailchimp does. :return: the status, 0 without an answer."""
-    request = urllib.request.Request(url, headers={"User-Agent": PROBE_AGENT})
+    try:
+        if urlsplit(url).scheme.lower() not in ("http", "https"):
+            return 0
+        request = urllib.request.Request(url, headers={"User-Agent": PROBE_AGENT})
+    except ValueError:
+        return 0
     return _status(request)
 
 
@@ -52,7 +58,7 @@ def _status(request):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return 0
 
 

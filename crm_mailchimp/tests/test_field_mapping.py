@@ -204,6 +204,7 @@ class TestFieldMapping(MailchimpCase):
     # === THE TABLE === #
 
     def test_reading_lists_what_is_not_mapped(self):
+        self.audience.add_merge_field("Birthday", "BIRTHDAY", "birthday")
         self.audience.add_merge_field("Shoe size", "SHOE", "number", required=True)
         self.audience.add_merge_field(
             "Colour", "COLOUR", "dropdown", options={"choices": ["Red", "Blue"]}

@@ -66,7 +66,7 @@ class TestRules(MailchimpCase):
         self.push()
         self.assertFalse(ann.mailchimp_opt_in)
         self.simulator.advance(60)
-        self.audience.confirm("ann@firma.be")
+        self.audience.sign_up("ann@firma.be")
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertFalse(ann.mailchimp_opt_in)

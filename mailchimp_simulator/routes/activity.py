@@ -96,7 +96,7 @@ def get_activity(request, list_id, subscriber_hash):
     known = {"abuse", "bounce", "click", "ecomm", "open", "sent", "unsub"}
     items = [
         item
-        for item in history(member)
+        for item in _shown(member)
         if item["action"] in known and (not wanted or item["action"] in wanted)
     ][:50]
     shown = []
@@ -138,7 +138,7 @@ def get_activity_feed(request, list_id, subscriber_hash):
             raise problems.schema(("activity_filters", f"Unknown filter {name}."))
     complaints = request.account.switches.complaint_in_feed
     feed = []
-    for item in history(member):
+    for item in _shown(member):
         kind = item["action"]
         if kind == "abuse":
             if not complaints:
@@ -166,6 +166,20 @@ def get_activity_feed(request, list_id, subscriber_hash):
         "email_id": member.hash,
         "list_id": list_id,
     }
+
+
+def _shown(member):
+    """What the API tells of it: some unsubscribes it may keep to itself."""
+    switches = member.audience.account.switches
+    by_person = switches.feed_has_unsubscribes_outside_campaigns
+    by_admin = switches.feed_has_admin_unsubscribes
+    return [
+        item
+        for item in history(member)
+        if item["action"] != "unsub"
+        or "campaign_id" in item
+        or (by_admin if item["admin"] else by_person)
+    ]
 
 
 def history(member):

@@ -203,6 +203,7 @@ def batch_subscribe(request, list_id):
     entries = request.body["members"]
     request.weight = len(entries)
     created, updated, errors = [], [], []
+    _check_room(request, audience, entries)
     for entry, duplicate in _unique(request, entries):
         if duplicate:
             problem = problems.invalid("This email address is a duplicate.")
@@ -222,6 +223,27 @@ def batch_subscribe(request, list_id):
         "total_updated": len(updated),
         "error_count": len(errors),
     }
+
+
+def _check_room(request, audience, entries):
+    """The plan's contact limit refuses the whole call."""
+    added = set()
+    for entry in entries:
+        email = entry.get("email_address")
+        if not isinstance(email, str):
+            continue
+        key = email.strip().lower()
+        member = audience.members.get(key)
+        if member is None:
+            status = entry.get("status") or entry.get("status_if_new")
+        elif member.status == "archived" or request.body.get("update_existing"):
+            status = entry.get("status")
+        else:
+            continue
+        if rules.takes_room(member, status):
+            added.add(key)
+    if added:
+        rules.check_room(request.account, len(added))
 
 
 def _unique(request, entries):

@@ -91,8 +91,12 @@ def get_open_details(request, campaign_id):
     if request.choice("sort_field", "opens_count"):
         down = request.choice("sort_dir", "ASC", "DESC") == "DESC"
         people.sort(key=lambda p: p["opens_count"], reverse=down)
-    total = sum(p["opens_count"] for p in people)
-    return listing(request, "members", campaign, people, total_opens=total)
+    totals = {"total_opens": sum(p["opens_count"] for p in people)}
+    if request.account.switches.proxy_fields:
+        totals["total_proxy_excluded_opens"] = sum(
+            p["proxy_excluded_opens_count"] for p in people
+        )
+    return listing(request, "members", campaign, people, **totals)
 
 
 @route("GET", REPORT + "/open-details/{subscriber_hash}")
@@ -102,19 +106,25 @@ def get_one_open(request, campaign_id, subscriber_hash):
 
 def _opens(request, campaign):
     since = request.time("since")
+    proxies = request.account.switches.proxy_fields
     found = []
     for member, recipient, who in _people(campaign):
-        opens = [w for w in recipient.opens if since is None or w > since]
-        if opens:
-            found.append(
-                {
-                    **who,
-                    **_details(member),
-                    "contact_status": member.status,
-                    "opens_count": len(opens),
-                    "opens": [{"timestamp": iso(when)} for when in opens],
-                }
-            )
+        told = recipient.told_opens()
+        opens = [(w, by) for w, by in told if since is None or w > since]
+        if not opens:
+            continue
+        view = {
+            **who,
+            **_details(member),
+            "contact_status": member.status,
+            "opens_count": len(opens),
+            "opens": [{"timestamp": iso(when)} for when, _by in opens],
+        }
+        if proxies:
+            view["proxy_excluded_opens_count"] = sum(not by for _when, by in opens)
+            for shown, (_when, by_proxy) in zip(view["opens"], opens, strict=True):
+                shown["is_proxy_open"] = by_proxy
+        found.append(view)
     return found
 
 

@@ -17,7 +17,7 @@ def numbers(campaign):
     delivered = max(sent - hard - soft, 0)
     opens = [when for r in everyone for when in r.opens]
     unique_opens = sum(bool(r.opens) for r in everyone)
-    real_unique = sum(len(r.opens) > r.proxy_opens for r in everyone)
+    real_unique = sum(len(r.opens) > len(r.proxy_opens) for r in everyone)
     clicks = [when for r in everyone for when, _url in r.clicks]
     clickers = sum(bool(r.clicks) for r in everyone)
 
@@ -32,7 +32,7 @@ def numbers(campaign):
         "unique_opens": unique_opens,
         "open_rate": rate(unique_opens),
         "last_open": _date(campaign, opens),
-        "real_opens": len(opens) - sum(r.proxy_opens for r in everyone),
+        "real_opens": len(opens) - sum(len(r.proxy_opens) for r in everyone),
         "real_unique": real_unique,
         "real_rate": rate(real_unique),
         "clicks": len(clicks),
@@ -99,13 +99,6 @@ def report_view(campaign):
             "unsub_rate": 0.002,
             "abuse_rate": 0.0001,
         },
-        # Percent here, fractions above: as the service mixes them.
-        "list_stats": {
-            "sub_rate": 0,
-            "unsub_rate": 0,
-            "open_rate": n["open_rate"] * 100,
-            "click_rate": n["click_rate"] * 100,
-        },
         "timeseries": _timeseries(campaign),
         "share_report": {"share_url": "", "share_password": ""},
         "ecommerce": {
@@ -116,7 +109,20 @@ def report_view(campaign):
         },
         "delivery_status": {"enabled": False},
     }
-    if audience.account.switches.proxy_fields:
+    switches = audience.account.switches
+    clock = audience.account.clock
+    if clock.now() >= campaign.send_time + switches.list_stats_seconds:
+        # Percent here, fractions above: as the service mixes them.
+        view["list_stats"] = {
+            "sub_rate": 0,
+            "unsub_rate": 0,
+            "open_rate": n["open_rate"] * 100,
+            "click_rate": n["click_rate"] * 100,
+        }
+        if switches.proxy_fields:
+            rate = n["real_rate"] * 100
+            view["list_stats"]["proxy_excluded_open_rate"] = rate
+    if switches.proxy_fields:
         view["opens"].update(
             proxy_excluded_opens=n["real_opens"],
             proxy_excluded_unique_opens=n["real_unique"],

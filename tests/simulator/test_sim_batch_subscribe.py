@@ -40,6 +40,7 @@ def test_500_at_most(audience, subscribe):
 
 
 def test_each_failure_stands_alone(audience, api, subscribe):
+    audience.add_merge_field("Birthday", "BIRTHDAY", "birthday")
     audience.add_member("gone@firma.be")
     audience.delete_permanently("gone@firma.be")
     done = subscribe(
@@ -55,7 +56,7 @@ def test_each_failure_stands_alone(audience, api, subscribe):
     errors = {e["email_address"]: e for e in done["errors"]}
     assert len(errors) == done["error_count"] == 6
     assert {e["error_code"] for e in done["errors"]} == {GENERIC}
-    assert errors["nonsense"]["error"] == "Please provide a valid email address."
+    assert errors["nonsense"]["error"] == "An email address must contain a single @"
     assert "looks fake or invalid" in errors["ann@yopmail.com"]["error"]
     assert "was permanently deleted" in errors["gone@firma.be"]["error"]
     assert "could not be validated" in errors["bob@firma.be"]["error"]
@@ -185,6 +186,48 @@ def test_duplicates_can_be_skipped(audience, subscribe):
 
 def test_most_values_may_be_null(audience, subscribe):
     assert subscribe(one(language=None, tags=None, vip=None))["total_created"] == 1
+
+
+@pytest.mark.parametrize("status", [403, 400])
+def test_the_contacts_of_the_plan(world, status):
+    audience, api = world(max_contacts=3, contact_limit_status=status)
+    path = f"/lists/{audience.id}"
+    audience.add_member("bob@firma.be", "unsubscribed")
+    for name, gone in (("cleo", "cleaned"), ("dan", "archived")):
+        audience.add_member(f"{name}@firma.be", gone)
+    # One too many: the whole call is refused.
+    three = [one(f"{n}@firma.be") for n in "abc"]
+    refused = api("POST", path, {"members": three}, status=status)
+    assert refused["status"] == status
+    assert len(audience.members) == 3
+    assert api("POST", path, {"members": three[:2]})["total_created"] == 2
+    # Full: nobody comes in by any way, archived ones neither.
+    member = f"{path}/members/{{}}@firma.be"
+    api("POST", f"{path}/members", one(), status=status)
+    api("PUT", member.format("ann"), {**one(), "status_if_new": "pending"}, status)
+    api("PATCH", member.format("dan"), {"status": "unsubscribed"}, status)
+    both = {"members": [one("dan@firma.be"), one("a@firma.be")]}
+    api("POST", path, both, status)
+    assert len(audience.members) == 5
+    # What adds nobody goes on.
+    both["update_existing"] = True
+    both["members"][0]["email_address"] = "b@firma.be"
+    assert api("POST", path, both)["total_updated"] == 2
+    api("PATCH", member.format("a"), {"status": "unsubscribed"})
+    assert api("DELETE", member.format("b")) is None
+    api("POST", f"{path}/members", one())
+
+
+def test_plans_without_a_limit(world):
+    audience, api = world(max_contacts=-1)
+    body = {"members": [one(f"p{number}@firma.be") for number in range(500)]}
+    assert api("POST", f"/lists/{audience.id}", body)["total_created"] == 500
+
+
+def test_people_come_in_whatever_the_plan_says(world):
+    audience, _api = world(max_contacts=0)
+    audience.sign_up(ANN)
+    assert audience.members[ANN].status == "subscribed"
 
 
 def test_marketing_permissions_are_unknown_here(subscribe, sim):

@@ -92,13 +92,14 @@ def test_results(polled):
         operation("PATCH", member, {"status": "subscribed"}, operation_id="refused"),
         operation("GET", member, operation_id="read", params={"fields": "status"}),
         operation("DELETE", member, operation_id="archived"),
+        operation("DELETE", member, operation_id="again"),
         operation("GET", "/nowhere", operation_id="nowhere"),
         operation("POST", "/batches", {}, operation_id="nested"),
         operation("GET", "/ping"),
     ]
     operations.append({**operations[0], "operation_id": "rubbish", "body": "{"})
     batch = finish(api, api("POST", "/batches", {"operations": operations}))
-    assert (batch["total_operations"], batch["errored_operations"]) == (9, 5)
+    assert (batch["total_operations"], batch["errored_operations"]) == (10, 6)
     names, found = results(requests.get(batch["response_body_url"], timeout=5))
     assert len(names) == 1 + 5  # a directory, and two operations a file
     codes = {key: item["status_code"] for key, item in found.items()}
@@ -108,6 +109,7 @@ def test_results(polled):
         "refused": 400,
         "read": 200,
         "archived": 204,
+        "again": 405,
         "nowhere": 404,
         "nested": 400,
         None: 200,
@@ -117,6 +119,9 @@ def test_results(polled):
     refused = json.loads(found["refused"]["response"])
     assert refused["title"] == "Member In Compliance State"
     assert found["archived"]["response"] == ""
+    again = json.loads(found["again"]["response"])
+    assert again["title"] == "Method Not Allowed"
+    assert again["detail"].endswith("a contact that is bounced, pending or archived")
 
 
 def test_results_are_fetched_without_the_key(world):

@@ -33,7 +33,8 @@ def report(sent):
     return f"/reports/{sent.id}"
 
 
-def test_totals(api, report):
+def test_totals(sim, api, report):
+    sim.advance(86400)
     found = api("GET", report)
     assert found["emails_sent"] == 6
     assert found["bounces"] == {
@@ -59,6 +60,32 @@ def test_proxy_numbers(world, shown):
         assert opens["proxy_excluded_unique_opens"] == 1
     else:
         assert not [name for name in opens if name.startswith("proxy")]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_opened_and_whose_proxy(world, shown):
+    audience, api = world(proxy_fields=shown, list_stats_seconds=0)
+    campaign = prepare(audience)
+    found = api("GET", f"/reports/{campaign.id}/open-details")
+    first, second = found["members"]
+    stats = api("GET", f"/reports/{campaign.id}")["list_stats"]
+    if not shown:
+        assert "proxy" not in f"{found} {stats}"
+        return
+    assert found["total_proxy_excluded_opens"] == 1
+    assert (first["opens_count"], first["proxy_excluded_opens_count"]) == (2, 1)
+    assert sorted(o["is_proxy_open"] for o in first["opens"]) == [False, True]
+    assert (second["opens_count"], second["proxy_excluded_opens_count"]) == (1, 0)
+    assert stats["proxy_excluded_open_rate"] == 25  # one of four delivered, percent
+
+
+@pytest.mark.parametrize("seconds", [86400, 0])
+def test_list_stats_are_calculated_later(world, seconds):
+    audience, api = world(list_stats_seconds=seconds)
+    report = f"/reports/{prepare(audience).id}"
+    assert ("list_stats" in api("GET", report)) == (seconds == 0)
+    api.simulator.advance(seconds)
+    assert "list_stats" in api("GET", report)
 
 
 def test_what_a_campaign_does_to_members(audience, sent):

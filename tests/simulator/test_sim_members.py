@@ -4,6 +4,8 @@ import hashlib
 
 import pytest
 
+from mailchimp_simulator.problems import Problem
+
 VALIDATED = (
     "The resource submitted could not be validated. For field-specific details, see "
     "the 'errors' array."
@@ -135,20 +137,36 @@ def test_a_body_that_is_no_json(sim, api, members):
 # --- addresses -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "email", ["ann", "ann@", "@firma.be", "ann@@firma.be", "a nn@firma.be", "änn@x.de"]
+SINGLE = "An email address must contain a single @"
+USERNAME = (
+    "The username portion of the email address is invalid "
+    "(the portion before the @: {})"
 )
-def test_addresses_without_syntax(api, members, email):
+GENERIC = "Please provide a valid email address."
+
+
+@pytest.mark.parametrize("precise", [True, False])
+@pytest.mark.parametrize(
+    ("email", "detail"),
+    [
+        ("ann", SINGLE),
+        ("ann@@firma.be", SINGLE),
+        ("@firma.be", USERNAME.format("")),
+        ("a nn@firma.be", USERNAME.format("a nn")),
+        (".ann@firma.be", USERNAME.format(".ann")),
+        ("änn@x.de", GENERIC),
+    ],
+)
+def test_addresses_without_syntax(world, precise, email, detail):
+    audience, api = world(address_words_precise=precise)
+    refused = api("POST", f"/lists/{audience.id}/members", new(email), status=400)
+    expected = detail if precise else GENERIC
+    assert problem(refused) == (400, "Invalid Resource", expected)
+
+
+@pytest.mark.parametrize("email", ["ann@firma", "ann@", "ann@fir ma.be"])
+def test_a_domain_without_syntax(api, members, email):
     refused = api("POST", members, new(email), status=400)
-    assert problem(refused) == (
-        400,
-        "Invalid Resource",
-        "Please provide a valid email address.",
-    )
-
-
-def test_a_domain_without_syntax(api, members):
-    refused = api("POST", members, new("ann@firma"), status=400)
     assert "domain portion of the email address is invalid" in refused["detail"]
 
 
@@ -192,15 +210,38 @@ def test_role_addresses_by_switch(world, refused):
     api("POST", f"/lists/{audience.id}/members", new("info@firma.be"), status=status)
 
 
-def test_too_many_signups(world):
-    audience, api = world(busy_addresses=[ANN])
+@pytest.mark.parametrize(
+    ("words", "detail"),
+    [
+        ("requests", f'Recipient "{ANN}" has too many recent signup requests'),
+        (
+            "lists",
+            f"{ANN} has signed up to a lot of lists very recently; we're not allowing "
+            "more signups for now",
+        ),
+    ],
+)
+def test_too_many_signups(world, words, detail):
+    audience, api = world(busy_addresses=[ANN], busy_words=words)
     refused = api("POST", f"/lists/{audience.id}/members", new(), status=400)
-    assert problem(refused) == (
-        400,
-        "Invalid Resource",
-        f"{ANN} has signed up to a lot of lists very recently; we're not allowing more "
-        "signups for now",
-    )
+    assert problem(refused) == (400, "Invalid Resource", detail)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"latitude": "north", "longitude": 4},
+        {"latitude": 51, "longitude": "nan"},
+        {"latitude": "", "longitude": ""},
+    ],
+)
+def test_a_place_that_is_no_number(audience, api, members, place):
+    refused = api("POST", members, new(location=place), status=400)
+    assert refused["detail"] == VALIDATED
+    assert refused["errors"][0]["field"].startswith("location.")
+    assert ANN not in audience.members
+    api("POST", members, new(location={"latitude": "51.05", "longitude": 3.7}))
+    assert audience.members[ANN].location == (51.05, 3.7)
 
 
 # --- statuses --------------------------------------------------------------------
@@ -262,8 +303,96 @@ def test_an_opt_out_of_others_is_undone_silently(audience, api, by):
     audience.add_member(ANN)
     audience.unsubscribe(ANN, by=by)
     assert audience.members[ANN].status == "unsubscribed"
+    for method, body in (("PATCH", {}), ("PUT", {"email_address": ANN})):
+        audience.unsubscribe(ANN, by=by)
+        back = api(method, path(audience), {**body, "status": "subscribed"})
+        assert back["status"] == "subscribed"
+
+
+def test_the_reason_of_an_opt_out_by_api(audience, api, members):
+    api("POST", members, new())
+    left = api("PATCH", path(audience), {"status": "unsubscribed"})
+    assert left["unsubscribe_reason"] == "N/A (Unsubscribed by admin)"
+    made = api("POST", members, new("bob@firma.be", "unsubscribed"))
+    assert made["unsubscribe_reason"] == "N/A (Unsubscribed by admin)"
     back = api("PATCH", path(audience), {"status": "subscribed"})
-    assert back["status"] == "subscribed"
+    assert "unsubscribe_reason" not in back
+
+
+def test_who_is_asked_twice_gets_one_mail(sim, audience, api, members):
+    api("POST", members, new(status="pending"))
+    member = audience.members[ANN]
+    before = member.last_changed
+    sim.advance(60)
+    api("PATCH", path(audience), {"status": "pending"})
+    assert (member.confirmations, member.last_changed) == (1, before)
+    api("PATCH", path(audience), {"status": "unsubscribed"})
+    api("PATCH", path(audience), {"status": "pending"})
+    assert member.confirmations == 2
+    audience.confirm(ANN)
+    assert (member.status, member.confirmations) == ("subscribed", 2)
+
+
+@pytest.mark.parametrize("works", [False, True])
+@pytest.mark.parametrize("how", ["unsubscribed", "archived"])
+def test_the_link_of_an_old_confirmation_mail(world, works, how):
+    audience, api = world(old_confirmation_works=works)
+    api("POST", f"/lists/{audience.id}/members", new(status="pending"))
+    if how == "archived":
+        audience.archive(ANN)
+    else:
+        api("PATCH", path(audience), {"status": "unsubscribed"})
+    if works:
+        assert audience.confirm(ANN).status == "subscribed"
+    else:
+        with pytest.raises(ValueError, match=how):
+            audience.confirm(ANN)
+        assert audience.members[ANN].status == how
+
+
+def test_only_who_was_asked_confirms(audience):
+    audience.add_member(ANN)
+    assert audience.confirm(ANN).status == "subscribed"
+    audience.unsubscribe(ANN)
+    with pytest.raises(ValueError, match="no confirmation"):
+        audience.confirm(ANN)
+
+
+@pytest.mark.parametrize("how", ["unsubscribe", "complaint", "bounce", "erased"])
+def test_a_person_signs_up_again(sim, audience, api, how):
+    if how == "erased":
+        audience.add_member(ANN)
+        audience.delete_permanently(ANN)
+    else:
+        leave(audience, how)
+        audience.edit(ANN, merge_fields={"FNAME": "Ann"})
+        audience.archive(ANN)
+    sim.clock.set("2030-01-01T10:00:00Z")
+    audience.sign_up(ANN, {"LNAME": "A"})
+    found = api("GET", path(audience))
+    assert found["status"] == "subscribed"
+    assert found["merge_fields"]["LNAME"] == "A"
+    assert found["merge_fields"]["FNAME"] == ("" if how == "erased" else "Ann")
+    assert found["timestamp_opt"] == found["last_changed"] != ""
+    assert found["timestamp_opt"].startswith("2030-01-01T10:00:0")
+    # Others may change its status again.
+    api("PATCH", path(audience), {"status": "unsubscribed"})
+    api("PATCH", path(audience), {"status": "subscribed"})
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_an_old_mail_in_the_hands_of_an_archived_person(world, can):
+    audience, api = world(archived_can_unsubscribe=can)
+    audience.add_member(ANN, last_changed=1_700_000_000)
+    api("DELETE", path(audience))
+    before = audience.members[ANN].last_changed
+    api.simulator.advance(60)
+    audience.unsubscribe(ANN)
+    member = audience.members[ANN]
+    assert member.status == ("unsubscribed" if can else "archived")
+    assert (member.last_changed > before) == can
+    status = 400 if can else 200
+    api("PATCH", path(audience), {"status": "subscribed"}, status=status)
 
 
 def test_the_api_can_unsubscribe_and_clean(audience, api):
@@ -352,6 +481,21 @@ def test_a_put_to_the_hash_of_another_spelling(audience, api, members):
     assert refused["title"] == "Member Exists"
 
 
+def test_a_put_to_the_hash_of_somebody_else(audience, api, members):
+    # Unknown hash, unknown address: created under the address of the body.
+    made = api("PUT", f"{members}/{md5('who@firma.be')}", put())
+    assert (made["id"], list(audience.members)) == (md5(ANN), [ANN])
+    # Unknown hash, known address.
+    refused = api("PUT", f"{members}/{md5('who@firma.be')}", put(), status=400)
+    assert refused["title"] == "Member Exists"
+    # Known hash, unknown address: the member gets it.
+    moved = api("PUT", path(audience), put("anna@firma.be"))
+    assert (moved["id"], list(audience.members)) == (
+        md5("anna@firma.be"),
+        ["anna@firma.be"],
+    )
+
+
 def test_a_patch_does_not_create(audience, api):
     refused = api("PATCH", path(audience), {"status": "subscribed"}, status=404)
     assert problem(refused) == (
@@ -387,8 +531,24 @@ def test_unknown_merge_tags_are_ignored(api, members):
 
 
 def test_unknown_interests_are_refused(audience, api, members):
-    api("POST", members, new(interests={"0000000000": True}), status=400)
+    body = new(interests={"0000000000": True})
+    refused = api("POST", members, body, status=400)
+    assert problem(refused) == (
+        400,
+        "Invalid Resource",
+        "Invalid interest ID: '0000000000'.",
+    )
     assert ANN not in audience.members
+
+
+def test_an_audience_without_groups_has_members_without(audience, api, members):
+    assert "interests" not in api("POST", members, new())
+    assert "interests" not in api("GET", members)["members"][0]
+    body = {"members": [new()], "update_existing": True}
+    done = api("POST", f"/lists/{audience.id}", body)
+    assert "interests" not in done["updated_members"][0]
+    ref = audience.add_interest(audience.add_category("CRM"), "A").id
+    assert api("GET", path(audience))["interests"] == {ref: False}
 
 
 def test_a_write_that_changes_nothing_leaves_the_time(sim, audience, api):
@@ -404,19 +564,61 @@ def test_a_write_that_changes_nothing_leaves_the_time(sim, audience, api):
 # --- archive ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", ["subscribed", "unsubscribed", "cleaned", "pending"])
-def test_delete_archives_once(audience, api, status):
-    audience.add_member(ANN, status)
-    assert api("DELETE", path(audience)) is None
-    assert api("GET", path(audience))["status"] == "archived"
-    reply = api.raw("DELETE", path(audience))
+def assert_not_archived(reply):
     assert reply.status_code == 405
     assert reply.headers["Allow"] == "GET, PUT"
     assert problem(reply.json()) == (
         405,
         "Method Not Allowed",
-        "This list member cannot be removed.  Please contact support.",
+        "This list member cannot be removed. Can not archive a contact that is "
+        "bounced, pending or archived",
     )
+
+
+@pytest.mark.parametrize("status", ["subscribed", "transactional"])
+def test_delete_archives_once(sim, audience, api, status):
+    audience.add_member(ANN, status)
+    assert api("DELETE", path(audience)) is None
+    archived = api("GET", path(audience))
+    assert archived["status"] == "archived"
+    sim.advance(60)
+    assert_not_archived(api.raw("DELETE", path(audience)))
+    assert api("GET", path(audience)) == archived
+
+
+@pytest.mark.parametrize("status", ["pending", "cleaned"])
+def test_delete_of_who_cannot_be_archived(sim, audience, api, status):
+    audience.add_member(ANN, status)
+    before = api("GET", path(audience))
+    sim.advance(60)
+    assert_not_archived(api.raw("DELETE", path(audience)))
+    assert api("GET", path(audience)) == before
+    if status == "pending":
+        left = api("PATCH", path(audience), {"status": "unsubscribed"})
+        assert left["status"] == "unsubscribed"
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_delete_of_an_unsubscribed_member(world, can):
+    audience, api = world(unsubscribed_can_be_archived=can)
+    audience.add_member(ANN, "unsubscribed")
+    if can:
+        assert api("DELETE", path(audience)) is None
+    else:
+        assert_not_archived(api.raw("DELETE", path(audience)))
+    expected = "archived" if can else "unsubscribed"
+    assert api("GET", path(audience))["status"] == expected
+
+
+@pytest.mark.parametrize(
+    "status", ["subscribed", "unsubscribed", "cleaned", "pending", "transactional"]
+)
+def test_an_admin_archives_anybody_once(audience, api, status):
+    audience.add_member(ANN, status)
+    audience.archive(ANN)
+    assert api("GET", path(audience))["status"] == "archived"
+    with pytest.raises(Problem):
+        audience.archive(ANN)
 
 
 def test_delete_of_an_unknown_member(audience, api):
@@ -521,6 +723,11 @@ def test_marketing_permissions(sim, api):
         for p in api("PATCH", path(audience), body)["marketing_permissions"]
     }
     assert enabled[ref] and sum(enabled.values()) == 1
+    (listed,) = api("GET", members)["members"]
+    assert enabled == {
+        p["marketing_permission_id"]: p["enabled"]
+        for p in listed["marketing_permissions"]
+    }
 
 
 # --- tags, activity --------------------------------------------------------------
@@ -549,13 +756,59 @@ def test_a_member_shows_fifty_tags_at_most(audience, api):
     assert api("GET", path(audience) + "/tags", count=100)["total_items"] == 60
 
 
-@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize("moves", [True, False])
 def test_tags_and_last_changed(world, moves):
     audience, api = world(tags_move_last_changed=moves)
     audience.add_member(ANN, last_changed=1_700_000_000)
-    on = {"tags": [{"name": "VIP", "status": "active"}]}
-    api("POST", path(audience) + "/tags", on)
-    assert (audience.members[ANN].last_changed != 1_700_000_000) == moves
+    member, tags = audience.members[ANN], path(audience) + "/tags"
+    segments = f"/lists/{audience.id}/segments"
+    segment = api("POST", segments, {"name": "VIP", "static_segment": []})["id"]
+
+    def moved():
+        before = member.last_changed
+        api.simulator.advance(60)
+        return lambda: member.last_changed > before
+
+    def single(status):
+        api("POST", tags, {"tags": [{"name": "VIP", "status": status}]})
+
+    def bulk(key):
+        api("POST", f"{segments}/{segment}", {key: [ANN]})
+
+    for change, argument in (
+        (single, "active"),
+        (single, "inactive"),
+        (bulk, "members_to_add"),
+        (bulk, "members_to_remove"),
+    ):
+        has_moved = moved()
+        change(argument)
+        assert has_moved() == moves
+        # The same again changes nothing.
+        has_moved = moved()
+        change(argument)
+        assert not has_moved()
+    has_moved = moved()
+    api("POST", tags, {"tags": []})
+    assert not has_moved()
+
+
+def test_another_application_touches_thousands(sim, audience, api, members):
+    audience.add_members(3000)
+    sim.advance(60)
+    now = sim.clock.now()
+    assert audience.touch(2500, tag="Score", merge_fields={"LNAME": "X"}) == 2500
+    changed = [m for m in audience.members.values() if m.last_changed >= now]
+    assert len(changed) == 2500
+    assert changed[0].tag_names == ["Score"]
+    assert changed[0].merge_fields["LNAME"] == "X"
+    sim.advance(60)
+    assert audience.touch(["PERSON3000@example.com"]) == 1
+    newest = {"sort_field": "last_changed", "sort_dir": "DESC", "count": 1}
+    (first,) = api("GET", members, **newest)["members"]
+    assert first["email_address"] == "person3000@example.com"
+    with pytest.raises(KeyError):
+        audience.touch(["who@firma.be"])
 
 
 def test_events(audience, api):
@@ -587,15 +840,40 @@ def test_complaints_and_the_feed(world, shown):
     assert reports["abuse_reports"][0]["email_address"] == ANN
 
 
-def test_the_feed_survives_archiving(audience, api):
+@pytest.mark.parametrize("shown", [False, True])
+def test_an_opt_out_without_campaign_in_the_feed(world, shown):
+    audience, api = world(feed_has_unsubscribes_outside_campaigns=shown)
     leave(audience, "unsubscribe")
     audience.archive(ANN)
     feed = api("GET", path(audience) + "/activity-feed", activity_filters="unsub")
-    assert feed["activity"][0]["is_admin_unsubscribed"] is False
+    assert [i["is_admin_unsubscribed"] for i in feed["activity"]] == [False] * shown
+    activity = api("GET", path(audience) + "/activity")
+    assert [i["action"] for i in activity["activity"]] == ["unsub"] * shown
 
 
-def test_the_feed_tells_an_admin_from_the_person(audience, api):
+@pytest.mark.parametrize("by", ["admin", "api"])
+@pytest.mark.parametrize("shown", [False, True])
+def test_an_opt_out_of_others_in_the_feed(world, shown, by):
+    audience, api = world(feed_has_admin_unsubscribes=shown)
     audience.add_member(ANN)
-    audience.unsubscribe(ANN, by="admin")
+    audience.unsubscribe(ANN, by=by)
     feed = api("GET", path(audience) + "/activity-feed")
-    assert feed["activity"][0]["is_admin_unsubscribed"] is True
+    assert [i["is_admin_unsubscribed"] for i in feed["activity"]] == [True] * shown
+
+
+def test_an_opt_out_by_a_campaign_is_always_in_the_feed(audience, api):
+    audience.add_member(ANN)
+    campaign = audience.add_campaign(title="News")
+    audience.send_campaign(campaign)
+    audience.unsubscribe(ANN, campaign=campaign.id)
+    feed = api("GET", path(audience) + "/activity-feed", activity_filters="unsub")
+    assert [i["campaign_title"] for i in feed["activity"]] == ["News"]
+
+
+def test_soft_bounces_clean_an_address_in_the_end(audience, api):
+    audience.add_member(ANN)
+    audience.clean(ANN, "soft")
+    assert api("GET", path(audience))["status"] == "cleaned"
+    feed = api("GET", path(audience) + "/activity-feed")
+    assert [i["bounce_type"] for i in feed["activity"]] == ["soft"]
+    api("PATCH", path(audience), {"status": "subscribed"}, status=400)

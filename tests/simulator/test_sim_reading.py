@@ -85,6 +85,9 @@ def test_since(world, inclusive):
         assert len(addresses(found)) == found["total_items"] == 1 + inclusive
     found = api("GET", members, before_last_changed="2026-03-01T12:00:01Z")
     assert addresses(found) == ["p0"]
+    # The last millisecond of a second finds the next full one.
+    found = api("GET", members, since_last_changed="2026-03-01T12:00:00.999Z")
+    assert addresses(found) == ["p1", "p2"]
 
 
 @pytest.mark.parametrize("ignored", [True, False])

@@ -100,6 +100,29 @@ def test_problem_documents(world, typed):
     assert ("type" in reply.json()) == typed
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_the_clock_of_mailchimp_is_in_every_reply(world, told):
+    audience, api = world(date_header=told)
+    sim = api.simulator
+    sim.clock.set("2030-01-01T10:00:00Z")
+    sim.fault("GET /lists", status=503, body="html")
+    paths = ("/3.0/ping", "/3.0/nowhere", "/3.0/lists", "/control/clock", "/")
+    for path in paths:
+        reply = api.session.get(sim.root + path, timeout=5)
+        found = reply.headers.get("Date", "")
+        assert found.startswith("Tue, 01 Jan 2030 10:00:") == told
+        assert found.endswith(" GMT") == told
+    sim.advance(-3600)
+    assert ("09:00:" in api.raw("GET", "/ping").headers.get("Date", "")) == told
+
+
+def test_answers_and_refusals_point_to_their_schema(audience, api, members):
+    for path in ("/ping", members, "/nowhere"):
+        assert 'rel="describedBy"' in api.raw("GET", path).headers["Link"]
+    api("POST", members, ANN)
+    assert "Link" not in api.raw("DELETE", f"{members}/ann@firma.be").headers
+
+
 # --- the specification -----------------------------------------------------------
 
 
@@ -261,6 +284,62 @@ def test_an_answer_that_is_no_json(sim, api):
     assert b"maintenance" in reply.content
 
 
+def test_a_call_that_hangs_until_the_client_goes(sim, audience, members):
+    for applied in (False, True):
+        sim.clear_calls()
+        sim.fault("POST **", "hang", applied=applied)
+        started = time.monotonic()
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(
+                sim.url + members, json=ANN, auth=("", sim.api_key), timeout=0.1
+            )
+        assert bool(audience.members) == applied
+        # The server sees that nobody waits any longer.
+        wait_for(lambda: sim.calls[0].finished)
+        assert time.monotonic() - started < 5
+        assert sim.calls[0].status is None
+
+
+def test_a_call_that_hangs_for_a_time(sim, api):
+    sim.fault("GET /ping", "hang", seconds=0.1)
+    with pytest.raises(requests.ConnectionError):
+        api("GET", "/ping")
+    api("GET", "/ping")
+
+
+@pytest.mark.parametrize("end", ["clear", "stop"])
+@pytest.mark.parametrize("kind", ["hang", "trickle", "wait"])
+def test_what_waits_is_ended(sim, api, kind, end):
+    sim.fault("GET /ping", kind, seconds=60)
+    started = time.monotonic()
+    thread = in_thread(lambda: api.raw("GET", "/ping"))
+    wait_for(lambda: sim.calls)
+    time.sleep(0.1)
+    if end == "clear":
+        sim.faults.clear()
+    else:
+        sim.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert time.monotonic() - started < 10
+    if kind == "hang":
+        assert isinstance(thread.result, requests.ConnectionError)
+    elif end == "clear":
+        assert thread.result.json()["health_status"]
+
+
+def test_an_answer_byte_by_byte(sim, audience, members):
+    sim.fault("POST **", "trickle", seconds=0.002)
+    started = time.monotonic()
+    reply = requests.post(
+        sim.url + members, json=ANN, auth=("", sim.api_key), timeout=1
+    )
+    # Slower than any pause the client waits for.
+    assert time.monotonic() - started > 1
+    assert reply.json()["status"] == "subscribed"
+    assert list(audience.members) == ["ann@firma.be"]
+
+
 def test_stars_in_a_route(sim, api, audience):
     sim.fault("GET /lists/*", status=500, times=None)
     assert api.raw("GET", f"/lists/{audience.id}").status_code == 500
@@ -274,6 +353,20 @@ def test_latency_by_members(sim, api, audience):
     started = time.monotonic()
     api("POST", f"/lists/{audience.id}", body)
     assert time.monotonic() - started >= 0.11
+
+
+def test_latency_ends(sim, api, audience):
+    sim.latency(base=30)
+    sim.latency(base=30, route="GET /ping")
+    sim.latency(base=0.1, route="GET /ping")
+    assert [one.base for one in sim.faults._latencies] == [30, 0.1]
+    sim.latency(0)
+    started = time.monotonic()
+    api("GET", "/lists")
+    api("GET", "/ping")
+    assert 0.1 <= time.monotonic() - started < 10
+    sim.latency(0, route="GET /ping")
+    assert sim.faults.describe()["latencies"] == []
 
 
 def test_nonsense_faults_are_refused(sim):
@@ -363,9 +456,7 @@ def test_a_story_told_by_control(sim, control, api):
     details = control("GET", path)
     assert details["members"]["ann@firma.be"] == {
         "status": "unsubscribed",
-        "merge_fields": dict.fromkeys(
-            ["FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY"], ""
-        ),
+        "merge_fields": dict.fromkeys(["FNAME", "LNAME", "ADDRESS", "PHONE"], ""),
         "interests": ["Customers"],
         "tags": ["VIP"],
     }
@@ -379,6 +470,10 @@ def test_control_of_the_server(sim, control, api):
     assert api.raw("GET", "/ping").status_code == 500
     control("POST", "/latency", base=0.001)
     assert len(control("GET", "/faults")["latencies"]) == 1
+    control("POST", "/latency", base=0)
+    assert control("GET", "/faults")["latencies"] == []
+    control("POST", "/faults", route="GET /lists", kind="hang", applied=False)
+    assert control("GET", "/faults")["faults"][0]["applied"] is False
     control("DELETE", "/faults")
     calls = control("GET", "/calls")
     assert (calls["total"], calls["calls"][0]["status"]) == (1, 500)
@@ -456,7 +551,8 @@ def test_a_person_acts_as_mailchimp(sim, audience, api, page):
     assert api("GET", f"/reports/{campaign}")["opens"]["unique_opens"] == 1
     for act, status in (
         ("unsubscribe", "unsubscribed"),
-        ("confirm", "subscribed"),
+        ("confirm", "unsubscribed"),
+        ("sign_up", "subscribed"),
         ("complain", "unsubscribed"),
         ("bounce", "cleaned"),
         ("archive", "archived"),
@@ -528,6 +624,18 @@ def test_as_a_program_with_a_state_file(tmp_path):
     assert details.json()["members"]["ann@firma.be"]["tags"] == ["VIP"]
     process.terminate()
     process.wait(10)
+
+
+def test_a_state_file_of_before(audience):
+    audience.add_member("ann@firma.be")
+    campaign = audience.add_campaign()
+    audience.send_campaign(campaign)
+    audience.open(campaign, "ann@firma.be", proxy=True)
+    ((member, recipient),) = campaign.recipients.items()
+    member.__setstate__((None, {"email": member.email}))
+    assert member.confirmations == 0
+    recipient.__setstate__({"proxy_opens": 1})
+    assert recipient.told_opens() == [(recipient.opens[0], True)]
 
 
 def test_a_taken_port_is_said_plainly(sim):

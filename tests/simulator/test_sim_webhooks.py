@@ -100,6 +100,18 @@ def test_the_probe(audience, api, receiver):
     assert "signing_secret" not in api("GET", f"{hooks}/{made['id']}")
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["firma.be/hook", "//firma.be", "file:///etc/hostname", "http://[::1", "http://"],
+)
+def test_a_url_that_is_none(audience, api, receiver, hook, url):
+    hooks = f"/lists/{audience.id}/webhooks"
+    refused = api("POST", hooks, {"url": url}, status=400)
+    assert refused["errors"][0]["field"] == "url"
+    api("PATCH", f"{hooks}/{hook['id']}", {"url": url}, status=400)
+    assert api("GET", hooks)["webhooks"][0]["url"] == receiver.url
+
+
 def test_one_hook_for_one_url(audience, api, receiver, hook):
     hooks = f"/lists/{audience.id}/webhooks"
     refused = api("POST", hooks, {"url": receiver.url + "?x=1"}, status=400)
