@@ -156,9 +156,11 @@ _TEXTS = [
         ("tag_exists", r"that tag already exists"),
         ("merge_fields", r"your merge fields were invalid"),
         ("too_many_signups", r"has signed up to a lot of lists"),
+        ("too_many_signups", r"too many recent signup requests"),
         ("fake", r"looks fake or invalid"),
         ("invalid_address", r"provide a valid email address"),
-        ("invalid_address", r"domain portion of the email address is invalid"),
+        ("invalid_address", r"(domain|username) portion of the email address is invalid"),
+        ("invalid_address", r"email address must contain a single @"),
     )
 ]
 _MERGE_FIELD = re.compile(r"(.*\bmerge_fields\b.*|[A-Z][A-Z0-9_]{0,9})")

@@ -14,6 +14,9 @@ _logger = logging.getLogger(__name__)
 # Work of one call of the scheduled action. The slowest request in flight comes on
 # top, and both together must stay under Odoo's limit of 120 seconds a job.
 SLICE_SECONDS = 20
+# What a slice has for its phases in any case: reading changes from a slow Mailchimp must
+# not use up every slice.
+PHASE_SECONDS = 10
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
@@ -493,6 +496,7 @@ class CrmMailchimpRun(models.Model):
             self._pull(gateway, deadline)
         except OutOfTime:
             return False
+        deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
         self._apply_no()
         account._send_opt_outs(gateway, deadline)
         if not account.push_enabled:
