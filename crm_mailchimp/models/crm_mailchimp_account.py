@@ -7,9 +7,10 @@ class CrmMailchimpAccount(models.Model):
 
     An account goes from *draft* (no working key) to *connected* (the key works) to
     *linked* (an audience is chosen). *Error*, confirmed by a second look, stops runs
-    until a person repaired what the message says, or a later look finds it repaired. Linking another audience archives the account with its
-    ledger and its campaigns and goes on with a copy, so nothing that was known about
-    the old audience is ever mistaken for the new one.
+    until a person repaired what the message says, or a later look finds it repaired.
+    Linking another audience archives the account with its ledger and its campaigns and
+    goes on with a copy, so nothing that was known about the old audience is ever
+    mistaken for the new one.
     """
 
     _name = "crm.mailchimp.account"

@@ -309,7 +309,9 @@ class CrmMailchimpCampaign(models.Model):
             if campaign.report_date and campaign.next_poll:
                 note = _("Recipients incomplete: %(cause)s; next try on %(at)s.")
             elif campaign.report_date:
-                note = _("Recipients incomplete: %(cause)s; press “Refresh now” to try.")
+                note = _(
+                    "Recipients incomplete: %(cause)s; press “Refresh now” to try."
+                )
             elif campaign.next_poll:
                 note = _("Results incomplete: %(cause)s; next try on %(at)s.")
             else:

@@ -599,9 +599,7 @@ class CrmMailchimpRun(models.Model):
         ]
         if isinstance(error, errors.Forbidden):
             sentences.append(
-                _(
-                    "Check the role of the API key's user, and the plan, in Mailchimp."
-                )
+                _("Check the role of the API key's user, and the plan, in Mailchimp.")
             )
         elif error.detail and not isinstance(error, errors.AuthLost):
             sentences.append(
