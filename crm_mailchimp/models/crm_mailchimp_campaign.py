@@ -193,7 +193,7 @@ class CrmMailchimpCampaign(models.Model):
 
     @api.depends(
         *("accounted", "sent", "opens_total", "opens_total_no_proxy", "proxy_known"),
-        *("clicks_total", "child_ids"),
+        *("clicks_total", "child_ids", "failure"),
     )
     def _compute_attribution(self):
         for campaign in self:
@@ -215,6 +215,9 @@ class CrmMailchimpCampaign(models.Model):
         known = self.accounted or {}
         if self.child_ids:
             return [_("The recipients are shown with the campaigns it consists of.")]
+        if self.failure:
+            # What is missing was not read: ``failure_note`` says so.
+            return []
         if not known:
             return [_("The recipients are not read yet.")] if self.sent else []
         sentences = []

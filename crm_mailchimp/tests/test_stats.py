@@ -307,6 +307,7 @@ class TestStats(MailchimpCase):
                 self.assertIn("Recipients incomplete", record.failure_note)
                 self.assertIn(sentence, record.failure_note)
                 self.assertIn("next try on", record.failure_note)
+                self.assertFalse(record.attribution_note, "nobody was deleted")
                 # Later and later, and nobody asks in between.
                 first_wait = record.next_poll - fields.Datetime.now()
                 self.simulator.clear_calls()
