@@ -16,6 +16,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, replace
+from datetime import date
 
 TITLE = "Odoo since {0.since}: do not delete ({0.count} {0.nonce} {0.place})"
 PATTERN = re.compile(
@@ -54,6 +55,10 @@ def read_mark(title):
     if not found:
         return None
     since, count, nonce, place = found.groups()
+    try:
+        date.fromisoformat(since)
+    except ValueError:
+        return None
     return Mark(since, int(count), nonce, place)
 
 

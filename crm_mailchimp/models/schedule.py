@@ -14,14 +14,6 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
-    def _is_copy(self):
-        """Tell whether this database is a copy that must not talk to Mailchimp."""
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        return bool(
-            get_param("database.is_neutralized")
-            or (self.database_ref and self.database_ref != self._database_ref())
-        )
-
     @api.model
     def _due_for_push(self):
         """Return the runs to enter now, creating those that are due by time."""
@@ -37,7 +29,9 @@ class CrmMailchimpAccount(models.Model):
         due = Run
         for account in self.search([("state", "in", ("connected", "linked"))]):
             if account._is_copy():
+                account._stop_elsewhere()
                 continue
+            account._complete_database_ref()
             stats = kind == "stats"
             # The oldest first: a run is followed by the one queued behind it.
             open_runs = Run.search(

@@ -20,6 +20,7 @@ def test_a_title_is_read_as_it_was_written():
         *("", None, "CRM contacts", "Odoo", "Odoo since 2026-10-03: do not delete"),
         f"{MARK.title} (CRM)",
         MARK.title.replace("42", "x"),
+        MARK.title.replace("2026-10-03", "2026-10-33"),
     ],
 )
 def test_a_title_of_somebody_else(title):
