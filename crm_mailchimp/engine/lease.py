@@ -20,7 +20,8 @@ from datetime import date
 
 TITLE = "Odoo since {0.since}: do not delete ({0.count} {0.nonce} {0.place})"
 PATTERN = re.compile(
-    r"Odoo since (\d{4}-\d{2}-\d{2}): do not delete \((\d+) ([0-9a-f]{8}) ([0-9a-f]{8})\)"
+    r"Odoo since (\d{4}-\d{2}-\d{2}): do not delete"
+    r" \((\d+) ([0-9a-f]{8}) ([0-9a-f]{8})\)"
 )
 
 

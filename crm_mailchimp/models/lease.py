@@ -1,6 +1,7 @@
 import logging
 
 import psycopg2
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, format_date
@@ -432,8 +433,9 @@ class CrmMailchimpRun(models.Model):
 
     def _pull_and_opt_out(self, gateway, deadline):
         gateway.opt_outs_only = True
-        super()._pull_and_opt_out(gateway, deadline)
+        result = super()._pull_and_opt_out(gateway, deadline)
         gateway.opt_outs_only = False
+        return result
 
     def _phase_segments(self, gateway, deadline):
         lease = self.account_id.lease or {}
@@ -469,11 +471,10 @@ class CrmMailchimpRun(models.Model):
         return self.env._(
             "This database is older than what Mailchimp has seen of it: it looks like a"
             " restored backup, which does not know who opted out since. The whole"
-            " audience was read, and who was archived meanwhile stays archived. Opt-outs"
-            " go on; everything else waits: %(added)s contacts would be added,"
-            " %(changed)s changed and %(archived)s archived. Look at opt-outs of the"
-            " last days if you have them elsewhere, then press “Go on with this"
-            " database”, or press “Cancel” on the run.",
+            " audience was read, and who was archived meanwhile stays archived."
+            " Opt-outs go on. Everything else waits: %(added)s contacts would be added,"
+            " %(changed)s changed and %(archived)s archived. To let it happen, press"
+            " “Go on with this database”.",
             added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
             changed=sum(counts.get(name, 0) for name in ("update", "move")),
             archived=counts.get("archive", 0),

@@ -2,6 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from lxml import etree
+
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import new_test_user, tagged
@@ -134,11 +135,20 @@ class TestCopy(MailchimpCase):
         self.assertFalse(self.account.database_message)
         self.assertFalse(self.account.activity_ids)
         self.assertEqual(self.account.state, "linked")
-        before = []
-        with self.before_subscribing(
-            lambda: before.extend(call.path for call in self.simulator.calls)
-        ):
+        read = []
+
+        def look():
+            read.extend(
+                call.query.get("status")
+                for call in self.simulator.calls
+                if call.path.endswith("/members")
+                and "since_last_changed" not in call.query
+                and call.query.get("count") == "1000"
+            )
+
+        with self.before_subscribing(look):
             self.tick()
+        self.assertEqual(read, [None, "archived"], "the whole audience was read")
         self.assertEqual(self.status("new@firma.be"), "subscribed")
         self.assertFalse(self.find("Ann").mailchimp_opt_in)
         run = self.account.last_run_id

@@ -110,7 +110,9 @@ class TestLease(MailchimpCase):
             self.assertEqual(len(self.marks()), 1)
             run.resume_at = False
             self.push()
-            self.assertEqual(self.status(f"carol.{route.lower()}@firma.be"), "subscribed")
+            self.assertEqual(
+                self.status(f"carol.{route.lower()}@firma.be"), "subscribed"
+            )
             self.assertEqual(len(self.marks()), 1)
             self.assertFalse(self.account.activity_ids)
 
@@ -149,9 +151,7 @@ class TestLease(MailchimpCase):
         self.push("full")
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("carol@firma.be"), "subscribed")
-        self.assertEqual(
-            self.mark().place, place_hash(self.account._database_ref())
-        )
+        self.assertEqual(self.mark().place, place_hash(self.account._database_ref()))
         self.assertFalse(self.account.activity_ids)
 
     def test_adopting_makes_the_other_one_stop_even_with_nothing_to_send(self):

@@ -79,7 +79,9 @@ class World:
         self.environment.clone_database(name, DATABASE)
         if cluster:
             self.sql(CLUSTER.format(CLUSTERS[cluster]))
-            self.sql(f'ALTER DATABASE "{DATABASE}" SET search_path = public, pg_catalog')
+            self.sql(
+                f'ALTER DATABASE "{DATABASE}" SET search_path = public, pg_catalog'
+            )
 
     def status(self, name):
         member = self.audience.members.get(f"{name}@firma.be")
