@@ -508,20 +508,14 @@ class CrmMailchimpRun(models.Model):
         if self.kind == "audience":
             return self._phase_audience(gateway)
         account = self.account_id
-        # The lane may be on its way; who said no leaves before anything is written.
-        try:
-            account._send_opt_outs(gateway, deadline)
-        except errors.PASSING:
-            # One member that Mailchimp cannot let go must not hold all others for ever.
-            if self.attempts < OPT_OUT_TRIES:
-                raise
+        self._opt_outs_first(gateway, deadline)
         try:
             self._pull(gateway, deadline)
         except OutOfTime:
             return False
         deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
         if self._apply_no():
-            account._send_opt_outs(gateway, deadline)
+            self._opt_outs_first(gateway, deadline)
         if not account.push_enabled:
             account._claim_members()
             self._end("done")
@@ -544,6 +538,17 @@ class CrmMailchimpRun(models.Model):
             self.env["ir.cron"]._commit_progress()
             if time.monotonic() >= deadline:
                 return False
+
+    def _opt_outs_first(self, gateway, deadline):
+        """Let who said no leave before anything is written; the lane may be on its way.
+
+        One member that Mailchimp cannot let go must not hold all others for ever.
+        """
+        try:
+            self.account_id._send_opt_outs(gateway, deadline)
+        except errors.PASSING:
+            if self.attempts < OPT_OUT_TRIES:
+                raise
 
     def _findings(self):
         return self.env._(
