@@ -134,10 +134,15 @@ class Oracle:
             self.note_opt_out(contact, now)
 
     def claim(self, contact):
-        """Note that the members of an eligible contact are ours, when it says no."""
-        for email in self.emails(contact):
+        """Note that the members of an eligible contact are ours, when it says no.
+
+        Of one that was out of scope or of another company they may be.
+        """
+        for email in contact.emails:
             if contact in self.eligible(email):
                 self.address(email).ours = True
+            else:
+                self.address(email).maybe_ours = True
 
     def note_opt_out(self, contact, now):
         contact.out_at = max(now, contact.out_at)
@@ -145,8 +150,9 @@ class Oracle:
             self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
 
     def put_on_blacklist(self, email, now):
-        for contact in self.eligible(email):
-            self.claim(contact)
+        for contact in self.contacts.values():
+            if contact.opt_in is not None and email in contact.emails:
+                self.claim(contact)
         self.blacklist.add(email)
         self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
 

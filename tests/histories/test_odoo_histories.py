@@ -12,7 +12,6 @@ from functools import partial
 from threading import Lock
 from unittest.mock import patch
 
-import hypothesis
 from oracle import NO, REACHABLE, Options
 from watcher import Watcher, has_members, play, rule
 
@@ -20,6 +19,7 @@ from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
+from odoo.addons.base.models import ir_cron
 from odoo.addons.crm_mailchimp.engine.transport import Transport
 from odoo.addons.crm_mailchimp.models import (
     crm_mailchimp_run,
@@ -78,6 +78,9 @@ class OdooHistories(Watcher):
         self.patch(Transport, "_sleep", QUICK)
         self.patch(Transport, "_attempt", self.killed_at(Transport._attempt))
         self.patch(batches, "_run", self.judged(batches._run))
+        # A tick is one slice: Odoo would let a job go on that says more is to do.
+        self.patch(ir_cron, "MIN_RUNS_PER_JOB", 1)
+        self.patch(ir_cron, "MIN_TIME_PER_JOB", 0)
         case.account.api_key = case.simulator.api_key
         case.account.action_connect()
         case.link(push=False)
@@ -341,7 +344,7 @@ class OdooHistories(Watcher):
 
     # === RUNS === #
 
-    @rule(weight=6)
+    @rule(weight=5)
     def failing_run(self):
         kind, options = FAULTS[self.pick(range(len(FAULTS)))]
         after = self.pick(range(13), kind)
@@ -351,7 +354,7 @@ class OdooHistories(Watcher):
         self.simulator.faults.clear()
         self.after_run()
 
-    @rule(weight=5)
+    @rule(weight=4)
     def interrupted_run(self):
         """A run that somebody kills or cancels, or whose time is over at each page."""
         how = self.pick(["killed", "cancelled", "short of time"])
@@ -368,7 +371,25 @@ class OdooHistories(Watcher):
             run.action_cancel()
         self.after_run()
 
-    @rule(weight=3)
+    @rule(weight=1)
+    def slow_run(self):
+        """Mailchimp takes 8 s for each answer: a slice is over before much is done."""
+        seconds = crm_mailchimp_run.SLICE_SECONDS / QUICKER
+        self.start_run(faulty=True)
+        self.simulator.latency(8 / QUICKER)
+        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", seconds):
+            for tick in range(30):
+                run, created = self.work()
+                if created and run.state == "done":
+                    break
+            else:
+                self.violations.append(f"slow: {run.state} {run.phase} {run.cursor}")
+        self.tally["slow run"] += 1
+        self.tally["slow ticks"] += tick
+        self.simulator.latency(0)
+        self.after_run()
+
+    @rule(weight=2)
     def run_and_a_no_meanwhile(self):
         """Somebody says no in Mailchimp while a run is under way."""
         self.complains = self.pick([True, False])
@@ -376,7 +397,7 @@ class OdooHistories(Watcher):
         self.meanwhile_at = self.pick(range(13))
         self.work()
         self.meanwhile_at = None
-        hypothesis.note(f"    meanwhile {self.meanwhile}")
+        self.tell(f"    meanwhile {self.meanwhile}")
         self.after_run()
 
     meanwhile_at = None  # after how many calls somebody says no
@@ -480,7 +501,7 @@ class OdooHistories(Watcher):
                 if contact is None or contact not in self.oracle.eligible(email):
                     owners.discard(key)
 
-    @rule(weight=7)
+    @rule(weight=9)
     def run(self):
         """Let it work until a run is over that began after all that was done."""
         self.start_run()
