@@ -31,6 +31,7 @@ from . import run_single
 from . import crm_mailchimp_preview_line
 from . import run_preview
 from . import run_audience
+from . import lease
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status

@@ -96,10 +96,14 @@ class CrmMailchimpAccount(models.Model):
     def _cron_opt_out(self):
         """Send away who said no in Odoo: all accounts, one budget, fair shares."""
         commit = self.env["ir.cron"]._commit_progress
-        accounts = self.search([("audience_ref", "!=", False)]).filtered(
-            lambda account: account.sudo().api_key_secret and not account._is_copy()
-        )
-        accounts = accounts.filtered(lambda account: account._opt_outs_to_send())
+        accounts = self.browse()
+        for account in self.search([("audience_ref", "!=", False)]):
+            if not account.sudo().api_key_secret:
+                continue
+            if account._is_copy():
+                account._stop_elsewhere()
+            elif account._opt_outs_to_send():
+                accounts |= account
         commit(remaining=len(accounts))
         end = time.monotonic() + LANE_SECONDS
         again = False
@@ -124,6 +128,8 @@ class CrmMailchimpAccount(models.Model):
         gateway = None
         try:
             gateway = self._gateway(timeout=LANE_TIMEOUT)
+            if self._check_lease(gateway) == "other":
+                return False
             done = self._send_opt_outs(gateway, deadline)
             return bool(done and self._opt_outs_to_send())
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
@@ -133,6 +139,7 @@ class CrmMailchimpAccount(models.Model):
             self.env.cr.rollback()
             _logger.info("Mailchimp opt-outs of account %s wait: %s", self.id, error)
             self._tell_opt_out_error(self._error_sentence(error))
+            self._stop_if_lost(error)
             return False
         except Exception:
             # One account never stops the others.
@@ -143,8 +150,20 @@ class CrmMailchimpAccount(models.Model):
             if gateway:
                 gateway.close()
 
+    def _stop_if_lost(self, error):
+        """Stop the account for an error that a second look confirms."""
+        passing = isinstance(error, (*errors.PASSING, UserError))
+        if passing or self.state == "error":
+            return
+        try:
+            sentence = self._second_look()
+        except errors.PASSING:
+            return
+        if sentence:
+            self._set_error(sentence)
+
     def _tell_opt_out_error(self, sentence):
-        if self.opt_out_error != sentence:
+        if (self.opt_out_error or False) != sentence:
             self.sudo().opt_out_error = sentence
 
     # === THE WORK === #
@@ -244,13 +263,13 @@ class CrmMailchimpAccount(models.Model):
         calls = (
             (row, gateway.let_go, self.audience_ref, member_hash(row[1])) for row in rows
         )
-        trouble, confirmed = None, 0
+        trouble, refusal, confirmed = None, None, 0
         for outcomes in gateway.map(
             calls, lambda: trouble or time.monotonic() >= deadline
         ):
             for row, outcome in outcomes:
                 if isinstance(outcome, errors.Rejected):
-                    self._tell_opt_out_error(self._error_sentence(outcome))
+                    refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
                     trouble = trouble or outcome
                 else:
@@ -258,8 +277,7 @@ class CrmMailchimpAccount(models.Model):
             self.env["ir.cron"]._commit_progress()
         if trouble:
             raise trouble
-        if confirmed:
-            self._tell_opt_out_error(False)
+        self._tell_opt_out_error(refusal or False)
         return confirmed
 
     def _record_opt_out(self, row, outcome, now):

@@ -115,9 +115,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.push("full")
         again = self.env["res.partner"].search([("name", "=", "Comes back")])
         self.assertFalse(again.mailchimp_opt_in)
-        again.write(
-            {"mailchimp_opt_in": True, "mailchimp_opt_in_date": "2099-01-01 00:00:00"}
-        )
+        again.mailchimp_opt_in = True
 
         # One run each for what Mailchimp says to new people.
         self.account.double_opt_in = True
@@ -139,7 +137,10 @@ class TestNumbers(InsertContacts, MailchimpCase):
             self.push()
         city.type = "text"
         self.simulator.advance(60)
-        self.audience.archive("is.refused@firma.be")
+        refused = self.env["res.partner"].search([("name", "=", "Is refused")])
+        refused.mailchimp_opt_in = False
+        self.send_opt_outs()
+        refused.mailchimp_opt_in = True
         self.simulator.fault("PATCH /lists/*/members/*", "status", status=400)
         self.push()
 

@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import format_date
 
 
 class ChooseAudience(models.TransientModel):
@@ -19,6 +20,8 @@ class ChooseAudience(models.TransientModel):
     )
     line_count = fields.Integer(compute="_compute_line_count")
     is_confirming = fields.Boolean()
+    # The audience is another database's, or an earlier state of this one's.
+    takes_over = fields.Boolean()
     explanation = fields.Text(readonly=True)
 
     @api.depends("line_ids")
@@ -62,16 +65,16 @@ class ChooseAudience(models.TransientModel):
         if not self.line_id:
             raise UserError(self.env._("Choose an audience."))
         if not self.is_confirming:
-            counts = self._count_members()
-            if any(counts.values()):
-                self.write(
-                    {"is_confirming": True, "explanation": self._explain(counts)}
-                )
+            explanation = self._explain_all()
+            if explanation:
+                self.write({"is_confirming": True, "explanation": explanation})
                 return self._reopen()
         line = self.line_id
         account = account._link_audience(
             {"id": line.audience_ref, "name": line.name, "web_id": line.web_id}
         )
+        if self.takes_over:
+            account.sudo()._take_lease()
         return {
             "type": "ir.actions.act_window",
             "res_model": "crm.mailchimp.account",
@@ -84,7 +87,7 @@ class ChooseAudience(models.TransientModel):
         return self.account_id.action_create_audience()
 
     def action_back(self):
-        self.write({"is_confirming": False, "explanation": False})
+        self.write({"is_confirming": False, "explanation": False, "takes_over": False})
         return self._reopen()
 
     def _reopen(self):
@@ -97,19 +100,41 @@ class ChooseAudience(models.TransientModel):
             "target": "new",
         }
 
-    def _count_members(self):
+    def _explain_all(self):
+        """Return what has to be known before the audience is linked, or nothing."""
+        account, audience = self.account_id, self.line_id.audience_ref
+        with account._asking() as gateway:
+            _ref, mark, verdict = account._find_mark(gateway, audience)
+            counts = self._count_members(gateway)
+        self.takes_over = verdict != "ours"
+        parts = [
+            self._explain_mark(mark) if self.takes_over else "",
+            self._explain(counts) if any(counts.values()) else "",
+        ]
+        return "\n\n".join(filter(None, parts))
+
+    def _explain_mark(self, mark):
+        return self.env._(
+            "Another Odoo database, or an earlier state of this one, has been"
+            " synchronising this audience since %(date)s. If you link it, this database"
+            " takes its place from the first push on, and the other one then stops and"
+            " asks. Two databases must not synchronise one audience: each would undo"
+            " what the other does.",
+            date=format_date(self.env, mark.since),
+        )
+
+    def _count_members(self, gateway):
         """Count the members by status now; the counts of the listing are cached."""
-        with self.account_id._asking() as gateway:
-            return {
-                status: gateway.member_count(self.line_id.audience_ref, status=status)
-                for status in (
-                    "subscribed",
-                    "pending",
-                    "unsubscribed",
-                    "cleaned",
-                    "transactional",
-                )
-            }
+        return {
+            status: gateway.member_count(self.line_id.audience_ref, status=status)
+            for status in (
+                "subscribed",
+                "pending",
+                "unsubscribed",
+                "cleaned",
+                "transactional",
+            )
+        }
 
     def _explain(self, counts):
         _ = self.env._
