@@ -545,7 +545,8 @@ class CrmMailchimpRun(models.Model):
         One member that Mailchimp cannot let go must not hold all others for ever.
         """
         try:
-            self.account_id._send_opt_outs(gateway, deadline)
+            confirmed = self.account_id._send_opt_outs(gateway, deadline)
+            self._count(archived=confirmed)
         except errors.PASSING:
             if self.attempts < OPT_OUT_TRIES:
                 raise

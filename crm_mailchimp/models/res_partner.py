@@ -111,6 +111,8 @@ class ResPartner(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        # The caller's own stay as they are: an import tries them a second time.
+        vals_list = [dict(vals) for vals in vals_list]
         for vals in vals_list:
             date = self._mailchimp_pop_date(vals)
             if vals.get("mailchimp_opt_in"):

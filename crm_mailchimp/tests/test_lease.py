@@ -242,7 +242,7 @@ class TestLease(MailchimpCase):
         self.assertEqual(self.status("bob@firma.be"), "archived")
         self.written_by("eeeeeeee")
         self.opt_out("Ann")
-        self.tick()
+        self.send_opt_outs()
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertEqual(self.account.state, "error")
 

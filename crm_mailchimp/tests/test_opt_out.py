@@ -34,7 +34,8 @@ class TestOptOutLane(OptOutCase):
         self.opt_out(ann)
         self.assertEqual(self.status("ann@firma.be"), "archived")
         methods = [call.method for call in self.simulator.calls]
-        self.assertEqual(methods, ["GET", "DELETE", "GET"])
+        # The first one looks whose the audience is.
+        self.assertEqual(methods, ["GET", "GET", "DELETE", "GET"])
         self.assertFalse(self.account.opt_out_waiting)
         self.assertIn("1 asked", self.account.opt_out_summary)
         self.assertIn("1 confirmed", self.account.opt_out_summary)
@@ -588,7 +589,7 @@ class TestChanges(OptOutCase):
 
         with patch.object(type(self.env["crm.mailchimp.run"]), "_pull", pull):
             run = self.push()
-        self.assertGreater(len(read), 2)
+        self.assertGreater(len(read), 1)
         self.assertFalse(self.ann.mailchimp_opt_in)
         self.assertEqual(self.member("c3@firma.be").merge_fields["FNAME"], "C3")
 
