@@ -204,6 +204,18 @@ class TestOptOutLane(OptOutCase):
             self.assertEqual(self.status(f"c{number}@firma.be"), "archived")
         self.assertFalse(self.account.opt_out_waiting)
 
+    def test_one_that_a_reading_is_the_first_to_show(self):
+        """Another application added her after she had opted out in Odoo."""
+        ann = self.contact("Ann", city="Ghent")
+        ann.mailchimp_opt_in = False
+        self.audience.add_member("ann@firma.be", "pending", by="admin")
+        self.contact("Bob")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertEqual(self.status("bob@firma.be"), "subscribed")
+        self.assertEqual(self.writes()[0].method, "DELETE")
+
     def test_a_member_whose_call_is_under_way(self):
         ann = self.contact("Ann")
         self.push()
