@@ -8,6 +8,7 @@ from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression
+from . import said_no
 from . import opt_out
 from . import crm_mailchimp_campaign
 from . import crm_mailchimp_campaign_link

@@ -14,8 +14,8 @@ _logger = logging.getLogger(__name__)
 # Work of one call of the scheduled action. The slowest request in flight comes on
 # top, and both together must stay under Odoo's limit of 120 seconds a job.
 SLICE_SECONDS = 20
-# What a slice has for its phases in any case: reading changes from a slow Mailchimp must
-# not use up every slice.
+# What a slice has for its phases in any case: reading changes from a slow Mailchimp
+# must not use up every slice.
 PHASE_SECONDS = 10
 # So often a run waits for an opt-out that Mailchimp does not answer.
 OPT_OUT_TRIES = 3

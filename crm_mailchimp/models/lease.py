@@ -433,8 +433,9 @@ class CrmMailchimpRun(models.Model):
 
     def _opt_outs_first(self, gateway, deadline):
         gateway.opt_outs_only = True
-        super()._opt_outs_first(gateway, deadline)
+        result = super()._opt_outs_first(gateway, deadline)
         gateway.opt_outs_only = False
+        return result
 
     def _phase_segments(self, gateway, deadline):
         lease = self.account_id.lease or {}

@@ -66,7 +66,9 @@ class CrmMailchimpAccount(models.Model):
         )
         found = {row[0]: row[1:] for row in rows}
         for account in self:
-            asked, confirmed, slowest, oldest = found.get(account.id, (0, 0, None, None))
+            asked, confirmed, slowest, oldest = found.get(
+                account.id, (0, 0, None, None)
+            )
             account.opt_out_waiting = asked - confirmed
             account.opt_out_oldest = oldest
             account.opt_out_summary = asked and self.env._(
@@ -169,14 +171,16 @@ class CrmMailchimpAccount(models.Model):
     # === THE WORK === #
 
     def _opt_outs_to_send(self):
-        """Return ``[(id, address, status, since, sending)]`` of members that must leave.
+        """Return the members that must leave.
 
         Set-based on the list of "no" and on the ledger, so an opt-out is found again
         until Mailchimp confirmed it, whatever happened in between. The address of a
         "no" counts, and the contact of an opt-out: it may have changed its address
         since. A member is ours to send away once an eligible contact had its address:
         one that was only in Mailchimp when the contact opted out before the audience
-        was linked is for a person to decide about (``_opted_out_before``).
+        was linked is for a person to decide about.
+
+        :return: ``[(member id, address, status, said no since, sending)]``
         """
         self.ensure_one()
         self._flush_contacts()
@@ -218,7 +222,9 @@ class CrmMailchimpAccount(models.Model):
         )
         # Who has another contact that agreed stays. A broken condition of the account
         # must not hold an opt-out up.
-        eligible = rows and self._eligible_emails([row[1] for row in rows], scoped=False)
+        eligible = rows and self._eligible_emails(
+            [row[1] for row in rows], scoped=False
+        )
         return [row for row in rows if row[1] not in eligible]
 
     def _was_eligible_condition(self):
@@ -261,22 +267,25 @@ class CrmMailchimpAccount(models.Model):
         )
         self.env["ir.cron"]._commit_progress()
         calls = (
-            (row, gateway.let_go, self.audience_ref, member_hash(row[1])) for row in rows
+            (row, gateway.let_go, self.audience_ref, member_hash(row[1]))
+            for row in rows
         )
-        trouble, refusal, confirmed = None, None, 0
-        for outcomes in gateway.map(
-            calls, lambda: trouble or time.monotonic() >= deadline
-        ):
+        trouble, refusal, confirmed = [], None, 0
+
+        def enough():
+            return trouble or time.monotonic() >= deadline
+
+        for outcomes in gateway.map(calls, enough):
             for row, outcome in outcomes:
                 if isinstance(outcome, errors.Rejected):
                     refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
-                    trouble = trouble or outcome
+                    trouble.append(outcome)
                 else:
                     confirmed += self._record_opt_out(row, outcome, gateway.clock())
             self.env["ir.cron"]._commit_progress()
         if trouble:
-            raise trouble
+            raise trouble[0]
         self._tell_opt_out_error(refusal or False)
         return confirmed
 

@@ -59,7 +59,7 @@ class TestBudget(InsertContacts, MailchimpCase):
         before = self.writes()
         run = self.push()
         self.assertEqual(run.summary, "Nothing to do")
-        # Members that unsubscribed and that bounced are asked for by themselves, as they
+        # Members that unsubscribed and that bounced are asked for by themselves: they
         # may lie below the thousands of changes that the push made.
         self.assertLessEqual(len(self.simulator.calls), 4)
         after = self.writes()

@@ -40,7 +40,7 @@ class TestLease(MailchimpCase):
     def find(self, name):
         return self.env["res.partner"].search([("name", "=", name)])
 
-    def opt_out(self, name):
+    def untick(self, name):
         self.find(name).mailchimp_opt_in = False
 
     # === OURS === #
@@ -129,7 +129,7 @@ class TestLease(MailchimpCase):
     def test_another_database_writes(self):
         self.written_by(place="elsewhere")
         self.contact("Carol")
-        self.opt_out("Ann")
+        self.untick("Ann")
         self.simulator.clear_calls()
         run = self.push(state="failed")
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
@@ -196,7 +196,7 @@ class TestLease(MailchimpCase):
         self.audience.unsubscribe("bob@firma.be")
         self.contact("Carol")
         self.contact("Dan")
-        self.opt_out("Ann")
+        self.untick("Ann")
         before = self.mark()
         run = self.push(state="brake")
         self.assertEqual(self.status("ann@firma.be"), "archived", "opt-outs go on")
@@ -237,11 +237,11 @@ class TestLease(MailchimpCase):
         """A copy of the whole disk is at the same place to all that can be seen."""
         self.written_by()
         self.contact("Carol")
-        self.opt_out("Bob")
+        self.untick("Bob")
         self.push(state="brake")
         self.assertEqual(self.status("bob@firma.be"), "archived")
         self.written_by("eeeeeeee")
-        self.opt_out("Ann")
+        self.untick("Ann")
         self.send_opt_outs()
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertEqual(self.account.state, "error")
