@@ -222,6 +222,14 @@ class Oracle:
         if lenient and (yes_at := self.address(email).yes_at) is not None:
             said = None if said is None or said < yes_at else said
             out = -1 if out < yes_at else out
+        return self.standing(email, said, out, scoped, asking)
+
+    def standing(self, email, said, out, scoped=True, asking=False):
+        """Return the contacts that stand for an address, given what it said.
+
+        :param said: when it said no in Mailchimp, or ``None``
+        :param out: when somebody said no for it in Odoo, ``-1`` if nobody did
+        """
         if said is not None and not asking and not self.is_waiting(email):
             return []
         found = [

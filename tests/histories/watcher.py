@@ -271,6 +271,7 @@ class Watcher:
                 if old in NO and not asks and not late:
                     self.violations.append(f"{what}: {email} is {old}")
                 leaves = what.startswith("DELETE") or LEAVES in what
+                leaves |= what.startswith("POST /batches") and "'DELETE'" in what
                 doomed = address.doomed is not False and leaves
                 if not (address.ours or address.maybe_ours or doomed):
                     self.violations.append(f"{what}: {email} is somebody else's")
