@@ -67,6 +67,11 @@ def observe(known, member, tags, owned):
             news["opt_in_date"] = utc(
                 member.get("timestamp_opt") or member.get("timestamp_signup")
             )
+    elif status == "archived" and known.get("archived_by") == "odoo":
+        left_at = known.get("last_changed")
+        if changed and left_at and changed > left_at:
+            # It was changed since, so it may have said no in between.
+            news["archived_by"] = "mailchimp"
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
         # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
         if not member["unsubscribe_reason"].startswith("N/A"):
