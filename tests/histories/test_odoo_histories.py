@@ -513,6 +513,21 @@ class OdooHistories(Watcher):
         self.after_run()
         self.step()
 
+    def facts(self):
+        """Return the list of "no" and the ledger, for the story of a failure."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            """SELECT LEFT(email_normalized, 2), source, kind, date, lifted_at, lifted_by
+                 FROM crm_mailchimp_suppression ORDER BY email_normalized, id"""
+        )
+        lines = [f"    no: {row}" for row in self.env.cr.fetchall()]
+        self.env.cr.execute(
+            """SELECT LEFT(email_normalized, 2), status, status_before, archived_by,
+                      origin, wanted, operation, reason, partner_id, last_changed
+                 FROM crm_mailchimp_member ORDER BY email_normalized"""
+        )
+        return lines + [f"    ledger: {row}" for row in self.env.cr.fetchall()]
+
     def has_lost_opt_in(self, contact):
         return not self.partner(contact).mailchimp_opt_in
 

@@ -57,6 +57,7 @@ def play(harness, histories, steps, seed, shrink=False):
                 self.history.step()
                 self.history.note_claims()
                 self.history.tell(f"= {self.history.shape()}")
+                self.history.tell_facts()
             except Exception:
                 self.history.tell_all()
                 raise
@@ -125,7 +126,7 @@ class Watcher:
         self.leaving, self.cities = set(), []
         self.imports, self.importing = {}, set()
         self.faulty = False
-        self.story = []
+        self.story, self.told = [], 0
         # Whether a manager has started the first push.
         self.pushing = True
         # Whether Odoo knows how far its clock is from Mailchimp's.
@@ -404,6 +405,17 @@ class Watcher:
     def tell(self, line):
         """Add to what is printed of a history that fails."""
         self.story.append(f"{self.now} {line}")
+
+    def tell_facts(self):
+        """Tell what is known in Odoo when something went wrong just now."""
+        if len(self.violations) > self.told:
+            self.told = len(self.violations)
+            self.tell(f"*** {self.violations[-1]}")
+            self.story += self.facts()
+
+    def facts(self):
+        """Return lines about what a harness knows."""
+        return []
 
     def tell_all(self):
         print("\n".join(["", "The history that failed:", *self.story]))
