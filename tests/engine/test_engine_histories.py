@@ -191,16 +191,11 @@ class EngineHistories(Watcher):
     def lane(self):
         """Opt-outs are confirmed by the lane alone."""
         fails = self.faulty = self.pick([False, False, True])
-        leaving, self.leaving = self.must_leave(), set()
-        self.note_lane()
+        leaving = self.start_lane()
         if fails:
             self.fail(self.send_opt_outs, 5)
         self.send_opt_outs()
-        self.note_lane()
-        late = leaving & set(self.members(*REACHABLE))
-        self.tally["opt-outs confirmed"] += len(leaving - late)
-        if late:
-            self.violations.append(f"the lane did not let {late} go")
+        self.judge_lane(leaving)
 
     def carry_out(self):
         self.pull()

@@ -65,6 +65,7 @@ class Address:
     back: bool = False
     # When it did, until a run has seen it.
     yes_at: int | None = None
+    yes_shows: bool = False  # it cannot be overlooked: it was not subscribed before
     # Whether a run saw it subscribed: only then its activity is looked at.
     seen: bool = False
     # Odoo archived it while it was subscribed, and nobody changed it since: it may come

@@ -12,7 +12,7 @@ from functools import partial
 from threading import Lock
 from unittest.mock import patch
 
-from oracle import NO, REACHABLE, Options
+from oracle import NO, Options
 from watcher import Watcher, has_members, play, rule
 
 from odoo import fields
@@ -318,7 +318,7 @@ class OdooHistories(Watcher):
         for email in asked:
             self.oracle.address(email).asked = True
 
-    @rule(lambda self: self.oracle.options.foreign_members == "archive")
+    @rule(lambda self: self.pushing and self.asks_about_foreign())
     def archive_foreign(self):
         """Let a manager agree to the archiving of members that are not ours."""
         self.run()
@@ -338,6 +338,9 @@ class OdooHistories(Watcher):
             waiting.action_archive_foreign()
         for email in emails:
             self.oracle.address(email).doomed = True
+
+    def asks_about_foreign(self):
+        return self.oracle.options.foreign_members == "archive"
 
     def doomed(self):
         return {e for e, address in self.oracle.addresses.items() if address.doomed}
@@ -442,8 +445,7 @@ class OdooHistories(Watcher):
         trouble = self.pick(["none"] * 6 + ["killed", "hang", "slow", *range(5)])
         self.faulty = trouble != "none"
         self.tally[f"lane: {trouble}"] += 1
-        leaving, self.leaving = self.must_leave(), set()
-        self.note_lane()
+        leaving = self.start_lane()
         with ExitStack() as stack:
             ticks = 2
             if trouble == "killed":
@@ -460,11 +462,7 @@ class OdooHistories(Watcher):
             for _tick in range(ticks):
                 self.case.send_opt_outs()
         self.simulator.faults.clear()
-        self.note_lane()
-        late = leaving & set(self.members(*REACHABLE))
-        self.tally["opt-outs confirmed"] += len(leaving - late)
-        if late:
-            self.violations.append(f"the lane did not let {late} go ({trouble})")
+        self.judge_lane(leaving)
         waiting = self.account.opt_out_waiting
         assert not waiting, f"{waiting} are not confirmed"
 

@@ -366,6 +366,19 @@ class Watcher:
                 found.add(email)
         return found
 
+    def start_lane(self):
+        """Return whom the lane must let go: it knows what the runs before it saw."""
+        self.leaving, leaving = set(), self.must_leave()
+        self.note_lane()
+        return {e for e in leaving if self.oracle.address(e).known_out is False}
+
+    def judge_lane(self, leaving):
+        self.note_lane()
+        late = leaving & set(self.members(*REACHABLE))
+        self.tally["opt-outs confirmed"] += len(leaving - late)
+        if late:
+            self.violations.append(f"the lane did not let {late} go")
+
     def note_lane(self):
         """Note what the lane may learn: it looks at those who are to leave."""
         for email in EMAILS:
@@ -738,6 +751,7 @@ class Watcher:
             address.overtaken, address.no_at = address.no_at, None
         address.hidden = address.asked = address.doomed = False
         address.restorable, address.yes_at = False, self.now
+        address.yes_shows = address.known_out
 
     @rule(has_members("pending"), weight=4)
     def confirm(self):
@@ -745,9 +759,12 @@ class Watcher:
         address = self.oracle.address(email)
         known = email in self.oracle.said or email in self.oracle.opt_outs
         if not self.unsure(address) and not (known and address.known_out is None):
+            address.known_out = True  # no run takes it for subscribed
+            if not self.oracle.eligible(email):
+                # A yes that is newer than the "no" in Odoo: it may stay.
+                address.ours, address.maybe_ours = False, True
             self.audience.confirm(email)
             self.said_yes(address)
-            address.known_out = True  # no run takes it for subscribed
 
     # === RUNS AND THE END === #
 
@@ -760,7 +777,7 @@ class Watcher:
         for email in EMAILS:
             address = self.oracle.address(email)
             if not faulty:
-                if address.known_out:
+                if address.yes_shows:
                     self.oracle.lift(email)
                 address.yes_at = None
             out = self.status(email) not in REACHABLE
