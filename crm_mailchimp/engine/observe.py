@@ -67,6 +67,11 @@ def observe(known, member, tags, owned):
             news["opt_in_date"] = utc(
                 member.get("timestamp_opt") or member.get("timestamp_signup")
             )
+    elif status == "archived" and known.get("archived_by") == "odoo":
+        left_at = known.get("last_changed")
+        if changed and left_at and changed > left_at:
+            # It was changed since, so it may have said no in between.
+            news["archived_by"] = "mailchimp"
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
         # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
         if not member["unsubscribe_reason"].startswith("N/A"):
@@ -83,9 +88,7 @@ def observe(known, member, tags, owned):
             news.update(values_sent=sending, values_seen=None, edited=False)
         else:
             news.update(values_seen=seen, edited=sent is not None)
-    if changed and (news or (status == "archived" and not known.get("last_changed"))):
-        # Mailchimp does not tell when it carried out an archiving; a later change of
-        # the member shows that somebody else touched it.
+    if news and changed:
         news["last_changed"] = changed
     if news and member.get("web_id") and not known.get("web_id"):
         news["web_id"] = member["web_id"]

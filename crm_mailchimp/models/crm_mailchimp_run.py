@@ -514,8 +514,9 @@ class CrmMailchimpRun(models.Model):
         except OutOfTime:
             return False
         deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
-        if self._apply_no():
-            self._opt_outs_first(gateway, deadline)
+        self._apply_no()
+        # Also of members that this reading was the first to show.
+        self._opt_outs_first(gateway, deadline)
         if not account.push_enabled:
             account._claim_members()
             self._end("done")

@@ -165,16 +165,18 @@ class CrmMailchimpSuppression(models.Model):
                 """UPDATE crm_mailchimp_suppression s
                       SET lifted_at = v.date, lifted_by = %(lifted_by)s
                      FROM %(rows)s
-                    WHERE s.email_hash = v.email_hash AND s.lifted_at IS NULL
-                      AND s.date <= v.date AND %(sources)s""",
+                    WHERE s.email_hash = v.email_hash
+                      AND s.date <= v.date AND %(open)s""",
                 lifted_by=lifted_by,
                 rows=recordset(
                     {"email_hash": "varchar", "date": "timestamp"},
                     [(member_hash(email), date) for email, date in rows],
                 ),
-                sources=SQL("s.source <> 'mailchimp'")
+                # An opt-in lifts a "no" for its contact only; the person's own yes ends
+                # it for everybody.
+                open=SQL("s.lifted_at IS NULL AND s.source <> 'mailchimp'")
                 if lifted_by == "opt_in"
-                else SQL("TRUE"),
+                else SQL("s.lifted_by IS DISTINCT FROM 'mailchimp'"),
             )
         )
         self.invalidate_model(flush=False)

@@ -6,6 +6,7 @@ from odoo.tools import SQL
 
 from ..engine import errors
 from ..engine.address import member_hash
+from ..engine.observe import utc
 from .member_values import MemberValues
 
 # From so many on, changes and archives go through Mailchimp's batch operations:
@@ -81,7 +82,7 @@ class CrmMailchimpRun(models.Model):
             if batch["status"] != "finished":
                 waiting.append(ref)
                 continue
-            self._record_batch(gateway, ref, batch["response_body_url"])
+            self._record_batch(gateway, ref, batch)
             self._release_batch(ref)
             self._notify()
             self._commit()
@@ -90,13 +91,14 @@ class CrmMailchimpRun(models.Model):
             self._commit()
         return bool(waiting)
 
-    def _record_batch(self, gateway, ref, url):
+    def _record_batch(self, gateway, ref, batch):
         reader = MemberValues(self.account_id)
         rows = {
             row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
-        looks = []
-        for operation_id, result in gateway.batch_results(url):
+        looks, when = [], utc(batch.get("completed_at")) or gateway.clock()
+        results = gateway.batch_results(batch["response_body_url"])
+        for operation_id, result in results:
             row = rows.get(int(operation_id or 0))
             if row is None or isinstance(result, errors.PASSING):
                 continue
@@ -107,11 +109,11 @@ class CrmMailchimpRun(models.Model):
                 if getattr(result, "code", None) == "not_archivable":
                     looks.append(row)
                 elif isinstance(result, errors.NotFound):
-                    self._record_archive(reader, row, (None, None))
+                    self._record_archive(reader, row, (None, None), when)
                 elif isinstance(result, errors.MailchimpError):
-                    self._record_archive(reader, row, result)
+                    self._record_archive(reader, row, result, when)
                 else:
-                    self._record_archive(reader, row, ("archived", None))
+                    self._record_archive(reader, row, ("archived", None), when)
             else:
                 desired = reader.known(row)["values_sending"]
                 self._record_update(reader, row, desired, result)
@@ -122,7 +124,9 @@ class CrmMailchimpRun(models.Model):
         self._carry_out(
             gateway,
             calls,
-            lambda row, result: self._record_archive(reader, row, result),
+            lambda row, result: self._record_archive(
+                reader, row, result, gateway.clock()
+            ),
             math.inf,
         )
 

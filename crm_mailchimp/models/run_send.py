@@ -424,14 +424,15 @@ class CrmMailchimpRun(models.Model):
                     )
 
         def record(row, result):
-            self._record_archive(reader, row, result)
+            self._record_archive(reader, row, result, gateway.clock())
 
         self._carry_out(gateway, calls(), record, deadline)
 
-    def _record_archive(self, reader, row, result):
+    def _record_archive(self, reader, row, result, when):
         """Note what became of a member that was to leave.
 
         :param result: of :meth:`.Gateway.archive_member`, or an error
+        :param datetime when: by Mailchimp's clock; a later change is somebody else's
         """
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.MailchimpError):
@@ -448,7 +449,7 @@ class CrmMailchimpRun(models.Model):
                 status=status,
                 status_before=reader.known(row)["status"],
                 archived_by="odoo",
-                last_changed=None,  # the next reading tells
+                last_changed=when,
             )
         else:
             if member["status"] == "archived" and not reader.known(row)["sending"]:

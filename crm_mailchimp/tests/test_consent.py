@@ -155,6 +155,36 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("shared@firma.be"), "archived")
         self.assertEqual(ann.mailchimp_reason, "opted_out")
 
+    def test_who_left_for_another_reason_than_a_no_comes_back(self):
+        ann = self.contact("Ann")
+        self.push()
+        if self.simulator.switches.date_header:
+            # Else Odoo could not follow the simulated clock.
+            self.simulator.advance(60)
+        ann.active = False
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        ann.active = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_whom_somebody_changed_since_odoo_archived_it_stays_out(self):
+        """The link of an old mail, then an archiving by hand: nothing shows the "no"."""
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        ann.mailchimp_opt_in = False
+        self.send_opt_outs()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        if self.status("ann@firma.be") == "unsubscribed":
+            self.audience.archive("ann@firma.be")
+        self.audience.edit("ann@firma.be", merge_fields={"CITY": "Bruges"})
+        self.push()
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(ann.mailchimp_reason, "archived")
+
     def test_opting_in_again_in_odoo_comes_back(self):
         partner = self.contact("Ann")
         self.push()

@@ -195,6 +195,33 @@ class TestOptOutLane(MailchimpCase):
             self.assertEqual(self.status(f"c{number}@firma.be"), "archived")
         self.assertFalse(self.account.opt_out_waiting)
 
+    def test_one_that_a_reading_is_the_first_to_show(self):
+        """Another application added her after she had opted out in Odoo."""
+        ann = self.contact("Ann", city="Ghent")
+        ann.mailchimp_opt_in = False
+        self.audience.add_member("ann@firma.be", "pending", by="admin")
+        self.contact("Bob")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertEqual(self.status("bob@firma.be"), "subscribed")
+        writes = [call for call in self.simulator.calls if call.method != "GET"]
+        self.assertEqual(writes[0].method, "DELETE")
+
+    def test_who_signs_up_after_a_no_that_an_opt_in_had_lifted(self):
+        ann = self.contact("Ann")
+        self.push()
+        ann.mailchimp_opt_in = False
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        ann.mailchimp_opt_in = True
+        ann.company_id = self.env["res.company"].create({"name": "Another"})
+        self.simulator.advance(60)
+        self.audience.sign_up("ann@firma.be")
+        self.push()
+        self.send_opt_outs()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
     def test_a_member_whose_call_is_under_way(self):
         ann = self.contact("Ann")
         self.push()

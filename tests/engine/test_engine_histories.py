@@ -13,9 +13,10 @@ from threading import RLock
 from engine.address import member_hash
 from engine.errors import NotFound, Rejected, Retryable, classify
 from engine.gateway import Gateway
-from engine.observe import observe
+from engine.observe import observe, said, utc
 from engine.payload import creation
-from engine.plan import Known, decide, may_restore
+from engine.plan import REACHABLE, Known, decide, may_restore
+from oracle import Options
 from watcher import EMAILS, Watcher, play, rule
 
 from mailchimp_simulator import problems, routing
@@ -71,8 +72,6 @@ class Direct:
 
 
 class EngineHistories(Watcher):
-    ordered = False  # one address after the other
-
     def __init__(self):
         super().__init__()
         self.account = Account(Switches())
@@ -84,6 +83,10 @@ class EngineHistories(Watcher):
         self.direct = Direct(self.account, self)
         self.gateway = self.direct.gateway
         self.ledger = {}
+        # The list of "no", as far as Mailchimp is asked, and when each was lifted.
+        self.said, self.lifted = {}, {}
+        # Address -> when a contact that was eligible with it said no.
+        self.claimed = {}
         self.groups = {}
         self.category = self.audience.add_category("CRM contacts")
         self.keys = 0
@@ -97,6 +100,30 @@ class EngineHistories(Watcher):
 
     def step(self):
         self.account.clock.advance(61)
+
+    def options(self):
+        return Options(double_opt_in=self.pick([False, False, True]))
+
+    def choose(self, options):
+        switches = self.account.switches
+        switches.feed_has_unsubscribes_outside_campaigns = self.pick([False, True])
+
+    def shows_unsubscribes(self):
+        return self.account.switches.feed_has_unsubscribes_outside_campaigns
+
+    def set_opt_in(self, contact, opted):
+        if not opted:
+            self.note_claimed(contact)
+
+    def set_blacklisted(self, email):
+        for contact in self.oracle.contacts.values():
+            if email in contact.emails and contact.opt_in is not None:
+                self.claimed[email] = self.now
+
+    def note_claimed(self, contact):
+        for email in contact.emails:
+            if contact in self.standing(email):
+                self.claimed[email] = self.now
 
     def new_contact(self, email, company, city, opted):
         self.keys += 1
@@ -140,16 +167,19 @@ class EngineHistories(Watcher):
 
     @rule(weight=7)
     def failing_run(self):
-        self.direct.fail_in = self.pick(range(11))
-        self.direct.fault = self.pick(["lost", "unanswered"])
         self.start_run(faulty=True)
+        self.fail(self.carry_out, 11)
+        self.after_run()
+
+    def fail(self, work, calls):
+        self.direct.fault = self.pick(["lost", "unanswered"])
+        self.direct.fail_in = self.pick(range(calls))
         try:
-            self.carry_out()
+            work()
         except Retryable:
             pass
         finally:
             self.direct.fail_in = None
-        self.after_run()
 
     @rule(weight=7)
     def run(self):
@@ -157,22 +187,30 @@ class EngineHistories(Watcher):
         self.carry_out()
         self.after_run()
 
+    @rule(weight=6)
+    def lane(self):
+        """Opt-outs are confirmed by the lane alone."""
+        fails = self.faulty = self.pick([False, False, True])
+        leaving = self.start_lane()
+        if fails:
+            self.fail(self.send_opt_outs, 5)
+        self.send_opt_outs()
+        self.judge_lane(leaving)
+
     def carry_out(self):
         self.pull()
         winners = {}
         for email in EMAILS:
-            found = self.oracle.eligible(email)
-            row = self.ledger.get(email)
-            if found and not (
-                row
-                and row["no_date"]
-                and self.seconds(row["no_date"]) >= found[0].opt_in
-            ):
+            found = self.standing(email)
+            there = email in self.ledger and self.ledger[email]["status"] in REACHABLE
+            if found and (self.pushing or there):
+                row = self.ledger.setdefault(email, self.new_row())
+                row.update(partner_id=found[0].key)
+                if row["origin"] == "foreign":
+                    row["origin"] = "claimed"
                 winners[email] = found[0]
-        for email, contact in winners.items():
-            row = self.ledger.setdefault(email, self.new_row())
-            row.update(partner_id=contact.key, wanted=True)
-        for email, row in sorted(self.ledger.items()):
+        self.send_opt_outs()
+        for email, row in sorted(self.ledger.items()) if self.pushing else ():
             row["wanted"] = email in winners
             contact = winners.get(email)
             desired = contact and self.desired(contact)
@@ -183,6 +221,41 @@ class EngineHistories(Watcher):
             if operation:
                 self.execute(operation, email, row, desired, body)
                 row["operation"] = None
+
+    def standing(self, email, scoped=True):
+        """Return the contacts that stand for an address, by the list of "no"."""
+        out, yes = self.oracle.opt_outs.get(email, -1), self.lifted.get(email, -1)
+        return self.oracle.standing(
+            email, self.said.get(email), -1 if out <= yes else out, scoped
+        )
+
+    def send_opt_outs(self):
+        for email, row in sorted(self.ledger.items()):
+            ours = row["origin"] != "foreign" or email in self.claimed
+            out, yes = self.oracle.opt_outs.get(email, -1), self.lifted.get(email, -1)
+            owner = self.oracle.contacts.get(row["partner_id"])
+            gone = owner and owner.said == "out" and owner.out_at > yes
+            if (
+                ours
+                and (out > yes or gone)
+                and row["status"] in REACHABLE
+                and not self.standing(email, scoped=False)
+            ):
+                self.let_go(email, row)
+
+    def let_go(self, email, row):
+        row.update(sending="archive")
+        seen, left = self.gateway.let_go(self.audience.id, member_hash(email))
+        if left is None:
+            row.update(status=None, reason="forgotten", sending=None)
+            return
+        self.take(email, row, seen)
+        self.take(email, row, left)
+        if left is not seen:
+            row.update(last_changed=utc(left["last_changed"]))
+            if left["status"] == "archived":
+                row.update(status_before=seen["status"], archived_by="odoo")
+        row.update(sending=None)
 
     def desired(self, contact):
         merge = {tag: text for tag, text in contact.values.items() if text}
@@ -198,6 +271,9 @@ class EngineHistories(Watcher):
             "status": None,
             "status_before": None,
             "archived_by": None,
+            "last_changed": None,
+            "sending": None,
+            "values_sending": None,
             "operation": None,
             "values_sent": None,
             "values_seen": None,
@@ -218,7 +294,7 @@ class EngineHistories(Watcher):
             ours=row["origin"] != "foreign",
             status_before=row["status_before"],
             reason=row["reason"],
-            said_no=bool(row["no_date"]),
+            by_odoo=row["archived_by"] == "odoo",
             sent=row["values_sent"],
             seen=row["values_seen"],
             edited=row["edited"],
@@ -233,27 +309,43 @@ class EngineHistories(Watcher):
             listed.update((m["email_address"].lower(), m) for m in page["members"])
         for email, member in listed.items():
             row = self.ledger.get(email)
-            news = observe(row, member, TAGS, owned)
             if row is None:
                 row = self.ledger[email] = dict(self.new_row(), origin="foreign")
-            self.take(row, news)
+                self.take(email, row, member, new=True)
+            else:
+                self.take(email, row, member)
+            row["sending"] = None
         for email, row in self.ledger.items():
             if row["status"] and email not in listed:
                 row.update(status=None, reason="forgotten")
 
     def has_lost_opt_in(self, contact):
         return any(
-            row["no_date"] and self.seconds(row["no_date"]) >= contact.opt_in
-            for email, row in self.ledger.items()
-            if email in contact.emails or contact.key == row["partner_id"]
+            no_at >= contact.opt_in
+            and (
+                email in contact.emails
+                or contact.key == self.ledger[email]["partner_id"]
+            )
+            for email, no_at in self.said.items()
         )
 
-    def take(self, row, news):
+    def take(self, email, row, member, new=False):
+        """Bring the ledger and the list of "no" up to what Mailchimp shows."""
+        known = None if new else row
+        news = observe(known, member, TAGS, set(self.groups.values()))
+        what, when = said(known, member, news)
+        if what == "yes":
+            when = self.seconds(when)
+            if self.said.get(email, when) < when:
+                del self.said[email]
+            self.lifted[email] = when
+            if self.claimed.get(email, when) < when:
+                del self.claimed[email]
+        elif what == "unsubscribed":
+            self.said[email] = self.seconds(when)
         if news.get("status") == "subscribed":
-            row["subscribed_at"] = datetime.fromtimestamp(
-                self.now, timezone.utc
-            ).replace(tzinfo=None)
-            row["reason"] = None
+            now = datetime.fromtimestamp(self.now, timezone.utc)
+            row.update(subscribed_at=now.replace(tzinfo=None), reason=None)
         row.update(news)
 
     def execute(self, operation, email, row, desired, body):
@@ -268,37 +360,37 @@ class EngineHistories(Watcher):
                 self.create_member(email, row, desired)
             elif operation == "update":
                 member = self.gateway.patch_member(ref, digest, body)
-                self.sent(row, desired, member)
+                self.sent(email, row, desired, member)
             elif operation == "archive":
-                self.gateway.archive_member(ref, digest)
-                row.update(
-                    status="archived", status_before=row["status"], archived_by="odoo"
-                )
+                self.let_go(email, row)
             else:
-                self.restore(email, row)
+                self.restore(email, row, operation)
         except NotFound:
             row.update(status=None, reason="forgotten")
         except Rejected as error:
             row.update(reason=error.code, refused=desired)
 
     def create_member(self, email, row, desired):
-        item = creation(email, desired, "subscribed")
+        item = creation(
+            email,
+            desired,
+            "pending" if self.oracle.options.double_opt_in else "subscribed",
+        )
         created, errors = self.gateway.subscribe_batch(self.audience.id, [item])
         for _email, error in errors:
             raise error
         if created:
             row.update(origin="odoo")
-            self.sent(row, desired, created[0])
+            self.sent(email, row, desired, created[0])
 
-    def sent(self, row, desired, member):
+    def sent(self, email, row, desired, member):
         row.update(values_sent=desired, values_seen=None, edited=False)
         if row["origin"] == "foreign":
             row["origin"] = "claimed"
-        news = observe(row, member, TAGS, set(self.groups.values()))
-        self.take(row, news)
+        self.take(email, row, member)
         row["edited"] = False
 
-    def restore(self, email, row):
+    def restore(self, email, row, operation):
         ref, digest = self.audience.id, member_hash(email)
         member = self.gateway.member(ref, digest)
         events = self.gateway.activity_feed(ref, digest)
@@ -310,20 +402,29 @@ class EngineHistories(Watcher):
             }
             for event in self.gateway.recent_activity(ref, digest)
         ]
-        since = row["subscribed_at"] and row["subscribed_at"].isoformat()
-        verdict = may_restore(member, events, since)
-        if verdict is True:
+        since, changed = row["subscribed_at"], row["last_changed"]
+        verdict = may_restore(
+            member,
+            events,
+            since and since.isoformat(),
+            f"{changed.isoformat()}+00:00"
+            if changed and operation == "restore"
+            else None,
+        )
+        if verdict is True and operation == "restore":
             member = self.gateway.restore_member(ref, digest, "subscribed")
-            self.take(row, observe(row, member, TAGS, set(self.groups.values())))
+            self.take(email, row, member)
+            row.update(archived_by=None, status_before=None)
             return
         row["reason"] = "archived"
         if isinstance(verdict, dict) and verdict["activity_type"] != "bounce":
-            moment = parse_time(verdict["created_at_timestamp"])
-            row["no_date"] = moment.replace(tzinfo=None)
+            self.said[email] = parse_time(verdict["created_at_timestamp"]).timestamp()
 
     # === THE END === #
 
     def end(self):
+        if not self.pushing:
+            self.first_push()
         for _time in range(3):
             self.run()
             self.step()

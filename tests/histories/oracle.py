@@ -35,6 +35,8 @@ class Contact:
     opt_in: int | None = None  # since when, None without an opt-in
     said: str | None = None  # "in" or "out": the last thing said about it
     out_at: int = -1  # when it last said "out"
+    # The opt-in was noted by a clock that nobody knew to be wrong yet.
+    doubtful: bool = False
     is_company: bool = False
     active: bool = True
     foreign_company: bool = False  # belongs to another company than the account
@@ -51,6 +53,7 @@ class Address:
 
     no_at: int | None = None  # the person unsubscribed or complained
     hidden: bool = False  # and was archived before anybody could see it
+    shown: bool = False  # its activity shows the "no" all the same
     heard: bool = False  # a run has seen it
     heard_at: int | None = None  # the last "no" that a run has seen
     maybe_heard: bool = False  # a failing run may have
@@ -60,11 +63,18 @@ class Address:
     bounced_at: int | None = None
     # The person signed up, or confirmed, after its last "no".
     back: bool = False
-    # Whether a run saw it subscribed: only what was seen can be known to come back.
+    # When it did, until a run has seen it.
+    yes_at: int | None = None
+    yes_shows: bool = False  # it cannot be overlooked: it was not subscribed before
+    # Whether a run saw it subscribed: only then its activity is looked at.
     seen: bool = False
+    # Odoo archived it while it was subscribed, and nobody changed it since: it may come
+    # back by itself, and has to. ``None``: it may.
+    restorable: bool | None = False
     erased: bool = False  # permanently deleted: can never be imported again
+    invited: bool = False  # another application let Mailchimp ask the person
     ours: bool = False
-    maybe_ours: bool = False  # a failing run may have claimed it
+    maybe_ours: bool = False  # it became ours and not at a run, or a failing one
     asked: bool = False  # a user let Mailchimp ask the person again
     # A manager agreed to archive this foreign member; ``None``: unless a failing run
     # found that it is ours.
@@ -89,10 +99,17 @@ class Oracle:
         self.contacts = {}
         self.addresses = {}
         self.blacklist = set()
-        self.opt_outs = {}  # address -> when a contact with it last said "out"
+        # Address -> the last "no" of Mailchimp that is known in Odoo. No opt-in in Odoo
+        # lifts it, only a new yes of the person in Mailchimp.
+        self.said = {}
+        # Address -> when somebody last said no in Odoo: a contact that has the address
+        # opted out, or it was put on the blacklist. A later opt-in in Odoo lifts it.
+        self.opt_outs = {}
         # Address -> the contact it was sent for last, and those a failing run may
         # have sent it for.
         self.owners = {}
+        # Address -> whether Mailchimp has asked the person and waits for the answer.
+        self.is_waiting = lambda email: False
 
     def address(self, email):
         return self.addresses.setdefault(email, Address())
@@ -113,13 +130,39 @@ class Oracle:
     def opt_out(self, key, now):
         contact = self.contacts[key]
         if contact.opt_in is not None:
-            contact.opt_in, contact.said = None, "out"
+            self.claim(contact)
+            contact.opt_in, contact.said, contact.doubtful = None, "out", False
             self.note_opt_out(contact, now)
+
+    def claim(self, contact):
+        """Note that the members of an eligible contact are ours, when it says no.
+
+        Of one that was out of scope or of another company they may be.
+        """
+        for email in contact.emails:
+            if contact in self.eligible(email):
+                self.address(email).ours = True
+            else:
+                self.address(email).maybe_ours = True
 
     def note_opt_out(self, contact, now):
         contact.out_at = max(now, contact.out_at)
         for email in contact.emails:
             self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
+
+    def put_on_blacklist(self, email, now):
+        for contact in self.contacts.values():
+            if contact.opt_in is not None and email in contact.emails:
+                self.claim(contact)
+        self.blacklist.add(email)
+        self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
+
+    def lift(self, email):
+        """Lift what an address said, for a later yes of the person in Mailchimp."""
+        yes_at = self.address(email).yes_at
+        for noes in (self.said, self.opt_outs):
+            if yes_at is not None and noes.get(email, yes_at) < yes_at:
+                del noes[email]
 
     def merge(self, kept, others, now):
         group = [self.contacts[key] for key in (kept, *others)]
@@ -144,13 +187,16 @@ class Oracle:
     # === WHAT A RUN LEARNS === #
 
     def affected(self, email, no_at):
-        """Return the contacts whose opt-in a "no" of that time takes."""
+        """Return the contacts whose opt-in a "no" of that time takes.
+
+        Those in doubt are among them: their opt-in may have got a later date.
+        """
         return [
             contact
             for contact in self.contacts.values()
             if no_at is not None
             and contact.opt_in is not None
-            and contact.opt_in <= no_at
+            and (contact.opt_in <= no_at or contact.doubtful)
             and (
                 email in self.emails(contact)
                 or contact.key in self.owners.get(email, ())
@@ -159,24 +205,42 @@ class Oracle:
 
     def hear(self, contact, no_at):
         """Take the opt-in of a contact because one of its addresses said no."""
-        contact.opt_in, contact.said = None, "out"
+        contact.opt_in, contact.said, contact.doubtful = None, "out", False
         self.note_opt_out(contact, no_at)
 
     # === WHO BELONGS TO THE AUDIENCE === #
 
-    def eligible(self, email, scoped=True):
+    def eligible(self, email, scoped=True, asking=False, lenient=False):
         """Return the contacts that may stand for an address, the winner first.
 
         :param bool scoped: look at the kind and the condition of the account, too
+        :param bool asking: whom Mailchimp may ask to come back: contacts with an opt-in
+            that is newer than what the person said there
+        :param bool lenient: a new yes in Mailchimp that no run is sure to have seen
+            counts, too
         """
-        out = self.opt_outs.get(email, -1)
+        said, out = self.said.get(email), self.opt_outs.get(email, -1)
+        if lenient and (yes_at := self.address(email).yes_at) is not None:
+            said = None if said is None or said < yes_at else said
+            out = -1 if out < yes_at else out
+        return self.standing(email, said, out, scoped, asking)
+
+    def standing(self, email, said, out, scoped=True, asking=False):
+        """Return the contacts that stand for an address, given what it said.
+
+        :param said: when it said no in Mailchimp, or ``None``
+        :param out: when somebody said no for it in Odoo, ``-1`` if nobody did
+        """
+        if said is not None and not asking and not self.is_waiting(email):
+            return []
         found = [
             contact
             for contact in self.contacts.values()
             if email in self.emails(contact)
             and contact.active
             and contact.opt_in is not None
-            and contact.opt_in >= out
+            and contact.opt_in > out
+            and not (asking and said is not None and contact.opt_in <= said)
             and not contact.foreign_company
             and email not in self.blacklist
             and (not scoped or self.in_scope(contact))
@@ -197,12 +261,17 @@ class Oracle:
         if self.options.foreign_members != "import":
             return None
         there = [c for c in self.contacts.values() if email in self.emails(c)]
-        if self.opt_outs.get(email, -1) >= signed_up or any(
-            c.out_at >= signed_up
-            or not c.active
-            or c.opt_in is not None
-            or c.foreign_company
-            for c in there
+        noes = self.opt_outs.get(email, -1), self.said.get(email, -1)
+        if (
+            email in self.blacklist
+            or max(noes) >= signed_up
+            or any(
+                c.out_at >= signed_up
+                or not c.active
+                or c.opt_in is not None
+                or c.foreign_company
+                for c in there
+            )
         ):
             return None
         return min((c.key for c in there), default=0)

@@ -5,8 +5,9 @@ can be played again.
 """
 
 import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from threading import Lock
 from unittest.mock import patch
@@ -18,9 +19,20 @@ from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
+from odoo.addons.base.models import ir_cron
+from odoo.addons.crm_mailchimp.engine.transport import Transport
+from odoo.addons.crm_mailchimp.models import (
+    crm_mailchimp_run,
+    opt_out,
+    run_batches,
+    run_pull,
+    run_send,
+)
 from odoo.addons.crm_mailchimp.tests.common import MailchimpCase
 
-HISTORIES = int(os.environ.get("HISTORIES") or 30)
+from mailchimp_simulator import batches
+
+HISTORIES = int(os.environ.get("HISTORIES") or 60)
 STEPS = int(os.environ.get("STEPS") or 30)
 SEED = int(os.environ.get("SEED") or 1)
 FAULTS = [
@@ -30,6 +42,22 @@ FAULTS = [
     ("drop_applied", {}),
     ("truncate", {}),
 ]
+SKEWS = (0, 20 * 60, -20 * 60)  # seconds by which Odoo's clock is ahead
+MONTH = 31 * 86400
+# Slow answers, and all the product's limits, are this many times quicker than real.
+QUICKER = 100
+
+
+# Instead of the time that is waited before something is tried again.
+QUICK = property(lambda _transport: lambda _seconds: None, lambda _transport, _value: None)
+CALM = {
+    "batch_progress": "time",
+    "feed_has_unsubscribes_outside_campaigns": False,
+}
+
+
+class Killed(BaseException):
+    """The process is gone: nothing more is sent, and nothing is committed."""
 
 
 class OdooHistories(Watcher):
@@ -41,43 +69,90 @@ class OdooHistories(Watcher):
         case.simulator.reset()
         case.audience = case.simulator.add_audience("Test audience")
         self.simulator, self.audience = case.simulator, case.audience
-        # One clock for both: what is later is later on both sides.
-        self.patched = patch.object(fields.Datetime, "now", staticmethod(self.moment))
-        self.patched.start()
+        self.env, self.account = case.env, case.account
+        self.number, self.filters, self.skew = 0, {}, 0
+        self.calls_left, self.stack = None, ExitStack()
+        # What is later on one clock is later on the other one, too.
+        self.patch(fields.Datetime, "now", staticmethod(self.moment))
+        # A retry that waits for seconds is as good as one that does not.
+        self.patch(Transport, "_sleep", QUICK)
+        self.patch(Transport, "_attempt", self.killed_at(Transport._attempt))
+        self.patch(batches, "_run", self.judged(batches._run))
+        # A tick is one slice: Odoo would let a job go on that says more is to do.
+        self.patch(ir_cron, "MIN_RUNS_PER_JOB", 1)
+        self.patch(ir_cron, "MIN_TIME_PER_JOB", 0)
         case.account.api_key = case.simulator.api_key
         case.account.action_connect()
-        case.link()
-        self.env, self.account = case.env, case.account
-        self.number, self.filters = 0, {}
+        case.link(push=False)
         self.other = self.env["res.company"].create({"name": "Another company"})
         self.turn = Lock()  # one write at a time, to know what came of which
-        self.unwatch = self.simulator.on_call(self.on_call)
+        self.holder = None
+        self.stack.callback(self.simulator.on_call(self.on_call))
         self.step()
 
+    def patch(self, target, name, value, create=True):
+        self.stack.enter_context(patch.object(target, name, value, create=create))
+
     def close(self):
-        self.unwatch()
-        self.patched.stop()
+        self.simulator.faults.clear()
+        self.stack.close()
+        self.case.simulator.switches.update(**CALM)
         self.env.invalidate_all(flush=False)
         self.env.cr.execute("ROLLBACK TO SAVEPOINT history")
         self.env.invalidate_all(flush=False)
 
+    # === WHAT IS WATCHED === #
+
     def on_call(self, call, point):
+        if point == "before" and self.meanwhile_at is not None:
+            self.meanwhile_at -= 1
+            if self.meanwhile_at < 0:
+                self.meanwhile_at = None
+                with self.turn:
+                    self.say_no_meanwhile()
         if call.method == "GET":
             return
         if point == "before":
             self.turn.acquire()
+            self.holder = call.number
             self.before_call(f"{call.method} {call.path}")
-        elif point == "applied":
-            self.after_call(f"{call.method} {call.path} {call.body}")
-        else:
+        elif self.holder == call.number:
+            if point == "applied":
+                self.after_call(f"{call.method} {call.path} {call.body}")
+            self.holder = None
             self.turn.release()
+
+    def judged(self, run):
+        """Judge what batches do: they are handed over earlier."""
+
+        def judged_run(account, batch, operation):
+            what = f"{operation['method']} {operation['path']} {operation.get('body')}"
+            return self.carried_out(what, lambda: run(account, batch, operation))
+
+        return judged_run
+
+    def killed_at(self, attempt):
+        """Let the process die at a certain call, before it is sent or unanswered."""
+
+        def attempt_or_die(transport, *arguments):
+            if self.calls_left is None:
+                return attempt(transport, *arguments)
+            self.calls_left -= 1
+            if self.calls_left == 0 and self.random.random() < 0.5:
+                attempt(transport, *arguments)
+            if self.calls_left <= 0:
+                raise Killed
+            return attempt(transport, *arguments)
+
+        return attempt_or_die
 
     @property
     def now(self):
         return self.simulator.clock.now()
 
     def moment(self):
-        return datetime.fromtimestamp(self.now, timezone.utc).replace(tzinfo=None)
+        now = datetime.fromtimestamp(self.now, timezone.utc).replace(tzinfo=None)
+        return now + timedelta(seconds=self.skew)
 
     def step(self):
         self.simulator.advance(61)
@@ -105,6 +180,26 @@ class OdooHistories(Watcher):
 
     def choose(self, options):
         self.account.write(asdict(options))
+        small = self.pick([False, True], "few a page")
+        many = self.pick(["never", "never", "time", "polls"], "batches")
+        shown = self.pick([False, True], "unsubscribes in the activity")
+        self.skew = self.pick(SKEWS, "clock ahead")
+        self.account._note_clock(self.account._gateway())
+        if small:
+            self.tally["few a page"] += 1
+            self.patch(run_pull, "PAGE", 5)
+        if many != "never":
+            self.tally[f"small batches by {many}"] += 1
+            self.patch(run_send, "BATCH_FROM", 2)
+            self.patch(run_batches, "BATCH_FROM", 2)
+            self.simulator.switches.batch_progress = many
+        self.simulator.switches.feed_has_unsubscribes_outside_campaigns = shown
+
+    def start_push(self):
+        self.account.push_enabled = True
+
+    def shows_unsubscribes(self):
+        return self.simulator.switches.feed_has_unsubscribes_outside_campaigns
 
     def new_contact(self, email, company, city, opted):
         return (
@@ -208,12 +303,12 @@ class OdooHistories(Watcher):
         """Let Mailchimp ask somebody who may have said no."""
         self.run()
         out = self.members("archived", *NO)
-        found = out and self.oracle.eligible(self.pick(out))
+        found = out and self.oracle.eligible(self.pick(out), asking=True)
         contact = found[0] if found else self.pick_contact()
         asked = [
             email
             for email in self.members("archived", "unsubscribed")
-            if self.oracle.eligible(email)[:1] == [contact]
+            if self.oracle.eligible(email, asking=True)[:1] == [contact]
         ]
         try:
             self.partner(contact).action_mailchimp_ask_again()
@@ -223,7 +318,7 @@ class OdooHistories(Watcher):
         for email in asked:
             self.oracle.address(email).asked = True
 
-    @rule(lambda self: self.oracle.options.foreign_members == "archive")
+    @rule(lambda self: self.pushing and self.asks_about_foreign())
     def archive_foreign(self):
         """Let a manager agree to the archiving of members that are not ours."""
         self.run()
@@ -244,12 +339,15 @@ class OdooHistories(Watcher):
         for email in emails:
             self.oracle.address(email).doomed = True
 
+    def asks_about_foreign(self):
+        return self.oracle.options.foreign_members == "archive"
+
     def doomed(self):
         return {e for e, address in self.oracle.addresses.items() if address.doomed}
 
     # === RUNS === #
 
-    @rule(weight=7)
+    @rule(weight=5)
     def failing_run(self):
         kind, options = FAULTS[self.pick(range(len(FAULTS)))]
         after = self.pick(range(13), kind)
@@ -259,22 +357,153 @@ class OdooHistories(Watcher):
         self.simulator.faults.clear()
         self.after_run()
 
+    @rule(weight=4)
+    def interrupted_run(self):
+        """A run that somebody kills or cancels, or whose time is over at each page."""
+        how = self.pick(["killed", "cancelled", "short of time"])
+        self.tally[f"run {how}"] += 1
+        self.start_run(faulty=True)
+        if how == "killed":
+            with self.death_after(self.pick(range(1, 14))):
+                self.work()
+        else:
+            with patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0):
+                for _tick in range(self.pick(range(1, 6))):
+                    run, _created = self.work()
+        if how == "cancelled":
+            run.action_cancel()
+        self.after_run()
+
+    @rule(weight=1)
+    def slow_run(self):
+        """Mailchimp takes 8 s for each answer: a slice is over before much is done."""
+        seconds = crm_mailchimp_run.SLICE_SECONDS / QUICKER
+        self.start_run(faulty=True)
+        self.simulator.latency(8 / QUICKER)
+        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", seconds):
+            for tick in range(30):
+                run, created = self.work()
+                if created and run.state == "done":
+                    break
+            else:
+                self.violations.append(f"slow: {run.state} {run.phase} {run.cursor}")
+        self.tally["slow run"] += 1
+        self.tally["slow ticks"] += tick
+        self.simulator.latency(0)
+        self.after_run()
+
+    @rule(weight=2)
+    def run_and_a_no_meanwhile(self):
+        """Somebody says no in Mailchimp while a run is under way."""
+        self.complains = self.pick([True, False])
+        self.start_run(faulty=True)
+        self.meanwhile_at = self.pick(range(13))
+        self.work()
+        self.meanwhile_at = None
+        self.tell(f"    meanwhile {self.meanwhile}")
+        self.after_run()
+
+    meanwhile_at = None  # after how many calls somebody says no
+
+    def say_no_meanwhile(self):
+        members = self.members("subscribed")
+        if members:
+            email = self.random.choice(members)
+            self.meanwhile.add(email)
+            self.let_say_no(email, self.complains)
+            self.tally["said no meanwhile"] += 1
+
+    @contextmanager
+    def death_after(self, calls):
+        """Let the process die at a call; what was not committed is gone."""
+        self.calls_left = calls
+        try:
+            yield
+        except Killed:
+            self.env.invalidate_all(flush=False)
+        finally:
+            self.calls_left = None
+
     def work(self, kind="push"):
         """Let the scheduled action work once.
 
         :return: ``(run, whether it was a new one)``
         """
         run, created = self.account._request_run(kind)
-        run.resume_at = False
+        self.env["crm.mailchimp.run"].search([("resume_at", "!=", False)]).write(
+            {"resume_at": False}
+        )
         self.case.tick()
         self.account.invalidate_recordset()
         return run, created
 
-    @rule(weight=7)
+    # === THE LANE OF OPT-OUTS === #
+
+    @rule(weight=6)
+    def lane(self):
+        """Opt-outs are confirmed within two ticks when Mailchimp answers."""
+        trouble = self.pick(["none"] * 6 + ["killed", "hang", "slow", *range(5)])
+        self.faulty = trouble != "none"
+        self.tally[f"lane: {trouble}"] += 1
+        leaving = self.start_lane()
+        with ExitStack() as stack:
+            ticks = 2
+            if trouble == "killed":
+                with self.death_after(self.pick(range(1, 6))):
+                    self.case.send_opt_outs()
+            elif trouble in ("hang", "slow"):
+                self.slow_down(stack, trouble)
+            elif trouble != "none":
+                kind, options = FAULTS[trouble]
+                after = self.pick(range(5), kind)
+                self.simulator.fault("**", kind, after=after, **options)
+                self.case.send_opt_outs()
+                self.simulator.faults.clear()
+            for _tick in range(ticks):
+                self.case.send_opt_outs()
+        self.simulator.faults.clear()
+        self.judge_lane(leaving)
+        waiting = self.account.opt_out_waiting
+        assert not waiting, f"{waiting} are not confirmed"
+
+    def slow_down(self, stack, trouble):
+        """Let Mailchimp take 8 s for each answer, or let one of them hang."""
+        connect, read = opt_out.LANE_TIMEOUT
+        limits = connect / QUICKER, read / QUICKER
+        stack.enter_context(patch.object(opt_out, "LANE_TIMEOUT", limits))
+        seconds = opt_out.LANE_SECONDS / QUICKER
+        stack.enter_context(patch.object(opt_out, "LANE_SECONDS", seconds))
+        self.simulator.latency(8 / QUICKER)
+        if trouble == "hang":
+            route = "GET /lists/*/members/*"
+            self.simulator.fault(route, "hang", seconds=60 / QUICKER)
+
+    # === CLOCKS === #
+
+    @rule()
+    def change_clock(self):
+        """Somebody sets Odoo's clock, and a run notes it before anything is said."""
+        skew = self.pick(set(SKEWS) - {self.skew})
+        self.skew, self.clock_known = skew, False
+        if self.pick([True, True, False], "noted at once"):
+            self.run()
+
+    @rule(weight=1)
+    def month(self):
+        """A month passes: what an address said that a contact left counts no more."""
+        self.run()
+        self.simulator.advance(MONTH)
+        for email, owners in self.oracle.owners.items():
+            for key in list(owners):
+                contact = self.oracle.contacts.get(key)
+                if contact is None or contact not in self.oracle.eligible(email):
+                    owners.discard(key)
+
+    @rule(weight=9)
     def run(self):
         """Let it work until a run is over that began after all that was done."""
         self.start_run()
-        for _attempt in range(8):
+        for _attempt in range(40):
             run, created = self.work()
             if created and run.state == "done":
                 break
@@ -282,10 +511,27 @@ class OdooHistories(Watcher):
         self.after_run()
         self.step()
 
+    def facts(self):
+        """Return the list of "no" and the ledger, for the story of a failure."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            """SELECT LEFT(email_normalized, 2), source, kind, date, lifted_at, lifted_by
+                 FROM crm_mailchimp_suppression ORDER BY email_normalized, id"""
+        )
+        lines = [f"    no: {row}" for row in self.env.cr.fetchall()]
+        self.env.cr.execute(
+            """SELECT LEFT(email_normalized, 2), status, status_before, archived_by,
+                      origin, wanted, operation, reason, partner_id, last_changed
+                 FROM crm_mailchimp_member ORDER BY email_normalized"""
+        )
+        return lines + [f"    ledger: {row}" for row in self.env.cr.fetchall()]
+
     def has_lost_opt_in(self, contact):
         return not self.partner(contact).mailchimp_opt_in
 
     def end(self):
+        if not self.pushing:
+            self.first_push()
         for _time in range(3):
             self.run()
             self.step()
@@ -295,6 +541,7 @@ class OdooHistories(Watcher):
             self.after_run()
         ledger = self.ledger()
         self.simulator.clear_calls()
+        self.case.send_opt_outs()
         self.run()
         writes = [
             f"{call.method} {call.path} {call.body}"
@@ -305,6 +552,8 @@ class OdooHistories(Watcher):
         assert self.ledger() == ledger, "a further run changed the ledger"
         for contact in self.oracle.contacts.values():
             opted = self.partner(contact).mailchimp_opt_in
+            if contact.doubtful:
+                continue
             assert opted == (contact.opt_in is not None), f"{contact}: {opted}"
         partners = self.env["res.partner"].with_context(active_test=False)
         there = partners.search([("email", "like", "@firma.be")]).ids

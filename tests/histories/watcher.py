@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from oracle import NEVER, NO, REACHABLE, Contact, Options, Oracle
 
 EMAILS = [f"p{number}@firma.be" for number in range(8)]
+# What is written to a pending member that leaves: Mailchimp does not archive it.
+LEAVES = str({"status": "unsubscribed"})
 CITIES = ["Ghent", "Paris", "Rome"]
 
 
@@ -50,8 +52,15 @@ def play(harness, histories, steps, seed, shrink=False):
 
         def go(self, name):
             self.unbroken = False
-            getattr(self.history, name)()
-            self.history.step()
+            try:
+                getattr(self.history, name)()
+                self.history.step()
+                self.history.note_claims()
+                self.history.tell(f"= {self.history.shape()}")
+                self.history.tell_facts()
+            except Exception:
+                self.history.tell_all()
+                raise
             self.unbroken = True
 
         @stateful.initialize(random=st.randoms(use_true_random=not shrink))
@@ -66,8 +75,12 @@ def play(harness, histories, steps, seed, shrink=False):
         def teardown(self):
             try:
                 if self.unbroken:
+                    self.history.tell("the end")
                     self.history.end()
                     self.history.compare()
+            except Exception:
+                self.history.tell_all()
+                raise
             finally:
                 self.history.close()
 
@@ -78,7 +91,8 @@ def play(harness, histories, steps, seed, shrink=False):
             stateful_step_count=steps,
             deadline=None,
             database=None,
-            print_blob=True,
+            print_blob=False,
+            report_multiple_bugs=False,
             suppress_health_check=list(hypothesis.HealthCheck),
             phases=[hypothesis.Phase.generate] + [hypothesis.Phase.shrink] * shrink,
         ),
@@ -104,11 +118,23 @@ class Watcher:
 
     def __init__(self):
         self.oracle = Oracle()
+        self.oracle.is_waiting = lambda email: (
+            self.status(email) == "pending" and self.oracle.address(email).asked
+        )
         self.flagged = set()
         self.before, self.violations = {}, []
         self.leaving, self.cities = set(), []
         self.imports, self.importing = {}, set()
         self.faulty = False
+        self.story, self.told = [], 0
+        # Whether a manager has started the first push.
+        self.pushing = True
+        # Whether Odoo knows how far its clock is from Mailchimp's.
+        self.clock_known = True
+        # Who said no while a run was under way: it cannot know in time.
+        self.meanwhile = set()
+        # Contacts that may have lost their opt-in, and to which "no".
+        self.doubts = []
         # Whether somebody signed up whose earlier member was erased: what only the
         # weekly comparison finds, if no run saw the address unknown in between.
         self.reborn = False
@@ -122,6 +148,13 @@ class Watcher:
 
     def choose(self, options):
         """Set the options of the account."""
+
+    def start_push(self):
+        """Let a manager start the first push."""
+
+    def shows_unsubscribes(self):
+        """Tell whether an unsubscribe outside a campaign shows in the activity."""
+        return False
 
     def run(self):
         """Let a run work that meets with no trouble."""
@@ -213,66 +246,154 @@ class Watcher:
         members = self.audience.members
         self.before = {email: (m, m.status) for email, m in members.items()}
         self.untouchable = [(m, self.theirs(m)) for m in members.values()]
-        for email in self.leaving if self.ordered else ():
-            if not what.startswith("DELETE") and self.status(email) in REACHABLE:
-                self.violations.append(f"{what}: before the opt-out of {email} left")
+        leaving = {hashlib.md5(email.encode()).hexdigest() for email in self.leaving}
+        if self.ordered and not any(digest in what for digest in leaving):
+            for email in self.leaving - self.meanwhile:
+                if self.status(email) in REACHABLE:
+                    self.violations.append(f"{what}: before {email} left")
 
-    def after_call(self, what):
+    def after_call(self, what, delayed=False):
         """Judge a write by what people had said at that moment.
 
         :param str what: method, path and body
+        :param bool delayed: it was handed over earlier, and Mailchimp carries it out now
         """
+        now = self.audience.members
+        self.tell(f"    > {what}")
+        if not self.pushing and not (
+            what.startswith("DELETE") or LEAVES in what
+        ):
+            self.violations.append(f"{what}: nobody has started the push")
         for email, (_member, old) in self.before.items():
             if hashlib.md5(email.encode()).hexdigest() in what:
                 address = self.oracle.address(email)
                 asks = address.asked and "'pending'" in what
-                if old in NO and not asks:
+                late = delayed or email in self.meanwhile
+                if old in NO and not asks and not late:
                     self.violations.append(f"{what}: {email} is {old}")
-                doomed = address.doomed is not False and what.startswith("DELETE")
+                leaves = what.startswith("DELETE") or LEAVES in what
+                leaves |= what.startswith("POST /batches") and "'DELETE'" in what
+                doomed = address.doomed is not False and leaves
                 if not (address.ours or address.maybe_ours or doomed):
                     self.violations.append(f"{what}: {email} is somebody else's")
-        now = self.audience.members
         for email in self.before.keys() | now.keys():
             old, new = self.before.get(email, (None, None))[1], self.status(email)
             if old != new:
                 self.tally[f"{old} -> {new}"] += 1
-                self.judge(f"{what}: {email} {old} -> {new}", email, old, new)
+                self.tell(f"    > {email} {old} -> {new}")
+                self.judge(f"{what}: {email} {old} -> {new}", email, old, new, delayed)
         places = {member: email for email, member in now.items()}
         for old_email, (member, _status) in self.before.items():
             if member not in places:
                 self.violations.append(f"{what}: {old_email} was erased")
             elif places[member] != old_email:
                 moved = self.oracle.address(places[member])
-                moved.agreed = self.oracle.address(old_email).agreed
+                former = self.oracle.address(old_email)
+                moved.agreed, moved.invited = former.agreed, former.invited
                 self.tally["moved"] += 1
         for member, theirs in self.untouchable:
             if self.theirs(member) != theirs:
                 self.violations.append(f"{what}: {theirs} of {member} was touched")
 
-    def judge(self, what, email, old, new):
+    def judge(self, what, email, old, new, delayed):
         address = self.oracle.address(email)
         asks = new == "pending" and address.asked
-        if old in NO and not (asks and old == "unsubscribed"):
+        late = new == "archived" and (delayed or email in self.meanwhile)
+        if old in NO and not late and not (asks and old == "unsubscribed"):
             self.violations.append(f"{what}: a “no” was overwritten")
         if new not in REACHABLE:
             address.known_out = None if self.faulty else True
-        if (old, new) == ("pending", "archived"):
-            address.seen = False
+        if new == "unsubscribed" and old != "pending":
+            self.violations.append(f"{what}: nobody said so")
+        if new == "cleaned":
+            self.violations.append(f"{what}: nothing bounced")
+        if new == "archived":
+            # What somebody said in the same moment is buried.
+            address.hidden |= old in NO and not address.heard
+            sure = address.seen and not self.faulty and not delayed
+            address.restorable = old == "subscribed" and (sure or None)
+            if self.oracle.eligible(email) and not (self.faulty or delayed):
+                self.violations.append(f"{what}: it belongs there")
         if new in REACHABLE:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
             address.known_out = None if self.faulty else False
             if email not in self.importing and not self.oracle.eligible(
-                email, scoped=False
+                email, scoped=False, asking=asks
             ):
                 self.violations.append(f"{what}: nobody agreed")
             elif old is not None and address.barred and not asks:
                 self.violations.append(f"{what}: the last word was no")
+            elif old == "archived" and address.restorable is False and not asks:
+                self.violations.append(f"{what}: it was not Odoo that archived it")
+            address.restorable = False
         if old is None and new in REACHABLE:
             city = self.audience.members[email].merge_fields.get("CITY") or ""
             # A call without an answer leaves nothing that was agreed on.
             address.agreed = {city, NEVER} if self.faulty else {city}
+            address.invited = False
         if new == "pending" and not (self.oracle.options.double_opt_in or asks):
             self.violations.append(f"{what}: nobody wanted it asked")
+
+    def carried_out(self, what, carry_out):
+        """Judge what Mailchimp does now of what was handed over to it earlier."""
+        self.before_call(what)
+        try:
+            return carry_out()
+        finally:
+            self.after_call(what, delayed=True)
+            self.before_call(what)
+
+    # === WHO SAID NO IN ODOO === #
+
+    def must_leave(self):
+        """Return the members that leave in the lane of opt-outs."""
+        found = set()
+        for email in self.members(*REACHABLE):
+            address, owners = self.oracle.address(email), self.oracle.owners.get(email)
+            if not address.ours or self.oracle.eligible(
+                email, scoped=False, lenient=True
+            ):
+                continue
+            yes_at = -1 if address.yes_at is None else address.yes_at
+            # A contact that left the address and opted out since: nobody else has it.
+            gone = [self.oracle.contacts.get(key) for key in owners or ()]
+            if self.oracle.opt_outs.get(email, -1) > yes_at or (
+                len(gone) == 1
+                and gone[0]
+                and gone[0].said == "out"
+                and gone[0].out_at > yes_at
+            ):
+                found.add(email)
+        return found
+
+    def start_lane(self):
+        """Return whom the lane must let go: it knows what the runs before it saw."""
+        self.leaving, leaving = set(), self.must_leave()
+        self.note_lane()
+        return {e for e in leaving if self.oracle.address(e).known_out is False}
+
+    def judge_lane(self, leaving):
+        self.note_lane()
+        late = leaving & set(self.members(*REACHABLE))
+        self.tally["opt-outs confirmed"] += len(leaving - late)
+        if late:
+            self.violations.append(f"the lane did not let {late} go")
+
+    def note_lane(self):
+        """Note what the lane may learn: it looks at those who are to leave."""
+        for email in EMAILS:
+            address = self.oracle.address(email)
+            if self.oracle.eligible(email, scoped=False):
+                continue
+            address.maybe_heard |= address.no_at is not None
+            if address.known_out is not (self.status(email) not in REACHABLE):
+                address.known_out = None
+
+    def note_claims(self):
+        """Note whose members became ours, if somebody was there to see it."""
+        for email in self.members(*REACHABLE):
+            if self.oracle.eligible(email, lenient=True):
+                self.oracle.address(email).maybe_ours = True
 
     # === A HISTORY === #
 
@@ -291,8 +412,33 @@ class Watcher:
         choice = self.random.choice(
             sorted(choices, key=lambda choice: (isinstance(choice, str), choice))
         )
-        hypothesis.note(f"{what or '    '} {choice}")
+        self.tell(f"{what or '    '} {choice}")
         return choice
+
+    def tell(self, line):
+        """Add to what is printed of a history that fails."""
+        self.story.append(f"{self.now} {line}")
+
+    def tell_facts(self):
+        """Tell what is known in Odoo when something went wrong just now."""
+        if len(self.violations) > self.told:
+            self.told = len(self.violations)
+            self.tell(f"*** {self.violations[-1]}")
+            self.story += self.facts()
+
+    def facts(self):
+        """Return lines about what a harness knows."""
+        return []
+
+    def tell_all(self):
+        print("\n".join(["", "The history that failed:", *self.story]))
+        del self.story[:]
+
+    def shape(self):
+        """Return the members in few letters."""
+        return " ".join(
+            f"{email[:2]}:{self.status(email)[:4]}" for email in EMAILS if self.status(email)
+        )
 
     def pick_contact(self, first=lambda contact: False):
         """Pick a contact, of those that ``first`` is true for if there are any."""
@@ -300,12 +446,24 @@ class Watcher:
         some = [key for key, contact in contacts.items() if first(contact)]
         return contacts[self.pick(some or contacts)]
 
+    def pick_member(self, often, seldom):
+        """Pick a member of one of two statuses, mostly of the first."""
+        found = self.members(often) * 4 + self.members(seldom)
+        return self.pick(found)
+
     def begin(self):
         """Start with contacts, a stranger and a filter: most is about changes."""
         options = self.oracle.options = self.options()
         for name, value in asdict(options).items():
             self.tally[f"{name}={value}"] += 1
         self.choose(options)
+        self.pushing = self.pick([True, True, True, False])
+        if self.pushing:
+            self.start_push()
+        else:
+            self.tally["push off at first"] += 1
+        for email in self.random.sample(EMAILS[:-2], self.pick(range(4))):
+            self.add_in_mailchimp(email, self.pick(REACHABLE))
         for number in range(self.pick(range(5, 10))):
             email = EMAILS[number % (len(EMAILS) - 2)]
             company, opted = self.pick([True, False]), self.pick([True, False])
@@ -325,12 +483,18 @@ class Watcher:
 
     # === STEPS IN ODOO === #
 
+    @rule(lambda self: not self.pushing, weight=4)
+    def first_push(self):
+        self.pushing = True
+        self.start_push()
+
     @rule(weight=4)
     def create(self):
         email, city = self.pick(EMAILS), self.pick(CITIES)
-        self.create_contact(
-            email, self.pick([True, False]), city, self.pick([True, True, False])
-        )
+        opted = self.pick([True, True, False])
+        if not self.clock_known and email in self.oracle.opt_outs:
+            opted = False  # nobody could say which of them is the later one
+        self.create_contact(email, self.pick([True, False]), city, opted)
 
     def create_contact(self, email, company, city, opted):
         key = self.new_contact(email, company, city, opted)
@@ -338,6 +502,7 @@ class Watcher:
         self.edit(self.oracle.contacts[key], city)
         if opted:
             self.oracle.opt_in(key, self.now)
+            self.oracle.contacts[key].doubtful = not self.clock_known
         self.step()
 
     def edit(self, contact, city):
@@ -348,10 +513,17 @@ class Watcher:
     def edit_in_odoo(self):
         self.edit(self.pick_contact(), self.pick([*CITIES, False]))
 
-    @rule(has_contacts, weight=5)
+    @rule(lambda self: has_contacts(self) and self.clock_known, weight=6)
     def opt_in_or_out(self):
-        contact = self.pick_contact()
-        opted = self.pick([True, True, False])
+        opted = self.pick([True, False])
+
+        def is_worth_it(contact):
+            if opted:
+                return contact.opt_in is None
+            emails = self.oracle.emails(contact)
+            return contact.opt_in and any(self.status(e) in REACHABLE for e in emails)
+
+        contact = self.pick_contact(is_worth_it)
         self.set_opt_in(contact, opted)
         if opted:
             self.oracle.opt_in(contact.key, self.now)
@@ -390,14 +562,21 @@ class Watcher:
         contact.foreign_company = not contact.foreign_company
         self.set_company(contact)
 
-    @rule()
+    @rule(lambda self: self.clock_known)
     def blacklist_or_not(self):
         email = self.pick(self.oracle.blacklist or EMAILS)
-        self.oracle.blacklist ^= {email}
+        if email in self.oracle.blacklist:
+            self.oracle.blacklist.remove(email)
+        else:
+            self.oracle.put_on_blacklist(email, self.now)
         self.set_blacklisted(email)
 
     @rule(
-        lambda self: sum(c.active for c in self.oracle.contacts.values()) > 1, weight=1
+        lambda self: (
+            self.clock_known
+            and sum(c.active for c in self.oracle.contacts.values()) > 1
+        ),
+        weight=1,
     )
     def merge(self):
         active = {key for key, c in self.oracle.contacts.items() if c.active}
@@ -428,37 +607,47 @@ class Watcher:
     def members(self, *statuses):
         return [email for email in EMAILS if self.status(email) in statuses]
 
-    @rule(has_members("subscribed"))
+    @rule(has_members("subscribed", "archived"))
     def say_no(self):
-        email = self.pick(self.members("subscribed"))
-        if self.pick([True, False]):
+        """Somebody says no, perhaps by the link of an old mail after being archived."""
+        email = self.pick_member("subscribed", "archived")
+        if not self.unsure(self.oracle.address(email)):
+            self.let_say_no(email, self.pick([True, False]))
+
+    def let_say_no(self, email, complains):
+        if complains:
             self.audience.complain(email)
         else:
             self.audience.unsubscribe(email, reason="enough")
-        self.said_no(email)
-
-    def said_no(self, email, hidden=False):
         address = self.oracle.address(email)
-        address.no_at, address.hidden = self.now, hidden
+        address.no_at, address.hidden = self.now, False
+        address.shown = complains or self.shows_unsubscribes()
         address.heard = address.maybe_heard = address.back = address.asked = False
+        address.restorable, address.yes_at = False, None
 
-    @rule(has_members("subscribed"), weight=1)
+    @rule(has_members("subscribed", "archived"), weight=1)
     def hide_a_no(self):
         """Somebody says no and is archived before a run could see the "no"."""
-        email = self.pick(self.members("subscribed"))
-        if self.pick([True, False]):
-            self.audience.complain(email)
-        else:
-            self.audience.unsubscribe(email)
+        email = self.pick_member("subscribed", "archived")
+        address = self.oracle.address(email)
+        if self.unsure(address):
+            return
+        # The look at its activity comes when a member was archived, once.
+        looked = self.status(email) == "archived"
+        self.let_say_no(email, self.pick([True, False]))
         self.audience.archive(email)
-        self.said_no(email, hidden=True)
+        address.hidden, address.shown = True, address.shown and not looked
 
     @rule(has_members("subscribed"), weight=1)
     def bounce(self):
-        email, kind = self.pick(self.members("subscribed")), self.pick(["hard", "soft"])
-        self.audience.bounce(email, kind)
-        if kind == "hard":
-            address = self.oracle.address(email)
+        email = self.pick(self.members("subscribed"))
+        kind = self.pick(["hard", "soft", "several soft"])
+        address = self.oracle.address(email)
+        if kind == "several soft":
+            self.audience.clean(email, "soft")
+        else:
+            self.audience.bounce(email, kind)
+        if kind != "soft":
             address.bounced_at = self.now
             address.back = address.asked = False
 
@@ -472,6 +661,7 @@ class Watcher:
             address.seen = False
         if self.status(email) in NO:
             address.hidden = address.no_at is not None and not address.heard
+        address.restorable = False
         self.audience.archive(email)
 
     @rule(has_members("subscribed", "archived", *NO), weight=1)
@@ -481,16 +671,19 @@ class Watcher:
         if self.unsure(address):
             return
         self.audience.delete_permanently(email)
-        address.erased = True
+        address.erased, address.restorable, address.yes_at = True, False, None
         if not address.heard:
             # Mailchimp does not tell any more what the person had said.
             address.no_at = None
 
-    @rule(has_members("subscribed"), weight=5)
+    @rule(has_members("subscribed", "archived"), weight=5)
     def edit_in_mailchimp(self):
-        email, city = self.pick(self.members("subscribed")), self.pick([*CITIES, ""])
-        if any(field.tag == "CITY" for field in self.audience.merge_fields.values()):
+        email = self.pick_member("subscribed", "archived")
+        city = self.pick([*CITIES, ""])
+        fields = self.audience.merge_fields.values()
+        if any(field.tag == "CITY" for field in fields):
             self.audience.edit(email, merge_fields={"CITY": city})
+            self.oracle.address(email).restorable = False
 
     @rule(has_members("subscribed", "unsubscribed"))
     def edit_theirs(self):
@@ -505,7 +698,35 @@ class Watcher:
             vip=bool(note),
         )
 
-    @rule(has_members(None, "archived", *NO), weight=3)
+    @rule(has_members("subscribed"), weight=3)
+    def change_many(self):
+        """Another application changes so many members that they fill a page."""
+        everybody = [email for email in EMAILS if self.status(email)]
+        current = [e for e in everybody if self.status(e) != "archived"]
+        emails = self.pick(["current", "current", "everybody"])
+        emails = current if emails == "current" else everybody
+        self.audience.touch(emails, merge_fields={"NOTE": f"Bulk {self.now}"})
+        for email in emails:
+            self.oracle.address(email).restorable = False
+
+    @rule(has_members(None), weight=1)
+    def ask_in_mailchimp(self):
+        """Another application adds somebody, who is asked to confirm."""
+        email = self.pick(self.members(None))
+        address = self.oracle.address(email)
+        if not address.erased and address.known_out:
+            self.add_in_mailchimp(email, "pending")
+
+    def add_in_mailchimp(self, email, status):
+        """Somebody has a member whose person did nothing for it."""
+        self.audience.add_member(
+            email, status, by="admin", merge_fields={"FNAME": "Foreign"}
+        )
+        address = self.oracle.address(email)
+        address.seen, address.agreed = False, set()
+        address.invited = status == "pending"
+
+    @rule(has_members(None, "archived", *NO), weight=4)
     def sign_up(self):
         """A person signs up, for the first time or again."""
         email = self.pick(self.members(None, "archived", *NO))
@@ -519,7 +740,7 @@ class Watcher:
             # What one member had, another with its address has not.
             self.reborn |= address.erased
             address.seen, address.agreed, address.erased = False, set(), False
-        self.audience.add_member(email, merge_fields={"FNAME": "Foreign"})
+        self.audience.sign_up(email, merge_fields={"FNAME": "Foreign"})
         self.said_yes(address)
         if address.known_out:
             address.ours = address.maybe_ours = False
@@ -529,12 +750,19 @@ class Watcher:
         if not address.heard:
             address.overtaken, address.no_at = address.no_at, None
         address.hidden = address.asked = address.doomed = False
+        address.restorable, address.yes_at = False, self.now
+        address.yes_shows = address.known_out
 
     @rule(has_members("pending"), weight=4)
     def confirm(self):
         email = self.pick(self.members("pending"))
         address = self.oracle.address(email)
-        if not self.unsure(address):
+        known = email in self.oracle.said or email in self.oracle.opt_outs
+        if not self.unsure(address) and not (known and address.known_out is None):
+            address.known_out = True  # no run takes it for subscribed
+            if not self.oracle.eligible(email):
+                # A yes that is newer than the "no" in Odoo: it may stay.
+                address.ours, address.maybe_ours = False, True
             self.audience.confirm(email)
             self.said_yes(address)
 
@@ -544,30 +772,21 @@ class Watcher:
         """Note what a run that starts now learns, and whose addresses it may send."""
         self.faulty = faulty
         self.tally["runs"] += 1
-        self.leaving = {
-            email
-            for email, address in self.oracle.addresses.items()
-            if address.ours
-            and self.status(email) in REACHABLE
-            and email in self.oracle.opt_outs
-            and not self.oracle.eligible(email, scoped=False)
-        }
+        self.leaving = self.must_leave()
+        self.doubts = []
         for email in EMAILS:
             address = self.oracle.address(email)
+            if not faulty:
+                if address.yes_shows:
+                    self.oracle.lift(email)
+                address.yes_at = None
             out = self.status(email) not in REACHABLE
             if not faulty:
                 address.known_out = out
             elif address.known_out != out or self.oracle.eligible(email):
                 # It may be about to subscribe it, and take what comes for its own.
                 address.known_out = None
-            # A "no" that an archiving hid is found when the member is to come back.
-            shows = not address.hidden or (address.seen and self.oracle.eligible(email))
-            address.maybe_heard |= address.no_at is not None
-            if address.no_at is not None and shows and not faulty:
-                address.heard, address.heard_at = True, address.no_at
-            for contact in self.oracle.affected(email, address.heard_at):
-                if not faulty:
-                    self.oracle.hear(contact, address.heard_at)
+            self.note_no(email)
         for email in self.members("subscribed"):
             address = self.oracle.address(email)
             address.seen = address.seen or not faulty
@@ -575,26 +794,49 @@ class Watcher:
         self.claim()
         self.note_cities()
 
+    def note_no(self, email):
+        """Note what a run that starts now learns of what an address said."""
+        address = self.oracle.address(email)
+        # A "no" that an archiving hid is found when the member is to come back.
+        shows = not address.hidden or (
+            address.seen
+            and address.shown
+            and self.pushing
+            and self.oracle.eligible(email)
+        )
+        address.maybe_heard |= address.no_at is not None
+        if address.no_at is not None and shows and not self.faulty:
+            address.heard, address.heard_at = True, address.no_at
+            if not address.back:
+                self.oracle.said[email] = address.no_at
+        no_at = self.oracle.said.get(email)
+        for contact in self.oracle.affected(email, no_at):
+            if contact.doubtful:
+                self.doubts.append((email, no_at))
+            elif not self.faulty:
+                self.oracle.hear(contact, no_at)
+
     def claim(self):
         """Note whose members this run makes or finds to be ours."""
         for email in EMAILS:
             found = self.oracle.eligible(email)
-            if found:
-                address = self.oracle.address(email)
-                owners = self.oracle.owners.setdefault(email, set())
-                if self.faulty:
-                    address.maybe_ours = True
-                    address.doomed = address.doomed and None
-                else:
-                    address.ours = True
-                    address.doomed = False
-                    owners.clear()
-                owners.add(found[0].key)
+            if not found or not (self.pushing or self.status(email) in REACHABLE):
+                continue
+            address = self.oracle.address(email)
+            owners = self.oracle.owners.setdefault(email, set())
+            if self.faulty:
+                address.maybe_ours = True
+                address.doomed = address.doomed and None
+            else:
+                address.ours = True
+                address.doomed = False
+                owners.clear()
+            owners.add(found[0].key)
 
     def note_imports(self):
         """Note which foreign members this run makes contacts of."""
         self.imports, self.importing = {}, set()
-        for email in self.members("subscribed"):
+        for email in self.members("subscribed") if self.pushing else ():
             address = self.oracle.address(email)
             signed_up = self.audience.members[email].timestamp_opt
             there = self.oracle.importable(email, signed_up)
@@ -611,7 +853,7 @@ class Watcher:
     def note_cities(self):
         """Note what both sides have before this run settles it."""
         self.cities = []
-        for email in self.members("subscribed"):
+        for email in self.members("subscribed") if self.pushing else ():
             found = self.oracle.eligible(email)
             values = self.audience.members[email].merge_fields
             if found and "CITY" in values:
@@ -625,12 +867,20 @@ class Watcher:
             for email, address in list(self.oracle.addresses.items()):
                 self.take_lost(email, address.heard_at)
                 self.take_lost(email, address.no_at)
+        for email, no_at in self.doubts:
+            self.take_lost(email, no_at)
         for email in self.members("archived"):
-            self.take_lost(email, self.oracle.address(email).overtaken)
+            address = self.oracle.address(email)
+            self.take_lost(email, address.overtaken)
+            if address.hidden:
+                self.take_lost(email, address.no_at)
         for email, (signed_up, must) in self.imports.items():
             self.take_import(email, signed_up, must)
         if self.imports:
             self.claim()
+        if not self.faulty:
+            self.clock_known = True
+        self.meanwhile = set()
         for email, contact, ours, theirs in self.cities:
             self.judge_city(email, contact, ours, theirs)
         for email in self.members("pending"):
@@ -699,12 +949,14 @@ class Watcher:
         elif address.barred and status != "pending":
             # It was hidden by an archiving: it does not come back by us.
             assert status in ("archived", None), context
-        elif found and status == "archived" and (not address.seen or address.back):
-            # No run is sure to have seen it subscribed, or it once said no: it need
-            # not come back by itself.
-            pass
+        elif any(contact.doubtful for contact in self.oracle.contacts.values()):
+            pass  # which of two things was said later is not known
+        elif found and status == "archived":
+            # Only who was archived by Odoo itself comes back by itself.
+            assert address.restorable is not True, f"{context}: should have come back"
         elif found:
             asked = self.oracle.options.double_opt_in or address.asked
+            asked |= address.invited
             assert status in (REACHABLE if asked else ("subscribed",)), context
             if status == "subscribed":
                 self.compare_values(email, found[0], context)
@@ -714,6 +966,7 @@ class Watcher:
             must = self.oracle.importable(
                 email, self.audience.members[email].timestamp_opt
             )
+            must = None if status == "pending" else must
             assert address.maybe_ours or must is None, f"{context}: not imported"
             if not address.maybe_ours:
                 shown = self.audience.members[email].merge_fields["FNAME"]
