@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 import urllib.error
 import urllib.request
 import xmlrpc.client
@@ -157,7 +158,7 @@ class Environment:
         """Return what changes whenever a database needs the add-on's update."""
         release = (self.odoo_home / "odoo" / "release.py").read_bytes()
         digest = hashlib.sha256(release)
-        for path in sorted(ADDON.rglob("*.*")):
+        for path in sorted(filter(Path.is_file, ADDON.rglob("*.*"))):
             inside = path.relative_to(ADDON)
             if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
                 digest.update(f"{inside}\n".encode() + path.read_bytes())

@@ -19,6 +19,7 @@ from . import schedule
 from . import contact_values
 from . import ledger
 from . import run_pull
+from . import run_former
 from . import run_consent
 from . import run_import
 from . import run_segments

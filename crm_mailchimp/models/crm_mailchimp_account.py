@@ -365,6 +365,7 @@ class CrmMailchimpAccount(models.Model):
                     "database_ref": database_ref,
                 }
             )
+            self._replaced_by(account)
         account.sudo().write(
             {
                 "state": "linked",

@@ -10,8 +10,9 @@ from .run_consent import CONTACTS
 
 CHUNK = 2000
 MANY = 1000
-# What somebody asked for: the comparison neither plans it nor takes it back.
-BY_HAND = ("ask", "readmit")
+# What the comparison neither plans nor takes back: a look, and what somebody asked for,
+# which is checked once more when it is carried out.
+BY_HAND = ("read", "ask", "readmit")
 
 
 class CrmMailchimpRun(models.Model):
@@ -235,9 +236,7 @@ class CrmMailchimpRun(models.Model):
                 origin = "claimed" if origin == "foreign" else origin
                 adopted.append((known["id"], desired, origin, None, False))
                 operation = None
-            if known["operation"] == "read" or (
-                known["operation"] in BY_HAND and known["wanted"]
-            ):
+            if known["operation"] in BY_HAND:
                 continue
             if operation != known["operation"]:
                 planned.append((known["id"], operation))
