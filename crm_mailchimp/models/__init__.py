@@ -9,6 +9,7 @@ from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression
 from . import opt_out
+from . import opted_out_before
 from . import crm_mailchimp_campaign
 from . import crm_mailchimp_campaign_link
 from . import crm_mailchimp_campaign_variant
@@ -35,6 +36,7 @@ from . import run_audience
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
+from . import bring_back
 from . import export_failed
 from . import ir_filters
 from . import saved_filters

@@ -167,7 +167,13 @@ class ResPartner(models.Model):
         Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
         them its own mail to confirm; nobody is subscribed by it.
         """
-        accounts = self._mailchimp_accounts()
+        return self._mailchimp_ask(self._mailchimp_accounts())
+
+    def _mailchimp_ask(self, accounts):
+        """Plan the question.
+
+        :param dict accounts: account (sudo) -> contacts
+        """
         members = self.env["crm.mailchimp.member"].sudo()
         for account, partners in accounts.items():
             members |= account._members_to_ask(partners)
@@ -180,6 +186,7 @@ class ResPartner(models.Model):
                     " deleted cannot come back."
                 )
             )
+        members.account_id._check_pushing()
         members.write({"operation": "ask"})
         for account in members.account_id:
             account._request_run("push")
