@@ -85,7 +85,7 @@ class CrmMailchimpMember(models.Model):
             )
         back.account_id._check_ready()
         back.account_id._check_pushing()
-        back.sudo().write({"operation": "readmit"})
+        back.sudo().write({"operation": "readmit", "reason": False})
         for account in back.account_id:
             count = len(back.filtered(lambda m, a=account: m.account_id == a))
             account.sudo()._message_log(

@@ -52,13 +52,11 @@ class CrmMailchimpAccount(models.Model):
         now = self._mailchimp_now()
         rows = self.env.execute_query(
             SQL(
-                """SELECT account_id, COUNT(*), COUNT(opt_out_confirmed_at),
-                          MAX(opt_out_confirmed_at - opt_out_at),
-                          MIN(opt_out_at) FILTER (WHERE opt_out_confirmed_at IS NULL)
+                """SELECT account_id, COUNT(*),
+                          MAX(opt_out_confirmed_at - opt_out_at)
                      FROM crm_mailchimp_member
-                    WHERE account_id = ANY(%s)
-                      AND (opt_out_at > %s
-                           OR opt_out_at IS NOT NULL AND opt_out_confirmed_at IS NULL)
+                    WHERE account_id = ANY(%s) AND opt_out_at > %s
+                      AND opt_out_confirmed_at IS NOT NULL
                  GROUP BY account_id""",
                 self.ids,
                 now - SHOWN,
@@ -66,15 +64,41 @@ class CrmMailchimpAccount(models.Model):
         )
         found = {row[0]: row[1:] for row in rows}
         for account in self:
-            asked, confirmed, slowest, oldest = found.get(account.id, (0, 0, None, None))
-            account.opt_out_waiting = asked - confirmed
-            account.opt_out_oldest = oldest
-            account.opt_out_summary = asked and self.env._(
+            confirmed, slowest = found.get(account.id, (0, None))
+            # Also those the lane has not come to: it may be switched off.
+            live = account.active and account.audience_ref and account.id
+            waiting = [
+                row[3] for row in live and account._opt_outs_to_send() or () if row[2]
+            ]
+            account.opt_out_waiting = len(waiting)
+            account.opt_out_oldest = min(waiting, default=False)
+            account.opt_out_summary = (waiting or confirmed) and self.env._(
                 "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
                 " slowest %(minutes)s minutes",
-                asked=asked,
+                asked=confirmed + len(waiting),
                 confirmed=confirmed,
                 minutes=max(1, round(slowest.total_seconds() / 60)) if slowest else 0,
+            )
+
+    @api.depends("opt_out_error")
+    def _compute_health_message(self):
+        """Tell opt-outs that are late, too: each mail sent meanwhile is one too many."""
+        super()._compute_health_message()
+        for account in self.filtered("audience_ref"):
+            if not account._opt_outs_are_late():
+                continue
+            sentence = self.env._(
+                "%(count)s opt-outs are not delivered to Mailchimp yet, the oldest of"
+                " %(date)s UTC.",
+                count=account.opt_out_waiting,
+                date=fields.Datetime.to_string(account.opt_out_oldest),
+            )
+            remedy = account.opt_out_error or self.env._(
+                "See that the scheduled action “Mailchimp: send opt-outs” is active, and"
+                " send no campaign before."
+            )
+            account.health_message = "\n".join(
+                filter(None, [account.health_message, f"{sentence} {remedy}"])
             )
 
     def _opt_outs_are_late(self):

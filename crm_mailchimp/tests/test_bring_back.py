@@ -71,17 +71,17 @@ class TestBringBack(MailchimpCase):
     def test_nobody_who_said_no_comes_back(self):
         self.archive("ann@firma.be", "bob@firma.be")
         members = self.listed()
-        # The one in Odoo, the other in Mailchimp before it was archived.
+        # The one in Odoo; the other bounced, which its activity tells by now.
         self.ann.mailchimp_opt_in = False
-        self.audience._feed(self.member("bob@firma.be"), "unsub")
+        self.audience._feed(self.member("bob@firma.be"), "bounce", bounce_type="hard")
         members.action_bring_back()
         self.assertFalse(self.ledger("ann@firma.be").operation == "readmit")
         self.tick()
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("bob@firma.be"), "archived")
-        self.assertFalse(self.bob.mailchimp_opt_in)
+        self.assertEqual(self.bob.mailchimp_reason, "archived")
         with self.assertRaisesRegex(UserError, "nobody to bring back"):
-            members.action_bring_back()
+            self.ledger("ann@firma.be").action_bring_back()
 
     def test_an_opt_out_after_it_was_planned(self):
         self.archive("ann@firma.be")

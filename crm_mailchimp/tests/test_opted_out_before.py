@@ -1,5 +1,7 @@
+from datetime import timedelta
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import new_test_user, tagged
 
@@ -16,6 +18,10 @@ class TestOptedOutBefore(MailchimpCase):
         self.ann = self.contact("Ann")
         self.ann.mailchimp_opt_in = False
         self.env["mail.blacklist"].create({"email": "bob@firma.be"})
+        # Minutes ago, and not in the very second in which the audience is linked.
+        self.env["crm.mailchimp.suppression"].search([]).date = (
+            fields.Datetime.now() - timedelta(minutes=10)
+        )
         self.old = self.simulator.clock.now() - 1000
         for name in ("ann", "bob", "eve"):
             member = self.audience.add_member(f"{name}@firma.be")
