@@ -137,6 +137,37 @@ class Rejected(MailchimpError):
         super().__init__(detail, **kwargs)
 
 
+#: Refusals of one thing, which say nothing of any other.
+REFUSED = (Rejected, Forbidden, NotFound)
+#: No answer, or none that makes sense: the same request may work later.
+PASSING = (Retryable, Protocol)
+
+_SUBJECTS = {
+    "members": "members",
+    "interest-categories": "groups",
+    "merge-fields": "fields",
+    "segments": "tags",
+    "batches": "members",
+    "campaigns": "campaigns",
+    "reports": "reports",
+}
+
+
+def subject(error):
+    """Return what the request of an error was about.
+
+    :return: ``account``, ``audience``, ``members``, ``groups``, ``fields``, ``tags``,
+        ``campaigns`` or ``reports``
+    """
+    parts = (error.path or "").strip("/").split("/")
+    if parts[0] != "lists":
+        return _SUBJECTS.get(parts[0], "account")
+    if len(parts) > 2:
+        return _SUBJECTS.get(parts[2], "audience")
+    # Members are subscribed, many at once, by a POST on the audience itself.
+    return "members" if len(parts) == 2 and error.method == "POST" else "audience"
+
+
 _TITLES = {
     "member exists": "member_exists",
     "member in compliance state": "compliance",
@@ -156,9 +187,11 @@ _TEXTS = [
         ("tag_exists", r"that tag already exists"),
         ("merge_fields", r"your merge fields were invalid"),
         ("too_many_signups", r"has signed up to a lot of lists"),
+        ("too_many_signups", r"too many recent signup requests"),
         ("fake", r"looks fake or invalid"),
         ("invalid_address", r"provide a valid email address"),
-        ("invalid_address", r"domain portion of the email address is invalid"),
+        ("invalid_address", r"(domain|username) portion of the email address is invalid"),
+        ("invalid_address", r"email address must contain a single @"),
     )
 ]
 _MERGE_FIELD = re.compile(r"(.*\bmerge_fields\b.*|[A-Z][A-Z0-9_]{0,9})")

@@ -63,6 +63,10 @@ class Gateway(ReportCalls):
         """The part of the key after the dash, such as ``us21``."""
         return self._transport.data_center
 
+    def uses(self, key):
+        """Tell whether this is the gateway's API key."""
+        return self._transport.uses(key)
+
     @property
     def max_in_flight(self):
         """Requests that are sent at once, at most."""

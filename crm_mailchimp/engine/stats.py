@@ -21,6 +21,8 @@ FOLLOW = INTERVALS[-1][0]
 SLACK = timedelta(minutes=10)
 #: What is read twice at the edge of two readings: clocks differ, events come late.
 OVERLAP = 2 * HOUR
+#: How often a report of an old campaign is asked for that cannot be read.
+TRIES = 10
 #: How it goes on with campaigns that never stop being sent, such as automations.
 ONGOING = ((14 * DAY, DAY), (None, 7 * DAY))
 
@@ -49,6 +51,21 @@ def poll_interval(sent, now, grown=None, ongoing=False):
         if limit is None or age < limit:
             return interval
     return None
+
+
+def next_try(now, failures, followed):
+    """Return when to ask again for a report that cannot be read; ``None`` for never.
+
+    After an hour, then ever later, up to a day.
+
+    :param now: datetime of the last try
+    :param int failures: tries in a row that failed, the last one included
+    :param followed: the campaign would be read again anyway; another one is given up
+        after some tries
+    """
+    if not followed and failures >= TRIES:
+        return None
+    return now + min(HOUR * 2 ** min(failures - 1, 5), DAY) - SLACK
 
 
 # === CAMPAIGNS === #

@@ -146,6 +146,10 @@ class Transport(ApiClient):
     def __repr__(self):
         return f"<{type(self).__name__} {self.host}>"
 
+    def uses(self, key):
+        """Tell whether requests are sent with this API key."""
+        return key == self._secret
+
     def close(self):
         """Close the connections; the transport can be used again all the same."""
         self._session.close()

@@ -1,13 +1,23 @@
 import logging
+import time
 from contextlib import contextmanager
+from datetime import timedelta
 
-from odoo import models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..engine import errors
 from ..engine.gateway import Gateway
 
 _logger = logging.getLogger(__name__)
+
+# When to look whether an account that stopped works again.
+LOOK_FIRST = timedelta(minutes=15)
+LOOK_EVERY = timedelta(hours=1)
+# Seconds for a connection and an answer: such a look must not hold up the others, and
+# an account that answers slower than that is looked at again anyway.
+LOOK_SECONDS = (5, 10)
+LOOKING_SECONDS = 20
 
 
 class CrmMailchimpAccount(models.Model):
@@ -34,6 +44,7 @@ class CrmMailchimpAccount(models.Model):
     def _gateway(self, **options):
         """Return the gateway of this account, the only way to Mailchimp.
 
+        :param options: of the gateway
         :raise UserError: when there is no key, or this database must not use it
         """
         self.ensure_one()
@@ -108,21 +119,17 @@ class CrmMailchimpAccount(models.Model):
                 " that ends in /3.0, with https unless it is on this machine."
             )
         if isinstance(error, errors.AuthLost):
-            return _(
-                "Mailchimp does not accept the API key any more. Create a new key in"
-                " Mailchimp (Account & billing > Extras > API keys), enter it here and"
-                " press Connect."
-            )
+            return self._key_sentence(self.state)
         if isinstance(error, errors.Forbidden):
             return _(
                 "The Mailchimp user of this API key may not do this, or the Mailchimp"
                 " plan does not include it. Check the user's role and the plan in"
-                " Mailchimp, then press Synchronise now."
+                " Mailchimp, then try again."
             )
         if isinstance(error, errors.NotFound):
             return _(
-                "Mailchimp does not find what is asked for. If the audience was"
-                " deleted in Mailchimp, choose another one."
+                "Mailchimp does not find what is asked for. Look whether it was"
+                " deleted there, then try again."
             )
         if isinstance(error, errors.Retryable):
             return _(
@@ -141,13 +148,170 @@ class CrmMailchimpAccount(models.Model):
             or _("no reason given"),
         )
 
+    def _key_sentence(self, state):
+        """Say that the key is not accepted, and which button of that state helps."""
+        _ = self.env._
+        sentence = _(
+            "Mailchimp does not accept the API key any more. Create a new key in"
+            " Mailchimp (Account & billing > Extras > API keys)"
+        )
+        if state == "draft":
+            return _("%s, enter it here and press “Connect”.", sentence)
+        if state == "error":
+            return _("%s, enter it in the account and press “Try again”.", sentence)
+        return _("%s, enter it in the account and save.", sentence)
+
+    def _subject_label(self, subject):
+        """Word what a request was about, see :func:`.errors.subject`."""
+        _ = self.env._
+        return {
+            "account": _("the account"),
+            "audience": _("the audience"),
+            "members": _("the members of the audience"),
+            "groups": _("the groups of the audience"),
+            "fields": _("the fields of the audience"),
+            "tags": _("the tags of the audience"),
+            "campaigns": _("the list of campaigns"),
+            "reports": _("the results of campaigns"),
+        }[subject]
+
+    # === STOPPING, AND GOING ON BY ITSELF === #
+
+    def _second_look(self):
+        """Ask whether the account and its audience can be used at all.
+
+        Two requests that do not wait long: the rest of the work waits for them.
+
+        :return: why the account has to stop, or nothing
+        :raise Retryable, Protocol: there is no answer
+        """
+        _ = self.env._
+        with self._gateway(timeout=LOOK_SECONDS) as gateway:
+            try:
+                gateway.root()
+            except errors.AuthLost:
+                return self._key_sentence("error")
+            except errors.REFUSED:
+                return _(
+                    "Mailchimp has stopped the whole account, as it does when it is"
+                    " under review or not paid. Sign in to Mailchimp and do what it"
+                    " asks for; then press “Try again”."
+                )
+            return self._audience_trouble(gateway)
+
+    def _audience_trouble(self, gateway):
+        """Return why the linked audience cannot be used, or nothing."""
+        _ = self.env._
+        if not self.audience_ref:
+            return None
+        try:
+            gateway.audience(self.audience_ref)
+        except errors.AuthLost:
+            return self._key_sentence("error")
+        except errors.NotFound:
+            return _(
+                "The audience %(name)s is not in this Mailchimp account any more. If"
+                " it was deleted, press “Change the audience”. If the API key is of"
+                " another Mailchimp account, enter the right one and press “Try"
+                " again”.",
+                name=self.audience_name or self.audience_ref,
+            )
+        except errors.REFUSED:
+            return _(
+                "Mailchimp does not let the user of the API key use the audience"
+                " %(name)s. Check the user's role in Mailchimp, or enter the key of"
+                " another user; then press “Try again”.",
+                name=self.audience_name or self.audience_ref,
+            )
+        return None
+
     def _set_error(self, error):
-        """Stop the account and tell its managers once."""
+        """Stop the account, tell its managers once, and look again later by itself.
+
+        :param error: an error of the engine, or a sentence for the users
+        """
+        now = fields.Datetime.now()
         for account in self:
-            sentence = account._error_sentence(error)
-            if account.state != "error":
+            sentence = (
+                error if isinstance(error, str) else account._error_sentence(error)
+            )
+            again = account.state == "error"
+            if not again:
                 account._notify_managers(sentence)
-            account.write({"state": "error", "error_message": sentence})
+            account.write(
+                {
+                    "state": "error",
+                    "error_message": sentence,
+                    "next_look": now + (LOOK_EVERY if again else LOOK_FIRST),
+                }
+            )
+
+    def _clear_error(self, **vals):
+        """Let the account go on, and take back what managers were told."""
+        for account in self.sudo():
+            account.write(
+                {
+                    "state": "linked" if account.audience_ref else "connected",
+                    "error_message": False,
+                    "next_look": False,
+                    **vals,
+                }
+            )
+        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+
+    def _look_soon(self):
+        """Have an account that stopped looked at in a moment."""
+        stopped = self.filtered(lambda account: account.state == "error")
+        if stopped:
+            stopped.sudo().next_look = fields.Datetime.now()
+            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
+
+    @api.model
+    def _look_at_stopped(self):
+        """Look again at accounts that stopped, and let those go on that work again.
+
+        A key is given back, an account is paid, Mailchimp ends a review: nobody should
+        have to tell Odoo. Called by the scheduled action; commits after each.
+        """
+        deadline = time.monotonic() + LOOKING_SECONDS
+        stopped = self.search(
+            [
+                ("state", "=", "error"),
+                "|",
+                ("next_look", "=", False),
+                ("next_look", "<=", fields.Datetime.now()),
+            ],
+            order="next_look",
+        )
+        for account in stopped:
+            if not account.sudo().api_key_secret or account._is_copy():
+                continue
+            if time.monotonic() >= deadline:
+                return
+            try:
+                account._try_stopped()
+            except Exception:
+                # One account never stops another.
+                self.env.cr.rollback()
+                _logger.exception("No look at Mailchimp account %s", account.id)
+            self.env["ir.cron"]._commit_progress()
+
+    def _try_stopped(self):
+        # Also when there is no answer, or a fault of ours.
+        self.next_look = fields.Datetime.now() + LOOK_EVERY
+        self.env["ir.cron"]._commit_progress()
+        try:
+            sentence = self._second_look()
+        except errors.PASSING as error:
+            _logger.info("Mailchimp account %s cannot be looked at: %s", self.id, error)
+            return
+        if sentence:
+            # Perhaps another one than before.
+            self._set_error(sentence)
+            return
+        self._clear_error()
+        if self.audience_ref:
+            self._request_run("push")
 
     def _notify_managers(self, sentence):
         managers = self.env.ref("crm_mailchimp.group_mailchimp_manager").all_user_ids
@@ -183,23 +347,23 @@ class CrmMailchimpAccount(models.Model):
             self._gateway()
         with self._asking(self._new_gateway(key)) as gateway:
             root = gateway.root()
-        if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
-            raise UserError(
-                self.env._(
-                    "The Mailchimp user of this key has the role %(role)s, which may"
-                    " not manage contacts. Use a key of an owner, admin or manager.",
-                    role=root["role"],
+            if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
+                raise UserError(
+                    self.env._(
+                        "The Mailchimp user of this key has the role %(role)s, which"
+                        " may not manage contacts. Use a key of an owner, admin or"
+                        " manager.",
+                        role=root["role"],
+                    )
                 )
-            )
-        self.sudo().write(
-            {
-                "state": "linked" if self.audience_ref else "connected",
-                "error_message": False,
-                "remote_name": root.get("account_name"),
-                "database_ref": self._database_ref(),
-            }
+            trouble = self._audience_trouble(gateway)
+        self._clear_error(
+            remote_name=root.get("account_name"), database_ref=self._database_ref()
         )
-        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+        if trouble:
+            # The key works, and the form has the buttons that help.
+            self.sudo()._set_error(trouble)
+            return {"type": "ir.actions.client", "tag": "soft_reload"}
         if self.audience_ref:
             self._request_run("push")
             return self._toast(
@@ -213,7 +377,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_reauthorize(self):
-        """Connect with the key just entered and catch up."""
+        """Look whether it works again, with the key that is there now; catch up."""
         return self.action_connect()
 
     def action_disconnect(self):
@@ -228,8 +392,10 @@ class CrmMailchimpAccount(models.Model):
                 "api_key_hint": False,
                 "push_enabled": False,
                 "error_message": False,
+                "next_look": False,
             }
         )
+        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
         return self._toast(
             self.env._(
                 "Disconnected. No contact, member or campaign was deleted, neither here"

@@ -6,10 +6,11 @@ class CrmMailchimpAccount(models.Model):
     """The connection of one company to Mailchimp, with its single linked audience.
 
     An account goes from *draft* (no working key) to *connected* (the key works) to
-    *linked* (an audience is chosen). *Error* stops every call until a person repaired
-    what the message says. Linking another audience archives the account with its
-    ledger and its campaigns and goes on with a copy, so nothing that was known about
-    the old audience is ever mistaken for the new one.
+    *linked* (an audience is chosen). *Error*, confirmed by a second look, stops runs
+    until a person repaired what the message says, or a later look finds it repaired.
+    Linking another audience archives the account with its ledger and its campaigns and
+    goes on with a copy, so nothing that was known about the old audience is ever
+    mistaken for the new one.
     """
 
     _name = "crm.mailchimp.account"
@@ -35,6 +36,13 @@ class CrmMailchimpAccount(models.Model):
         copy=False,
     )
     error_message = fields.Text(readonly=True, copy=False)
+    next_look = fields.Datetime(
+        string="Looked at again on",
+        readonly=True,
+        copy=False,
+        help="An account that stopped is looked at again by itself, after a quarter of"
+        " an hour, then every hour, and goes on when Mailchimp lets it.",
+    )
     health_message = fields.Text(compute="_compute_health_message")
     auth_method = fields.Selection(
         [("api_key", "API key")], default="api_key", required=True
@@ -241,6 +249,7 @@ class CrmMailchimpAccount(models.Model):
                     "data_center": gateway.data_center,
                 }
             )
+        self._look_soon()
         # The web client reads the record after it saved it.
         self.invalidate_recordset(["api_key"], flush=False)
 
@@ -354,7 +363,7 @@ class CrmMailchimpAccount(models.Model):
             key, database_ref = self.sudo().api_key_secret, self.database_ref
             hint, center = self.api_key_hint, self.data_center
             self.sudo()._stop()
-            self.sudo().write({"active": False, "api_key_secret": False})
+            self._clear_error(active=False, api_key_secret=False)
             self.flush_recordset()
             account = self.copy({"name": self.name, "active": True})
             account.sudo().write(
@@ -366,20 +375,17 @@ class CrmMailchimpAccount(models.Model):
                 }
             )
             self._replaced_by(account)
-        account.sudo().write(
-            {
-                "state": "linked",
-                "error_message": False,
-                "linked_at": self._mailchimp_now(),
-                "audience_ref": audience["id"],
-                "audience_name": audience["name"],
-                "audience_url": (
-                    f"https://{account.data_center}.admin.mailchimp.com/lists/members/"
-                    f"?id={audience['web_id']}"
-                    if audience.get("web_id")
-                    else False
-                ),
-            }
+        account._clear_error(
+            state="linked",
+            linked_at=self._mailchimp_now(),
+            audience_ref=audience["id"],
+            audience_name=audience["name"],
+            audience_url=(
+                f"https://{account.data_center}.admin.mailchimp.com/lists/members/"
+                f"?id={audience['web_id']}"
+                if audience.get("web_id")
+                else False
+            ),
         )
         account.merge_field_ids or account._create_default_mapping()
         account._request_run("push")

@@ -80,6 +80,17 @@ class CrmMailchimpCampaign(models.Model):
         help="When Mailchimp is asked for results again: every hour on the first day,"
         " then ever less often, for 90 days.",
     )
+    failure = fields.Selection(
+        [
+            ("refused", "Mailchimp refused the report"),
+            ("missing", "Mailchimp does not have the report, or not yet"),
+            ("unanswered", "Mailchimp did not bring the report to an end"),
+        ],
+        string="Trouble",
+        readonly=True,
+    )
+    failures = fields.Integer(string="Tries that failed", readonly=True)
+    failure_note = fields.Char(compute="_compute_failure_note")
     # What the last reading of each part found: nothing is read again that stayed so.
     read_marks = fields.Json(readonly=True)
     # How an A/B test was set up: winner and combinations, from the listing.
@@ -182,7 +193,7 @@ class CrmMailchimpCampaign(models.Model):
 
     @api.depends(
         *("accounted", "sent", "opens_total", "opens_total_no_proxy", "proxy_known"),
-        *("clicks_total", "child_ids"),
+        *("clicks_total", "child_ids", "failure"),
     )
     def _compute_attribution(self):
         for campaign in self:
@@ -204,6 +215,9 @@ class CrmMailchimpCampaign(models.Model):
         known = self.accounted or {}
         if self.child_ids:
             return [_("The recipients are shown with the campaigns it consists of.")]
+        if self.failure:
+            # What is missing was not read: ``failure_note`` says so.
+            return []
         if not known:
             return [_("The recipients are not read yet.")] if self.sent else []
         sentences = []
@@ -283,6 +297,29 @@ class CrmMailchimpCampaign(models.Model):
         if not reasons:
             reasons.append(_("Mailchimp does not list them, or not yet"))
         return _("; ").join(reasons)
+
+    @api.depends("failure", "next_poll", "report_date")
+    def _compute_failure_note(self):
+        causes = dict(self._fields["failure"]._description_selection(self.env))
+        _ = self.env._
+        for campaign in self:
+            campaign.failure_note = False
+            if not campaign.failure:
+                continue
+            facts = {"cause": causes[campaign.failure]}
+            if campaign.next_poll:
+                facts["at"] = format_datetime(self.env, campaign.next_poll)
+            if campaign.report_date and campaign.next_poll:
+                note = _("Recipients incomplete: %(cause)s; next try on %(at)s.")
+            elif campaign.report_date:
+                note = _(
+                    "Recipients incomplete: %(cause)s; press “Refresh now” to try."
+                )
+            elif campaign.next_poll:
+                note = _("Results incomplete: %(cause)s; next try on %(at)s.")
+            else:
+                note = _("Results incomplete: %(cause)s; press “Refresh now” to try.")
+            campaign.failure_note = note % facts
 
     @api.depends("utm_campaign_id")
     def _compute_lead_count(self):

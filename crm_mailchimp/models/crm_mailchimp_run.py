@@ -14,6 +14,11 @@ _logger = logging.getLogger(__name__)
 # Work of one call of the scheduled action. The slowest request in flight comes on
 # top, and both together must stay under Odoo's limit of 120 seconds a job.
 SLICE_SECONDS = 20
+# What a slice has for its phases in any case: reading changes from a slow Mailchimp must
+# not use up every slice.
+PHASE_SECONDS = 10
+# So often a run waits for an opt-out that Mailchimp does not answer.
+OPT_OUT_TRIES = 3
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
@@ -170,6 +175,7 @@ class CrmMailchimpRun(models.Model):
             "tagged": _("%s tags given or taken"),
             "permitted": _("%s given marketing permissions"),
             "campaigns": _("%s campaigns"),
+            "campaigns_failed": _("%s of them could not be read"),
             "events": _("%s opens, clicks and other events"),
         }
 
@@ -385,7 +391,9 @@ class CrmMailchimpRun(models.Model):
         Only this scheduled action enters them: the lock Odoo holds on its row is what
         keeps two workers apart (locks on accounts would not survive the commits).
         """
-        self._enter(self.env["crm.mailchimp.account"]._due_for_push())
+        accounts = self.env["crm.mailchimp.account"]
+        self._enter(accounts._due_for_push())
+        accounts._look_at_stopped()
 
     @api.model
     def _cron_stats(self):
@@ -398,13 +406,26 @@ class CrmMailchimpRun(models.Model):
         commit(remaining=len(runs))
         unfinished = 0
         for run in runs:
-            finished = run._run_slice(time.monotonic() + SLICE_SECONDS)
+            finished = run._try_slice(time.monotonic() + SLICE_SECONDS)
             unfinished += not finished or run._is_followed()
             commit(1)
         if unfinished and cron:
             # A job that is only partly done is put back without being woken up.
             cron._trigger()
         commit(remaining=unfinished)
+
+    def _try_slice(self, deadline):
+        """Work on the run; whatever happens, the runs of other accounts go on."""
+        try:
+            return self._run_slice(deadline)
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            self.env.cr.rollback()
+            return False
+        except Exception:
+            # Even noting what went wrong failed.
+            self.env.cr.rollback()
+            _logger.exception("Mailchimp run %s failed", self.id)
+            return True
 
     def _is_followed(self):
         """Tell whether this run is over and another one was queued behind it."""
@@ -456,7 +477,7 @@ class CrmMailchimpRun(models.Model):
             return False
         except errors.MailchimpError as error:
             self.env.cr.rollback()
-            return self._fail(error)
+            return self._fail(error, gateway)
         except UserError as error:
             # Something in Odoo is set up wrong. The account shows it, and the nightly
             # run tries again; opt-outs go on meanwhile.
@@ -488,13 +509,19 @@ class CrmMailchimpRun(models.Model):
             return self._phase_audience(gateway)
         account = self.account_id
         # The lane may be on its way; who said no leaves before anything is written.
-        account._send_opt_outs(gateway, deadline)
+        try:
+            account._send_opt_outs(gateway, deadline)
+        except errors.PASSING:
+            # One member that Mailchimp cannot let go must not hold all others for ever.
+            if self.attempts < OPT_OUT_TRIES:
+                raise
         try:
             self._pull(gateway, deadline)
         except OutOfTime:
             return False
-        self._apply_no()
-        account._send_opt_outs(gateway, deadline)
+        deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
+        if self._apply_no():
+            account._send_opt_outs(gateway, deadline)
         if not account.push_enabled:
             account._claim_members()
             self._end("done")
@@ -525,31 +552,101 @@ class CrmMailchimpRun(models.Model):
             self.counters["repaired"],
         )
 
-    def _fail(self, error):
-        """Note an error of the engine: come back later, or stop and tell."""
+    def _fail(self, error, gateway):
+        """Note an error of the engine: go on, come back later, or stop and tell.
+
+        One refused request says nothing about the account: it stops only when a second
+        look confirms that the account or its audience cannot be used. Everything else
+        is tried again later, so that opt-outs and unsubscribes go on travelling.
+
+        :param gateway: the gateway that was used
+        :return: ``False`` when the run can go on at once
+        """
         _logger.info("Mailchimp run %s: %s", self.id, error)
+        if not self.is_open:
+            # Cancelled, or the account was disconnected, while Mailchimp was asked.
+            return True
         account = self.account_id
-        if isinstance(error, (errors.Retryable, errors.Protocol)):
-            minutes = BACK_OFF[min(self.attempts, len(BACK_OFF) - 1)]
-            after = getattr(error, "after", None) or 0
-            at = fields.Datetime.now() + timedelta(
-                seconds=max(minutes * 60, min(after, 3600))
+        lost = isinstance(error, errors.AuthLost)
+        if lost and not gateway.uses(account.sudo().api_key_secret):
+            # Somebody replaced the key since the run began to use it.
+            return False
+        if not isinstance(error, errors.PASSING):
+            try:
+                sentence = account._second_look()
+            except errors.PASSING as unanswered:
+                error = unanswered
+            else:
+                if sentence:
+                    self._end("failed", sentence)
+                    self.error_detail = str(error)
+                    account._set_error(sentence)
+                    return True
+        self._wait(error)
+        return True
+
+    def _wait(self, error):
+        """Try again later: the longer, the more tries failed."""
+        minutes = BACK_OFF[min(self.attempts, len(BACK_OFF) - 1)]
+        after = getattr(error, "after", None) or 0
+        at = fields.Datetime.now() + timedelta(
+            seconds=max(minutes * 60, min(after, 3600))
+        )
+        self.write(
+            dict(
+                self._error_vals(error),
+                state="waiting",
+                attempts=self.attempts + 1,
+                resume_at=at,
             )
-            self.write(
-                dict(
-                    self._error_vals(error),
-                    state="waiting",
-                    attempts=self.attempts + 1,
-                    resume_at=at,
+        )
+        if not isinstance(error, errors.PASSING):
+            self.error_message = self._refusal_sentence(error)
+        cron = "ir_cron_stats" if self.kind == "stats" else "ir_cron_push"
+        self.env.ref(f"crm_mailchimp.{cron}")._trigger(at=at)
+        self._notify()
+
+    def _refusal_sentence(self, error):
+        """Say what was refused although the account works, and when it is tried again.
+
+        The button it names is on the account's form.
+        """
+        _ = self.env._
+        account = self.account_id
+        sentences = [
+            _(
+                "Mailchimp refused a request about %(subject)s, although the account"
+                " itself works.",
+                subject=account._subject_label(errors.subject(error)),
+            )
+        ]
+        if isinstance(error, errors.Forbidden):
+            sentences.append(
+                _("Check the role of the API key's user, and the plan, in Mailchimp.")
+            )
+        elif error.detail and not isinstance(error, errors.AuthLost):
+            sentences.append(
+                _("Its reason: %(reason)s.", reason=error.detail.rstrip(" ."))
+            )
+        at = format_datetime(self.env, self.resume_at)
+        button = {
+            "preview": _("Preview"),
+            "stats": _("Import results"),
+            **dict.fromkeys(
+                PUSHES, _("Synchronise now") if account.push_enabled else None
+            ),
+        }.get(self.kind)
+        if button:
+            sentences.append(
+                _(
+                    "It is tried again on %(at)s; to try at once, press “%(button)s”.",
+                    at=at,
+                    button=button,
                 )
             )
-            cron = "ir_cron_stats" if self.kind == "stats" else "ir_cron_push"
-            self.env.ref(f"crm_mailchimp.{cron}")._trigger(at=at)
-            self._notify()
         else:
-            self._end("failed", error)
-            account._set_error(error)
-        return True
+            sentences.append(_("It is tried again on %(at)s.", at=at))
+        return " ".join(sentences)
 
     @api.autovacuum
     def _gc_runs(self):

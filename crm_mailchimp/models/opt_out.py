@@ -157,6 +157,7 @@ class CrmMailchimpAccount(models.Model):
             self.env.cr.rollback()
             _logger.info("Mailchimp opt-outs of account %s wait: %s", self.id, error)
             self._tell_opt_out_error(self._error_sentence(error))
+            self._stop_if_lost(error)
             return False
         except Exception:
             # One account never stops the others.
@@ -166,6 +167,18 @@ class CrmMailchimpAccount(models.Model):
         finally:
             if gateway:
                 gateway.close()
+
+    def _stop_if_lost(self, error):
+        """Stop the account for an error that a second look confirms."""
+        passing = isinstance(error, (*errors.PASSING, UserError))
+        if passing or self.state == "error":
+            return
+        try:
+            sentence = self._second_look()
+        except errors.PASSING:
+            return
+        if sentence:
+            self._set_error(sentence)
 
     def _tell_opt_out_error(self, sentence):
         if self.opt_out_error != sentence:

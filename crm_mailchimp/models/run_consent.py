@@ -17,7 +17,10 @@ class CrmMailchimpRun(models.Model):
 
         Set-based on the ledger, not on the events: a contact that somebody holds
         locked, or a tick that dies, is simply found again by the next tick.
+
+        :return: whether an opt-in was taken
         """
+        taken = False
         for chunk in split_every(CONTACTS, self._said_no()):
             details = {row[0]: row[1:] for row in chunk}
             partners = (
@@ -25,8 +28,11 @@ class CrmMailchimpRun(models.Model):
                 .browse(details)
                 .try_lock_for_update(allow_referencing=True)
             )
-            self._opt_out(partners.filtered("mailchimp_opt_in"), details)
+            partners = partners.filtered("mailchimp_opt_in")
+            self._opt_out(partners, details)
+            taken |= bool(partners)
             self._commit()
+        return taken
 
     def _said_no(self):
         """Return ``[(contact id, address, date, reason)]`` of contacts to opt out."""

@@ -4,14 +4,15 @@ from datetime import timedelta
 
 from odoo import fields, models
 
-from ..engine import stats
-from ..engine.errors import NotFound
+from ..engine import errors, stats
 from .crm_mailchimp_campaign import differs
 
 _logger = logging.getLogger(__name__)
 
 # A first import of many years goes on for hours: new campaigns do not wait for it.
 LIST_AGAIN = timedelta(hours=1)
+# So many campaigns in a row that cannot be read are no trouble of each any more.
+IN_A_ROW = 5
 # Part of a report -> the totals of the campaign that tell whether it has news.
 PARTS = {
     "links": ("clicks_total", "clicks_unique"),
@@ -26,6 +27,9 @@ PAGED = ("sent_to", "activity")
 
 class CrmMailchimpRun(models.Model):
     """The last phase of a stats run: recipients and events of campaigns that are due.
+
+    A campaign whose report cannot be read is its own trouble: it is tried again later
+    and later, and the others go on.
 
     The cursor names the campaign, the part of its report and how many entries of it
     are done, and is committed with what they brought: a run that was killed, or a page
@@ -66,9 +70,15 @@ class CrmMailchimpRun(models.Model):
             return
         if cursor.get("campaign") != campaign.id:
             began = fields.Datetime.to_string(fields.Datetime.now())
-            self._set_cursor(campaign=campaign.id, part=None, offset=None, began=began)
+            fresh = dict.fromkeys(("part", "offset", "failed"))
+            self._set_cursor(campaign=campaign.id, began=began, **fresh)
         if self._read_parts(gateway, campaign, deadline):
-            self._set_cursor(campaign=None, part=None, offset=None, began=None)
+            failed = self.cursor.get("failed") or {}
+            campaign._finish_reading(failed)
+            self._set_cursor(
+                **dict.fromkeys(("campaign", "part", "offset", "began", "failed"))
+            )
+            self._note_failure(next(iter(failed.values()), None))
 
     def _read_parts(self, gateway, campaign, deadline):
         """Read what changed of a campaign.
@@ -78,7 +88,8 @@ class CrmMailchimpRun(models.Model):
         names = list(PARTS)
         start = (self.cursor or {}).get("part")
         for part in names[names.index(start) if start else 0 :]:
-            if not campaign._has_news(part):
+            failed = self.cursor.get("failed") or {}
+            if part in failed or not campaign._has_news(part):
                 continue
             if self.cursor.get("part") != part:
                 self._set_cursor(part=part, offset=None)
@@ -86,12 +97,56 @@ class CrmMailchimpRun(models.Model):
                 if not self._read_part(gateway, campaign, part, deadline):
                     return False
                 campaign._note_reading(part, self.cursor["began"])
-            except NotFound:
-                # Deleted in Mailchimp, or not there yet: what is known stays.
-                _logger.info("No %s of campaign %s", part, campaign.campaign_ref)
+            except errors.MailchimpError as error:
+                # What is known stays, and the other parts may be there.
+                failure = self._own_failure(gateway, campaign, error)
+                self._set_cursor(failed={**failed, part: failure})
+                self._pause()
+                if time.monotonic() >= deadline:
+                    return False
             self._pause()
-        campaign._finish_reading()
         return True
+
+    # === WHAT CANNOT BE READ === #
+
+    def _own_failure(self, gateway, campaign, error):
+        """Return how a campaign failed if that is nothing but its own trouble.
+
+        Mailchimp refuses single reports, and comes to no end with others for days. What
+        is not answered is tried once more from where it stopped, with the whole run:
+        that is how most of it passes.
+
+        :return: a value of the campaign's ``failure``
+        :raise MailchimpError: the error, if it is about more than this campaign
+        """
+        _logger.info("Report of campaign %s: %s", campaign.campaign_ref, error)
+        if isinstance(error, errors.NotFound):
+            return "missing"
+        if isinstance(error, errors.REFUSED):
+            return "refused"
+        overloaded = error.status == 429
+        if not isinstance(error, errors.PASSING) or overloaded or not self.attempts:
+            raise error
+        # Mailchimp is there, if it can answer this.
+        gateway.root()
+        return "unanswered"
+
+    def _note_failure(self, failure):
+        """Count a campaign that could not be read; stop when it is not that one's.
+
+        :param failure: as of :meth:`_own_failure`, or ``None`` for one that was read
+        """
+        if failure:
+            self._count(campaigns_failed=1)
+        in_a_row = (self.cursor or {}).get("in_a_row", 0) + 1
+        # Reports that are not there say nothing about others.
+        over = failure not in (None, "missing") and in_a_row >= IN_A_ROW
+        if failure != "missing":
+            self._set_cursor(in_a_row=in_a_row if failure and not over else None)
+        self._pause()
+        if over:
+            kind = errors.Forbidden if failure == "refused" else errors.Retryable
+            raise kind("The reports of several campaigns in a row.", path="/reports")
 
     def _read_part(self, gateway, campaign, part, deadline):
         offset = self.cursor.get("offset", 0)
@@ -189,8 +244,10 @@ class CrmMailchimpCampaign(models.Model):
             return None
         return fields.Datetime.to_datetime(marks["since"]) - stats.OVERLAP
 
-    def _finish_reading(self):
+    def _finish_reading(self, failed=()):
         """Match contacts, count what is accounted for, and decide when to come again.
+
+        :param failed: how parts of the report failed, by part
 
         If after a reading of the latest events more is missing than before, one of an
         older time was passed over: the next reading is of all.
@@ -204,7 +261,7 @@ class CrmMailchimpCampaign(models.Model):
         if accounted != self.accounted:
             self.accounted = accounted
         missing = [self.opens_unattributed, self.clicks_unattributed]
-        if "since" in marks:
+        if "since" in marks and "activity" not in failed:
             more = any(
                 now > before
                 for now, before in zip(
@@ -217,7 +274,10 @@ class CrmMailchimpCampaign(models.Model):
         if not self.recipients_date and ("sent_to" in marks or not self.sent):
             self.recipients_date = fields.Datetime.now()
         self._count_variants()
-        self._schedule_poll()
+        if failed:
+            self._postpone(next(iter(failed.values())))
+        else:
+            self._schedule_poll()
 
     def _is_ongoing(self):
         """Tell whether the campaign goes on sending to single contacts."""
@@ -234,7 +294,22 @@ class CrmMailchimpCampaign(models.Model):
             self.send_time, now, self._grown(), self._is_ongoing()
         )
 
+    def _postpone(self, failure):
+        """Note that the campaign cannot be read, and decide when to try again."""
+        failures = self.failures + 1
+        self.write(
+            {
+                "failure": failure,
+                "failures": failures,
+                "next_poll": stats.next_try(
+                    fields.Datetime.now(), failures, bool(self._poll_interval())
+                ),
+            }
+        )
+
     def _schedule_poll(self):
+        """Decide when to read campaigns again of which everything was read."""
+        self.filtered("failures").write({"failure": False, "failures": 0})
         for campaign in self:
             campaign.next_poll = stats.next_poll(
                 campaign.send_time or campaign.create_date,

@@ -65,11 +65,11 @@ class CrmMailchimpRun(models.Model):
                 found = gateway.create_merge_field(
                     account.audience_ref, line._creation_body()
                 )
-            except errors.Rejected as error:
+            except errors.REFUSED as error:
                 # The other fields and all contacts go on; at the plan's limit, the
                 # fields that are still to come have no room either.
                 refused = line
-                if error.code == "merge_field_limit":
+                if getattr(error, "code", None) == "merge_field_limit":
                     refused |= account._merge_fields_beyond(0)
                 refused._refuse(account._error_sentence(error))
                 account._set_refs(creating=None)
@@ -135,17 +135,23 @@ class CrmMailchimpRun(models.Model):
             return
         account = self.account_id
         audience = account.audience_ref
-        categories = {
-            category["id"]: category["title"]
-            for category in gateway.categories(audience)
-        }
-        interests = {
-            category: {
-                interest["id"]: interest["name"]
-                for interest in gateway.interests(audience, category)
+        try:
+            categories = {
+                category["id"]: category["title"]
+                for category in gateway.categories(audience)
             }
-            for category in categories
-        }
+            interests = {
+                category: {
+                    interest["id"]: interest["name"]
+                    for interest in gateway.interests(audience, category)
+                }
+                for category in categories
+            }
+        except errors.REFUSED as error:
+            # Contacts and tags go on.
+            for segment, _kind in needed:
+                segment._note_refusal(error)
+            return
         room = MAX_INTERESTS - sum(map(len, interests.values()))
         for segment, kind in needed:
             name = segment._group_name()
@@ -164,20 +170,20 @@ class CrmMailchimpRun(models.Model):
                 )
                 continue
             category = account._refs().get("categories", {}).get(kind)
-            if category not in categories:
-                category = self._create_once(
-                    f"category {kind}",
-                    CATEGORIES[kind],
-                    categories,
-                    lambda title: gateway.create_category(audience, title)["id"],
-                )
-                account._set_refs(
-                    categories=dict(
-                        account._refs().get("categories", {}), **{kind: category}
-                    )
-                )
-                interests.setdefault(category, {})
             try:
+                if category not in categories:
+                    category = self._create_once(
+                        f"category {kind}",
+                        CATEGORIES[kind],
+                        categories,
+                        lambda title: gateway.create_category(audience, title)["id"],
+                    )
+                    account._set_refs(
+                        categories=dict(
+                            account._refs().get("categories", {}), **{kind: category}
+                        )
+                    )
+                    interests.setdefault(category, {})
                 ref = self._create_once(
                     f"interest {segment.id} {kind}",
                     name,
@@ -186,10 +192,9 @@ class CrmMailchimpRun(models.Model):
                         audience, category, title
                     )["id"],
                 )
-            except errors.Rejected as error:
-                segment.write(
-                    {"state": "full", "error_message": account._error_sentence(error)}
-                )
+            except errors.REFUSED as error:
+                segment._note_refusal(error)
+                account._set_refs(creating=None)
                 continue
             segment.write(
                 {
@@ -256,6 +261,10 @@ class CrmMailchimpRun(models.Model):
                     )
                 except errors.NotFound:
                     _logger.info("Group %s was gone already.", segment.remote_name)
+                except errors.REFUSED as error:
+                    # It is tried again with the next run.
+                    segment._note_refusal(error)
+                    continue
                 segment.write({f"{kind}_ref": False})
                 self._count(groups_deleted=1)
                 self._commit()
@@ -269,6 +278,7 @@ class CrmMailchimpRun(models.Model):
             name = segment._group_name()
             if segment.remote_name in (name, name + SUFFIX):
                 continue
+            problem = False
             for kind in ("person", "company"):
                 ref = segment[f"{kind}_ref"]
                 if not ref:
@@ -279,22 +289,27 @@ class CrmMailchimpRun(models.Model):
                     )
                 except errors.NotFound:
                     segment.write({f"{kind}_ref": False})
-                except errors.Rejected as error:
-                    # Somebody else's group has that name.
+                except errors.REFUSED as error:
+                    # Somebody else's group may have that name.
                     _logger.info("Group %s keeps its name: %s", ref, error)
                     name = segment.remote_name
-            segment._write_changes({"remote_name": name})
+                    problem = account._error_sentence(error)
+            segment._write_changes({"remote_name": name, "error_message": problem})
             self._commit()
 
     def _forget_missing_groups(self, gateway):
         """Find groups that were deleted by hand in Mailchimp, to create them again."""
         account = self.account_id
         audience = account.audience_ref
-        present = {
-            interest["id"]
-            for category in gateway.categories(audience)
-            for interest in gateway.interests(audience, category["id"])
-        }
+        try:
+            present = {
+                interest["id"]
+                for category in gateway.categories(audience)
+                for interest in gateway.interests(audience, category["id"])
+            }
+        except errors.REFUSED as error:
+            _logger.info("No groups to compare with: %s", error)
+            return
         for segment in account.segment_ids:
             for kind in ("person", "company"):
                 ref = segment[f"{kind}_ref"]
@@ -324,6 +339,16 @@ class CrmMailchimpSegment(models.Model):
     def _group_name(self):
         """Return the name of the group, within Mailchimp's length."""
         return " ".join(self.name.split())[:100]
+
+    def _note_refusal(self, error):
+        """Note that Mailchimp refused something of this segment only.
+
+        It is tried again with every run; the others go on.
+        """
+        vals = {"error_message": self.account_id._error_sentence(error)}
+        if getattr(error, "code", None) == "interest_limit":
+            vals["state"] = "full"
+        self._write_changes(vals)
 
 
 class CrmMailchimpMergeField(models.Model):

@@ -2,8 +2,7 @@ import time
 
 from odoo import fields, models
 
-from ..engine import stats
-from ..engine.errors import NotFound
+from ..engine import errors, stats
 from .crm_mailchimp_campaign import NOT_SENT, differs
 
 REPORT_FIELDS = ",".join(
@@ -177,7 +176,8 @@ class CrmMailchimpRun(models.Model):
             try:
                 # The listing has no automations; this call has their parent.
                 remote = gateway.campaign(report["id"])
-            except NotFound:
+            except errors.REFUSED:
+                # The report tells enough of it.
                 remote = None
             if remote:
                 self._store_listed(known, remote, parents)
@@ -186,18 +186,18 @@ class CrmMailchimpRun(models.Model):
                 vals = {}
             campaign = self._store_campaign(known, report["id"], vals)
         due = campaign.next_poll and campaign.next_poll <= self._listed_on()
-        if not due and not everything:
+        if not due and not everything and not campaign.failures:
             return
         vals = stats.totals(report)
         moved = differs(campaign, vals)
         if moved or not campaign.report_date:
             vals["report_date"] = now
-            if not due:
+            if not due and everything:
                 vals["next_poll"] = self._listed_on()
             if campaign._is_ongoing() and vals["sent"] > campaign.sent:
                 campaign._set_marks(grown=fields.Datetime.to_string(now))
             campaign.write(vals)
-        elif not due and not campaign.recipients_date:
+        elif not due and everything and not campaign.recipients_date:
             campaign.next_poll = self._listed_on()
         if report.get("ab_split"):
             campaign._store_variants(stats.variants(report, (), campaign.test_settings))
@@ -214,9 +214,11 @@ class CrmMailchimpRun(models.Model):
                 continue
             try:
                 report = gateway.report(campaign.campaign_ref)
-            except NotFound:
+            except errors.MailchimpError as error:
                 # Not there yet, or deleted in Mailchimp: what is known stays.
-                campaign._schedule_poll()
+                failure = self._own_failure(gateway, campaign, error)
+                campaign._postpone(failure)
+                self._note_failure(failure)
             else:
                 self._store_report(gateway, known, report, False, {})
-            self._pause()
+                self._note_failure(None)

@@ -50,10 +50,15 @@ class CrmMailchimpRun(models.Model):
             return
         if not keep:
             return
-        names = {
-            str(tag["id"]): tag["name"]
-            for tag in gateway.static_segments(account.audience_ref)
-        }
+        try:
+            names = {
+                str(tag["id"]): tag["name"]
+                for tag in gateway.static_segments(account.audience_ref)
+            }
+        except errors.REFUSED as error:
+            for segment in segments | renamed:
+                segment._note_refusal(error)
+            return
         for segment in keep.filtered("tag_ref"):
             if segment.tag_ref not in names:
                 # Somebody deleted it in Mailchimp: it is made again.
@@ -76,11 +81,11 @@ class CrmMailchimpRun(models.Model):
                     gateway.create_static_segment(account.audience_ref, name)["id"]
                 ),
             )
-        except errors.Rejected as error:
-            segment._write_changes({"error_message": account._error_sentence(error)})
+        except errors.REFUSED as error:
+            segment._note_refusal(error)
             account._set_refs(creating=None)
             return
-        segment.write({"tag_ref": ref, "tag_name": names[ref]})
+        segment.write({"tag_ref": ref, "tag_name": names[ref], "error_message": False})
         account._set_refs(creating=None)
         self._count(tags_created=1)
         self._commit()
@@ -101,16 +106,21 @@ class CrmMailchimpRun(models.Model):
         except errors.NotFound:
             segment._forget_tag()
             return
-        except errors.Rejected as error:
-            segment._write_changes({"error_message": account._error_sentence(error)})
+        except errors.REFUSED as error:
+            segment._note_refusal(error)
             return
-        segment.tag_name = name
+        segment.write({"tag_name": name, "error_message": False})
         self._commit()
 
     def _withdraw_tag(self, gateway, segment):
         if not segment.tag_ref:
             return
-        gateway.delete_static_segment(self.account_id.audience_ref, segment.tag_ref)
+        try:
+            gateway.delete_static_segment(self.account_id.audience_ref, segment.tag_ref)
+        except errors.REFUSED as error:
+            # It is tried again with the next run.
+            segment._note_refusal(error)
+            return
         segment._forget_tag()
         self._count(tags_deleted=1)
         self._commit()
@@ -165,12 +175,19 @@ class CrmMailchimpRun(models.Model):
         """Tell whether a member has to be tagged or untagged."""
         return bool(self._contact_tags(limit=1)) or any(
             any(self._tags_to_change(segment, limit=1))
-            for segment in self._tag_segments().filtered("tag_ref")
+            for segment in self._segments_to_tag()
+        )
+
+    def _segments_to_tag(self):
+        """Return the segments that have a tag, but those refused in this run."""
+        refused = (self.cursor or {}).get("tags_refused", ())
+        return self._tag_segments().filtered(
+            lambda segment: segment.tag_ref and segment.id not in refused
         )
 
     def _send_tags(self, gateway, deadline):
         """Tag who entered a segment and untag who left it, 500 a call."""
-        for segment in self._tag_segments().filtered("tag_ref"):
+        for segment in self._segments_to_tag():
             while time.monotonic() < deadline:
                 add, remove = self._tags_to_change(segment)
                 if not add and not remove:
@@ -187,6 +204,15 @@ class CrmMailchimpRun(models.Model):
                     segment._forget_tag()
                     self._commit()
                     break
+                except errors.REFUSED as error:
+                    # The other tags go on, and this one with the next run.
+                    segment._note_refusal(error)
+                    refused = (self.cursor or {}).get("tags_refused", [])
+                    self._set_cursor(tags_refused=[*refused, segment.id])
+                    self._commit()
+                    break
+                if segment.error_message and segment.state == "active":
+                    segment.error_message = False
                 self._record_tags(segment, add, remove, answer)
 
     def _record_tags(self, segment, add, remove, answer):
@@ -240,7 +266,7 @@ class CrmMailchimpRun(models.Model):
         A tag is found by its name, so one whose creation lost its answer is found by
         the next try, and giving a member a tag once more does no harm.
         """
-        refs = None
+        refs, gone = None, set()
         while time.monotonic() < deadline:
             first = self._contact_tags(limit=1)
             if not first:
@@ -250,28 +276,29 @@ class CrmMailchimpRun(models.Model):
             if len(rows) == TAG and rows[0][0] != rows[-1][0]:
                 # The last contact may have more addresses than fit.
                 rows = [row for row in rows if row[0] != rows[-1][0]]
-            if refs is None:
-                refs = self._tags_by_name(gateway)
-            segment = self._segment_of_tag(refs.get(name.casefold()))
-            if segment:
-                sentence = self.env._(
-                    "The tag belongs to the saved filter “%(name)s”, which decides who"
-                    " has it.",
-                    name=segment.name,
-                )
-                self._record_contact_tags(rows, {row[2]: sentence for row in rows})
-                continue
             try:
+                if refs is None:
+                    refs = self._tags_by_name(gateway)
+                segment = self._segment_of_tag(refs.get(name.casefold()))
+                if segment:
+                    sentence = self.env._(
+                        "The tag belongs to the saved filter “%(name)s”, which decides"
+                        " who has it.",
+                        name=segment.name,
+                    )
+                    self._record_contact_tags(rows, {row[2]: sentence for row in rows})
+                    continue
                 answer = gateway.change_static_segment(
                     self.account_id.audience_ref,
                     self._contact_tag_ref(gateway, name, refs),
                     add=list(dict.fromkeys(row[2] for row in rows)),
                 )
-            except errors.NotFound:
-                # Somebody deleted the tag since it was listed.
-                refs = None
-                continue
-            except errors.Rejected as error:
+            except errors.REFUSED as error:
+                if isinstance(error, errors.NotFound) and name not in gone:
+                    # Somebody deleted the tag since it was listed.
+                    gone.add(name)
+                    refs = None
+                    continue
                 sentence = self.account_id._error_sentence(error)
                 self._record_contact_tags(rows, {row[2]: sentence for row in rows})
                 continue
@@ -304,7 +331,7 @@ class CrmMailchimpRun(models.Model):
         if key not in refs:
             try:
                 tag = gateway.create_static_segment(self.account_id.audience_ref, name)
-            except errors.Rejected:
+            except errors.REFUSED:
                 # Somebody else has just created it, or another thing has the name.
                 refs.update(self._tags_by_name(gateway))
                 if key not in refs:

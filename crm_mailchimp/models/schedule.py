@@ -1,8 +1,11 @@
+import logging
 from datetime import datetime, time, timedelta
 
 from odoo import api, fields, models
 
 from .crm_mailchimp_run import PUSHES
+
+_logger = logging.getLogger(__name__)
 
 NIGHT = time(1, 0)  # UTC
 COMPARE_EVERY = timedelta(days=7)
@@ -31,32 +34,42 @@ class CrmMailchimpAccount(models.Model):
         return self._due("stats")
 
     def _due(self, kind):
-        Run = self.env["crm.mailchimp.run"]
-        now = fields.Datetime.now()
-        due = Run
+        due = self.env["crm.mailchimp.run"]
         for account in self.search([("state", "in", ("connected", "linked"))]):
-            if account._is_copy():
-                continue
-            stats = kind == "stats"
-            # The oldest first: a run is followed by the one queued behind it.
-            open_runs = Run.search(
-                [("account_id", "=", account.id), ("state", "in", Run.OPEN_STATES)],
-                order="id",
+            try:
+                with self.env.cr.savepoint():
+                    due |= account._due_runs(kind, fields.Datetime.now())
+            except Exception:
+                # One account never stops another.
+                _logger.exception("Mailchimp account %s is passed over", account.id)
+        return due
+
+    def _due_runs(self, kind, now):
+        """Return the runs of this account to enter now."""
+        Run = self.env["crm.mailchimp.run"]
+        due = Run
+        if self._is_copy():
+            return due
+        stats = kind == "stats"
+        # The oldest first: a run is followed by the one queued behind it.
+        open_runs = Run.search(
+            [("account_id", "=", self.id), ("state", "in", Run.OPEN_STATES)],
+            order="id",
+        )
+        run = open_runs.filtered(
+            lambda run: run.kind in (("stats",) if stats else PUSHES)
+        )[:1]
+        if not stats:
+            due |= open_runs.filtered(
+                lambda run: run.kind in ("preview", "audience") and run._is_due(now)
             )
-            run = open_runs.filtered(
-                lambda run, kinds=("stats",) if stats else PUSHES: run.kind in kinds
-            )[:1]
-            if not stats:
-                due |= open_runs.filtered(
-                    lambda run: run.kind in ("preview", "audience") and run._is_due(now)
-                )
-            if account.state != "linked":
-                continue
-            if not run and (stats or account._push_due(now)):
-                weekly = not stats and account._full_due(now)
-                run, _created = Run._get_or_create(account, "full" if weekly else kind)
-            if run and run._is_due(now):
-                due |= run
+        if self.state != "linked":
+            return due
+        if not run and (stats or self._push_due(now)):
+            weekly = not stats and self._full_due(now)
+            run, _created = Run._get_or_create(self, "full" if weekly else kind)
+        if run and run._is_due(now):
+            due |= run
         return due
 
     def _push_due(self, now):

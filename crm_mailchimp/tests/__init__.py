@@ -13,6 +13,7 @@ from . import test_filters
 from . import test_foreign
 from . import test_mailing_tours
 from . import test_numbers
+from . import test_opt_out
 from . import test_overview
 from . import test_overview_tour
 from . import test_permissions

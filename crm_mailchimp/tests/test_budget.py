@@ -59,7 +59,9 @@ class TestBudget(InsertContacts, MailchimpCase):
         before = self.writes()
         run = self.push()
         self.assertEqual(run.summary, "Nothing to do")
-        self.assertLessEqual(len(self.simulator.calls), 3)
+        # Members that unsubscribed and that bounced are asked for by themselves, as they
+        # may lie below the thousands of changes that the push made.
+        self.assertLessEqual(len(self.simulator.calls), 4)
         after = self.writes()
         written = {
             table for table, count in after.items() if count != before.get(table, 0)
@@ -79,5 +81,5 @@ class TestBudget(InsertContacts, MailchimpCase):
         self.env["res.partner"].search([("email", "=", "p77@firma.be")]).city = "Rome"
         run = self.push()
         self.assertEqual(run.counters["updated"], 1)
-        self.assertLessEqual(len(self.simulator.calls), 5)
+        self.assertLessEqual(len(self.simulator.calls), 6)
         self.assertEqual(self.member("p77@firma.be").merge_fields["CITY"], "Rome")

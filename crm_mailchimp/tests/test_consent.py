@@ -198,6 +198,7 @@ class TestConsent(MailchimpCase):
         self.assertTrue(ann.mailchimp_opt_in)
 
     def test_unsubscribed_then_archived_by_hand_stays_out(self):
+        """Outside a campaign no activity need show the unsubscribe."""
         partner = self.contact("Ann")
         self.push()
         self.later()
@@ -205,11 +206,17 @@ class TestConsent(MailchimpCase):
         self.simulator.advance(3600)
         self.audience.archive("ann@firma.be")
         self.push()
-        self.push()
+        self.push("full")
         self.assertEqual(self.status("ann@firma.be"), "archived")
-        self.assertFalse(partner.mailchimp_opt_in)
+        self.assertEqual(partner.mailchimp_status, "out")
 
     def test_a_hidden_no_takes_the_opt_in_at_once(self):
+        """Where the activity shows it, the "no" counts though the member is archived."""
+        switches = self.simulator.switches
+        switches.update(feed_has_unsubscribes_outside_campaigns=True)
+        self.addCleanup(
+            switches.update, feed_has_unsubscribes_outside_campaigns=False
+        )
         partner = self.contact("Ann")
         self.push()
         self.later()
@@ -384,5 +391,8 @@ class TestConsentOtherAnswers(TestConsent):
         "since_inclusive": True,
         "query_offset_ignored": False,
         "complaint_in_feed": True,
-        "tags_move_last_changed": True,
+        "tags_move_last_changed": False,
+        "unsubscribed_can_be_archived": False,
+        "archived_can_unsubscribe": False,
+        "date_header": False,
     }

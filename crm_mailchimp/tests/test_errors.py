@@ -1,9 +1,16 @@
+import re
+from datetime import timedelta
 from unittest.mock import patch
 
+from lxml import etree
 from psycopg2.errors import SerializationFailure
 
-from odoo.tests import tagged
+from odoo import fields
+from odoo.tests import new_test_user, tagged
+from odoo.tools import mute_logger
+from odoo.tools.safe_eval import safe_eval
 
+from ..engine import errors
 from .common import MailchimpCase
 
 
@@ -128,3 +135,288 @@ class TestErrors(MailchimpCase):
         self.simulator.clear_calls()
         self.push()
         self.assertFalse(self.simulator.count("POST"), "a fake one is never retried")
+
+    # === WHAT AN ERROR IS ABOUT === #
+
+    def resume(self, run):
+        run.resume_at = False
+        for _tick in range(5):
+            self.tick()
+            if not run.is_open:
+                return
+
+    def buttons(self):
+        """Return the header buttons a manager sees on the form of the account."""
+        manager = new_test_user(
+            self.env,
+            login="buttons",
+            groups="crm_mailchimp.group_mailchimp_manager",
+            company_id=self.company.id,
+        )
+        account = self.account.with_user(manager)
+        arch = etree.fromstring(account.get_view(view_type="form")["arch"])
+        known = account.read(["state", "push_enabled", "audience_ref"])[0]
+        seen = {
+            button.get("string")
+            for button in arch.xpath("//header/button")
+            if not safe_eval(button.get("invisible") or "False", known)
+        }
+        manager.unlink()
+        return seen
+
+    def assert_helps(self, message):
+        """The message names a button, and that is there."""
+        named = set(re.findall("press “([^”]+)”", message))
+        self.assertTrue(named, message)
+        self.assertLessEqual(named, self.buttons(), message)
+
+    def test_one_refused_request_does_not_stop_the_account(self):
+        for status, route in (
+            (403, "GET /lists/*/members"),
+            (404, "GET /lists/*/members"),
+            (400, "GET /lists/*/members"),
+            (401, "GET /lists/*/members"),
+            (403, "POST /lists/*"),
+        ):
+            with self.subTest(status=status, route=route):
+                new = self.contact(f"New{status}{len(route)}")
+                bob = self.contact(f"Bob{status}{len(route)}")
+                self.audience.add_member(bob.email)
+                self.simulator.fault(route, status=status, times=None)
+                run = self.push(state="waiting")
+                self.assertEqual(self.account.state, "linked")
+                self.assertFalse(self.account.activity_ids)
+                self.assertTrue(run.resume_at)
+                self.assertIn("the members of the audience", run.error_message)
+                self.assert_helps(self.account.health_message)
+                self.check_contacts_work_as_ever()
+                # What can be done is done with each try.
+                self.audience.unsubscribe(bob.email)
+                self.simulator.faults.clear()
+                self.resume(run)
+                self.assertEqual(run.state, "done")
+                self.assertFalse(self.account.health_message)
+                self.assertFalse(bob.mailchimp_opt_in)
+                self.assertEqual(self.status(new.email), "subscribed")
+
+    def test_opt_outs_go_on_while_something_else_is_refused(self):
+        self.contact("New")
+        self.simulator.fault("POST /lists/*", status=403, times=None)
+        run = self.push(state="waiting")
+        for attempt in range(3):
+            run.resume_at = False
+            self.tick()
+            self.assertEqual(run.attempts, attempt + 2)
+            self.assertEqual(run.state, "waiting")
+        self.ann.mailchimp_opt_in = False
+        self.tick()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(self.account.state, "linked")
+
+    def test_the_second_look_is_not_answered(self):
+        self.contact("New")
+        self.simulator.fault("POST /lists/*", status=403, times=None)
+        self.simulator.fault("GET /", status=503, body="html", times=None)
+        run = self.push(state="waiting")
+        self.assertEqual(self.account.state, "linked")
+        self.assertIn("tried again by itself", run.error_message)
+
+    def test_a_deleted_audience_stops_the_account(self):
+        self.simulator.account.audiences.pop(self.audience.id)
+        run = self.push(state="failed")
+        self.assertEqual(self.account.state, "error")
+        self.assertIn("Test audience is not in", self.account.health_message)
+        self.assertEqual(run.error_message, self.account.error_message)
+        self.assert_helps(self.account.health_message)
+        self.account.action_reauthorize()
+        self.assertEqual(self.account.state, "error", "it still is not there")
+        self.assertEqual(len(self.account.activity_ids), 1)
+        other = self.simulator.add_audience("Other audience")
+        stopped = self.account
+        type(self).account = stopped._link_audience(
+            {"id": other.id, "name": other.name, "web_id": other.web_id}
+        )
+        self.addCleanup(setattr, type(self), "account", stopped)
+        self.assertEqual(self.account.state, "linked")
+        self.assertFalse(stopped.activity_ids)
+        self.account.push_enabled = True
+        self.push()
+        self.assertIn("ann@firma.be", other.members)
+
+    def test_an_account_mailchimp_stopped(self):
+        self.simulator.fault("**", status=403, times=None)
+        self.push(state="failed")
+        self.assertEqual(self.account.state, "error")
+        self.assertIn("under review", self.account.health_message)
+        self.assert_helps(self.account.health_message)
+
+    def test_an_audience_that_is_not_for_this_user(self):
+        self.simulator.fault("GET /lists/*", status=403, times=None)
+        self.simulator.fault("GET /lists/*/**", status=403, times=None)
+        self.push(state="failed")
+        self.assertEqual(self.account.state, "error")
+        self.assertIn("the user of the API key", self.account.health_message)
+        self.assert_helps(self.account.health_message)
+
+    def test_a_stopped_account_goes_on_by_itself(self):
+        self.ann.city = "Bruges"
+        self.simulator.revoke_key()
+        self.push(state="failed")
+        self.assertEqual(self.account.state, "error")
+        self.assert_helps(self.account.health_message)
+        now = fields.Datetime.now()
+        self.assertLess(self.account.next_look, now + timedelta(minutes=16))
+        self.simulator.clear_calls()
+        self.tick()
+        self.assertFalse(self.simulator.calls, "it is not asked all the time")
+        self.account.next_look = now
+        self.tick()
+        self.assertEqual(self.account.state, "error")
+        self.assertEqual(len(self.simulator.calls), 1)
+        self.assertGreater(self.account.next_look, now + timedelta(minutes=55))
+        self.assertEqual(len(self.account.activity_ids), 1, "told once")
+        self.account.next_look = now
+        self.simulator.fault("**", status=503, times=None)
+        self.tick()
+        self.assertEqual(self.account.state, "error", "no answer proves nothing")
+        self.assertGreater(self.account.next_look, now + timedelta(minutes=55))
+        self.simulator.faults.clear()
+        self.simulator.restore_key()
+        self.account.next_look = now
+        self.tick()
+        self.assertEqual(self.account.state, "linked")
+        self.assertFalse(self.account.error_message)
+        self.assertFalse(self.account.activity_ids)
+        self.tick()
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
+
+    def test_a_new_key_is_tried_without_a_button(self):
+        self.simulator.revoke_key()
+        self.push(state="failed")
+        key = "d" * 32 + "-us21"
+        self.simulator.add_key(key)
+        self.account.api_key = key
+        self.tick()
+        self.assertEqual(self.account.state, "linked")
+
+    def test_a_key_replaced_during_a_run(self):
+        key = "e" * 32 + "-us21"
+        self.simulator.add_key(key)
+        Run = self.env.registry["crm.mailchimp.run"]
+        original = Run._phase_send
+        replaced = []
+
+        def replace_first(run, gateway, deadline):
+            if not replaced:
+                replaced.append(run.account_id.write({"api_key": key}))
+                run._commit()
+                self.simulator.revoke_key()
+            return original(run, gateway, deadline)
+
+        self.contact("New")
+        self.ann.city = "Bruges"
+        with patch.object(Run, "_phase_send", replace_first):
+            run = self.push()
+        self.assertTrue(replaced)
+        self.assertFalse(run.error_message)
+        self.assertEqual(self.account.state, "linked")
+        self.assertFalse(self.account.activity_ids)
+        self.assertEqual(self.status("new@firma.be"), "subscribed")
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
+
+    def test_a_run_cancelled_while_it_fails_stays_cancelled(self):
+        Run = self.env.registry["crm.mailchimp.run"]
+
+        def cancel(run, gateway, deadline):
+            run.action_cancel()
+            run._commit()
+            raise errors.Forbidden("no", method="GET", path="/lists/l/members")
+
+        with patch.object(Run, "_phase_segments", cancel):
+            self.push(state="cancelled")
+        self.assertEqual(self.account.state, "linked")
+
+    def test_buttons_that_sentences_name_are_there(self):
+        self.simulator.revoke_key()
+        self.account.action_disconnect()
+        self.assertEqual(self.account.state, "draft")
+        lost = errors.AuthLost("no")
+        self.assert_helps(self.account._error_sentence(lost))
+        self.account.state = "error"
+        self.assert_helps(self.account._error_sentence(lost))
+        for state in ("connected", "linked"):
+            self.account.state = state
+            self.assertNotIn("press", self.account._error_sentence(lost))
+        # Whoever reads these may be on any page.
+        for kind in (errors.Forbidden, errors.NotFound, errors.Retryable):
+            self.assertNotIn("press", self.account._error_sentence(kind("no")))
+        self.account.state = "linked"
+        for push_enabled in (True, False):
+            self.account.push_enabled = push_enabled
+            for kind in ("push", "full", "preview", "stats"):
+                run = self.env["crm.mailchimp.run"].create(
+                    {"account_id": self.account.id, "kind": kind}
+                )
+                run._wait(errors.Rejected("no", path="/reports", status=400))
+                if push_enabled or kind in ("preview", "stats"):
+                    self.assert_helps(run.error_message)
+                else:
+                    self.assertNotIn("press", run.error_message)
+                run._end("cancelled")
+                run.flush_recordset()
+
+    # === ONE ACCOUNT AND ANOTHER === #
+
+    def another_account(self):
+        other = self.env["res.company"].create({"name": "Other company"})
+        self.env.ref("base.user_admin").company_ids += other
+        second = self.simulator.add_audience("Second audience")
+        account = self.env["crm.mailchimp.account"].create(
+            {"name": "Other", "company_id": other.id, "lang": "en_US"}
+        )
+        account.api_key = self.simulator.api_key
+        account.action_connect()
+        account._link_audience(
+            {"id": second.id, "name": second.name, "web_id": second.web_id}
+        )
+        account.push_enabled = True
+        self.contact("Bob", company_id=other.id)
+        return account, second
+
+    def faulty_tick(self):
+        """Run the scheduled action where a fault of ours is logged."""
+        self.env.flush_all()
+        with (
+            self.enter_registry_test_mode(),
+            self.assertLogs("odoo.addons.crm_mailchimp", "ERROR"),
+            self.assertNoLogs("odoo.addons.base.models.ir_cron", "ERROR"),
+        ):
+            self.env.ref("crm_mailchimp.ir_cron_push").method_direct_trigger()
+        self.env.invalidate_all()
+
+    def test_one_account_never_stops_another(self):
+        first = self.account
+        account, second = self.another_account()
+        for registry_model, name in (
+            ("crm.mailchimp.account", "_due_runs"),
+            ("crm.mailchimp.run", "_run_slice"),
+        ):
+            with self.subTest(name):
+                Model = self.env.registry[registry_model]
+                original = getattr(Model, name)
+
+                def fail(record, *args, original=original):
+                    found = record if "audience_ref" in record else record.account_id
+                    if found == first:
+                        # As it breaks a transaction.
+                        record.env.cr.execute("SELECT 1 FROM no_such_table")
+                    return original(record, *args)
+
+                self.contact(f"N{name}", company_id=account.company_id.id)
+                first._request_run("push")
+                account._request_run("push")
+                with patch.object(Model, name, fail), mute_logger("odoo.sql_db"):
+                    self.faulty_tick()
+                self.assertIn(f"n{name}@firma.be", second.members)
+                self.tick()
+                self.assertEqual(first.last_run_id.state, "done")

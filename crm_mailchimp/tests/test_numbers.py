@@ -13,6 +13,7 @@ MADE = {
     "No address": "no_address",
     "Not valid": "invalid_address",
     "Blacklisted": "blacklisted",
+    "Not listed any more": "was_blacklisted",
     "Other company": "other_company",
     "Wrong kind": "wrong_kind",
     "Out of scope": "out_of_scope",
@@ -77,6 +78,9 @@ class TestNumbers(InsertContacts, MailchimpCase):
         person("Not valid", email="a@b@c.example")
         person("Blacklisted")
         self.env["mail.blacklist"].create({"email": "blacklisted@firma.be"})
+        person("Not listed any more")
+        self.env["mail.blacklist"].create({"email": "not.listed.any.more@firma.be"})
+        self.env["mail.blacklist"]._remove("not.listed.any.more@firma.be")
         person(
             "Other company",
             company_id=self.env["res.company"].create({"name": "Other"}).id,
@@ -115,9 +119,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.push("full")
         again = self.env["res.partner"].search([("name", "=", "Comes back")])
         self.assertFalse(again.mailchimp_opt_in)
-        again.write(
-            {"mailchimp_opt_in": True, "mailchimp_opt_in_date": "2099-01-01 00:00:00"}
-        )
+        again.mailchimp_opt_in = True
 
         # One run each for what Mailchimp says to new people.
         self.account.double_opt_in = True
@@ -139,7 +141,10 @@ class TestNumbers(InsertContacts, MailchimpCase):
             self.push()
         city.type = "text"
         self.simulator.advance(60)
-        self.audience.archive("is.refused@firma.be")
+        refused = self.env["res.partner"].search([("name", "=", "Is refused")])
+        refused.mailchimp_opt_in = False
+        self.send_opt_outs()
+        refused.mailchimp_opt_in = True
         self.simulator.fault("PATCH /lists/*/members/*", "status", status=400)
         self.push()
 

@@ -287,7 +287,7 @@ class TestPush(MailchimpCase):
     def test_what_changes_during_a_run_goes_with_the_next(self):
         self.contact("Ann")
         run, _created = self.account._request_run("push")
-        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0):
+        with patch.multiple(crm_mailchimp_run, SLICE_SECONDS=0, PHASE_SECONDS=0):
             while run.phase != "send":
                 self.tick()
         self.contact("Bob")

@@ -138,6 +138,6 @@ class TestRules(MailchimpCase):
         account._request_run("push")
         self.tick()
         self.assertFalse(ann.mailchimp_opt_in)
-        self.tick()
+        self.send_opt_outs()
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(second.members["ann@firma.be"].status, "unsubscribed")

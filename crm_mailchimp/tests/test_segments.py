@@ -119,6 +119,82 @@ class TestTags(MailchimpCase):
         self.assertEqual(self.all_tags(), ["Ghent", "Paris"])
         self.assertEqual(self.tags("bob@firma.be"), ["Paris"])
 
+    def test_a_refused_tag_is_trouble_of_its_segment(self):
+        self.flag("Paris", "[('city', '=', 'Paris')]")
+        for status in (400, 403):
+            with self.subTest(status):
+                contact = self.contact(f"New{status}", city="Rome")
+                self.ann.city = "Paris"
+                ghent, paris = self.account.segment_ids[:1], "Paris"
+                self.simulator.fault(
+                    f"POST /lists/*/segments/{ghent.tag_ref}", status=status, times=None
+                )
+                self.push()
+                self.assertEqual(self.account.state, "linked")
+                self.assertTrue(ghent.error_message)
+                self.assertEqual(ghent.state, "active")
+                self.assertEqual(self.tags("ann@firma.be"), ["Ghent", paris])
+                self.assertEqual(self.status(contact.email), "subscribed")
+                self.simulator.faults.clear()
+                self.push()
+                self.assertFalse(ghent.error_message)
+                self.assertEqual(self.tags("ann@firma.be"), [paris])
+                self.ann.city = "Ghent"
+                self.push()
+
+    def test_a_tag_that_is_not_created_is_trouble_of_its_segment(self):
+        for status in (400, 403, 404):
+            with self.subTest(status):
+                self.flag(f"P{status}", "[('city', '=', 'Paris')]")
+                other = self.flag(f"Q{status}", "[('city', '=', 'Paris')]")
+                self.simulator.fault("POST /lists/*/segments", status=status)
+                self.push()
+                first, second = self.account.segment_ids.filtered(
+                    lambda segment, status=status: segment.name[1:] == str(status)
+                )
+                self.assertTrue(first.error_message)
+                self.assertFalse(second.error_message)
+                self.assertIn(other.name, self.tags("bob@firma.be"))
+                self.push()
+                self.assertFalse(first.error_message)
+                self.assertIn(first.name, self.tags("bob@firma.be"))
+
+    def test_a_refused_group_is_trouble_of_its_segment(self):
+        self.account.segment_target = "group"
+        for status, route in (
+            (403, "POST /lists/*/interest-categories"),
+            (400, "POST /lists/*/interest-categories/*/interests"),
+        ):
+            first = self.flag(f"A{status}", "[('city', '=', 'Ghent')]").name
+            second = self.flag(f"B{status}", "[('city', '=', 'Paris')]").name
+            self.simulator.fault(route, status=status)
+            self.contact(f"New{status}")
+            self.push()
+            self.assertEqual(self.account.state, "linked")
+            self.assertEqual(self.status(f"new{status}@firma.be"), "subscribed")
+            refused, other = self.account.segment_ids.filtered(
+                lambda segment, names=(first, second): segment.name in names
+            )
+            self.assertTrue(refused.error_message)
+            self.assertEqual(refused.state, "active")
+            self.assertFalse(other.error_message)
+            self.assertIn(second, self.groups("bob@firma.be"))
+            self.push()
+            self.assertFalse(refused.error_message)
+            self.assertIn(first, self.groups("ann@firma.be"))
+
+    def test_a_refused_listing_of_groups_holds_up_nobody(self):
+        self.account.segment_target = "group"
+        self.simulator.fault("GET /lists/*/interest-categories", status=403, times=None)
+        self.contact("New", city="Ghent")
+        self.push()
+        self.assertEqual(self.status("new@firma.be"), "subscribed")
+        self.assertTrue(self.account.segment_ids.error_message)
+        self.simulator.faults.clear()
+        self.push()
+        self.assertEqual(self.groups("new@firma.be"), ["Ghent"])
+        self.assertFalse(self.account.segment_ids.error_message)
+
     def test_many_are_tagged_in_few_calls(self):
         for number in range(1200):
             self.contact(f"C{number}", city="Rome")

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+from odoo import fields
 from odoo.tests import tagged
 
 from .common import MailchimpCase
@@ -266,3 +269,149 @@ class TestStats(MailchimpCase):
         self.assertEqual(
             self.env.ref("crm_mailchimp.utm_source_mailchimp").name, "Mailchimp"
         )
+
+    # === TROUBLE OF A CAMPAIGN IS ITS OWN === #
+
+    def refuse(self, campaign, **fault):
+        """Let Mailchimp refuse everything below the report of a campaign, for ever."""
+        fault = {"times": None, **fault}
+        self.simulator.fault(f"GET /reports/{campaign.id}/**", **fault)
+
+    def read_again(self, record):
+        """Let the next try of a campaign come."""
+        self.assertGreater(record.next_poll, fields.Datetime.now())
+        record.next_poll = fields.Datetime.now()
+        run = self.import_results()
+        self.assertEqual(run.state, "done", run.error_detail)
+
+    def test_a_refused_report_is_its_own_trouble(self):
+        for status, failure, sentence in (
+            (400, "refused", "refused the report"),
+            (403, "refused", "refused the report"),
+            (404, "missing", "does not have the report"),
+        ):
+            with self.subTest(status):
+                campaigns = [self.send(title=f"{status} {n}") for n in range(3)]
+                for campaign in campaigns:
+                    self.audience.open(campaign, "c1@firma.be")
+                self.refuse(campaigns[1], status=status)
+                run = self.push("stats")
+                self.assertEqual(self.account.state, "linked")
+                self.assertFalse(self.account.health_message)
+                self.assertEqual(run.counters["campaigns_failed"], 1)
+                for campaign in (campaigns[0], campaigns[2]):
+                    record = self.record(campaign)
+                    self.assertEqual(record.recipient_count, 20)
+                    self.assertFalse(record.failure_note)
+                record = self.record(campaigns[1])
+                self.assertEqual(record.failure, failure)
+                self.assertEqual(record.recipient_count, 0)
+                self.assertEqual(record.sent, 20, "the totals are another call's")
+                self.assertIn("Recipients incomplete", record.failure_note)
+                self.assertIn(sentence, record.failure_note)
+                self.assertIn("next try on", record.failure_note)
+                self.assertFalse(record.attribution_note, "nobody was deleted")
+                # Later and later, and nobody asks in between.
+                first_wait = record.next_poll - fields.Datetime.now()
+                self.simulator.clear_calls()
+                self.import_results()
+                self.assertFalse(self.simulator.count("GET", "/reports/*/*"))
+                self.read_again(record)
+                self.assertEqual(record.failures, 2)
+                wait = record.next_poll - fields.Datetime.now()
+                self.assertGreater(wait, first_wait * 1.5)
+                self.simulator.faults.clear()
+                self.read_again(record)
+                self.assertEqual(record.recipient_count, 20)
+                self.assertFalse(record.failure_note)
+                self.assertFalse(record.failures)
+
+    def test_a_report_without_an_end_is_its_own_trouble(self):
+        campaigns = [self.send(title=f"C{n}") for n in range(3)]
+        for campaign in campaigns:
+            self.audience.open(campaign, "c1@firma.be")
+        activity = f"GET /reports/{campaigns[1].id}/email-activity"
+        self.simulator.fault(activity, status=504, body="html", times=None)
+        # Mostly it passes, so it is tried once more.
+        run = self.push("stats", state="waiting")
+        run.resume_at = False
+        self.import_results()
+        self.assertEqual(run.state, "done", run.error_message)
+        self.assertEqual(self.account.state, "linked")
+        record = self.record(campaigns[1])
+        self.assertEqual(record.failure, "unanswered")
+        self.assertEqual(record.recipient_count, 20, "the other parts are read")
+        self.assertEqual(record.opens_unattributed, 1)
+        for campaign in (campaigns[0], campaigns[2]):
+            self.assertEqual(self.record(campaign).opens_unattributed, 0)
+            self.assertFalse(self.record(campaign).failure)
+        self.simulator.faults.clear()
+        self.read_again(record)
+        self.assertEqual(record.opens_unattributed, 0)
+        self.assertFalse(record.failure)
+
+    def test_totals_stay_fresh_while_recipients_cannot_be_read(self):
+        campaign = self.send()
+        self.refuse(campaign, status=403)
+        self.push("stats")
+        record = self.record(campaign)
+        planned = record.next_poll
+        self.audience.open(campaign, "c1@firma.be")
+        self.import_results()
+        self.assertEqual(record.opens_unique, 1)
+        self.assertEqual(record.next_poll, planned)
+
+    def test_all_reports_refused_are_no_trouble_of_each(self):
+        campaigns = [self.send(title=f"C{n}") for n in range(8)]
+        self.simulator.fault("GET /reports/*/**", status=403, times=None)
+        run = self.push("stats", state="waiting")
+        self.assertEqual(self.account.state, "linked")
+        self.assertIn("the results of campaigns", run.error_message)
+        self.assertIn("Import results", run.error_message)
+        failed = [self.record(campaign).failures for campaign in campaigns]
+        self.assertEqual(sum(failed), 5)
+        self.simulator.faults.clear()
+        run.resume_at = False
+        self.import_results()
+        self.assertEqual(run.state, "done")
+        self.account.action_import_stats()
+        self.import_results()
+        for campaign in campaigns:
+            self.assertEqual(self.record(campaign).recipient_count, 20)
+            self.assertFalse(self.record(campaign).failure)
+
+    def test_a_refused_listing_is_trouble_of_the_import_only(self):
+        campaign = self.send()
+        for route in ("GET /campaigns", "GET /reports"):
+            with self.subTest(route):
+                self.simulator.fault(route, status=403, times=None)
+                run = self.push("stats", state="waiting")
+                self.assertEqual(self.account.state, "linked")
+                self.contact("New" + route[-7:].lower().strip("/ "))
+                self.push()
+                self.simulator.faults.clear()
+                run.resume_at = False
+                self.import_results()
+                self.assertEqual(run.state, "done")
+        self.assertEqual(self.record(campaign).recipient_count, 20)
+
+    def test_a_report_of_an_old_campaign_is_given_up_in_the_end(self):
+        campaign = self.send()
+        self.send(title="Another")
+        self.push("stats")
+        record = self.record(campaign)
+        old = record.send_time - timedelta(days=200)
+        campaign.send_time -= 200 * 86400
+        record.write({"send_time": old, "report_date": False, "failures": 8})
+        self.simulator.fault(f"GET /reports/{campaign.id}", status=404, times=None)
+        record.next_poll = fields.Datetime.now()
+        self.import_results()
+        self.assertEqual(record.failure, "missing")
+        self.assertIn("Results incomplete", record.failure_note)
+        self.read_again(record)
+        self.assertFalse(record.next_poll)
+        self.assertIn("press “Refresh now”", record.failure_note)
+        record.action_refresh()
+        self.simulator.faults.clear()
+        self.import_results()
+        self.assertFalse(record.failure_note)

@@ -232,3 +232,25 @@ def test_a_strange_problem_document_is_still_an_error(body):
 )
 def test_member_errors(entry, code):
     assert errors.classify_member(dict(entry, email_address="x@y.be")).code == code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "subject"),
+    [
+        ("GET", "/", "account"),
+        ("GET", "/lists", "audience"),
+        ("GET", "/lists/l", "audience"),
+        ("POST", "/lists/l", "members"),
+        ("GET", "/lists/l/members", "members"),
+        ("PATCH", MEMBER, "members"),
+        ("POST", "/lists/l/interest-categories/c/interests", "groups"),
+        ("POST", "/lists/l/merge-fields", "fields"),
+        ("POST", "/lists/l/segments/1", "tags"),
+        ("POST", "/batches", "members"),
+        ("GET", "/campaigns", "campaigns"),
+        ("GET", "/reports/c/sent-to", "reports"),
+        (None, None, "account"),
+    ],
+)
+def test_what_an_error_is_about(method, path, subject):
+    assert errors.subject(errors.Forbidden("no", method=method, path=path)) == subject

@@ -239,3 +239,12 @@ def test_automations_go_on_while_they_are_sent():
     grown = year - timedelta(days=2)
     soon = stats.next_poll(NOON, year, grown, ongoing=True)
     assert soon <= year + timedelta(days=1)
+
+
+def test_a_report_that_cannot_be_read_is_asked_for_ever_less_often():
+    waits = [stats.next_try(NOON, n, True) - NOON for n in range(1, 40)]
+    assert timedelta(minutes=30) < waits[0] <= timedelta(hours=1)
+    assert waits == sorted(waits)
+    assert waits[-1] <= timedelta(days=1)
+    assert stats.next_try(NOON, 9, False)
+    assert stats.next_try(NOON, 10, False) is None
