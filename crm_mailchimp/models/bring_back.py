@@ -46,7 +46,10 @@ class CrmMailchimpAccount(models.Model):
         """Refuse what is carried out by a push, where none was started.
 
         :raise UserError: says what to do
+        :raise AccessError: when the user may not synchronise
         """
+        for account in self:
+            account._check_ready()
         if not all(account.push_enabled for account in self.sudo()):
             raise UserError(
                 self.env._(
@@ -83,7 +86,6 @@ class CrmMailchimpMember(models.Model):
                     " only be asked again."
                 )
             )
-        back.account_id._check_ready()
         back.account_id._check_pushing()
         back.sudo().write({"operation": "readmit", "reason": False})
         for account in back.account_id:
@@ -108,14 +110,7 @@ class CrmMailchimpMember(models.Model):
 
     def action_ask_again(self):
         """Let Mailchimp ask the contacts of these members whether they come back."""
-        accounts = {
-            account: self.filtered(lambda m, a=account: m.account_id == a).partner_id
-            for account in self.account_id
-        }
-        self.account_id._check_ready()
-        return self.partner_id._mailchimp_ask(
-            {account.sudo(): partners for account, partners in accounts.items()}
-        )
+        return self.partner_id._mailchimp_ask(_by_account(self))
 
 
 class CrmMailchimpContactStatus(models.Model):
@@ -123,8 +118,16 @@ class CrmMailchimpContactStatus(models.Model):
 
     def action_ask_again(self):
         """Let Mailchimp ask the contacts of these lines whether they come back."""
-        return self.partner_id.action_mailchimp_ask_again()
+        return self.partner_id._mailchimp_ask(_by_account(self))
 
     def action_bring_back(self):
         """Subscribe archived members of these lines again (managers)."""
         return self.member_id.action_bring_back()
+
+
+def _by_account(records):
+    """Return ``{account: contacts}`` of members, or of lines of the status list."""
+    return {
+        account: records.filtered(lambda r, a=account: r.account_id == a).partner_id
+        for account in records.account_id
+    }

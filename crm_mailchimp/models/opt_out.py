@@ -83,7 +83,7 @@ class CrmMailchimpAccount(models.Model):
     @api.depends("opt_out_error")
     def _compute_health_message(self):
         """Tell opt-outs that are late, too: each mail sent meanwhile is one too many."""
-        super()._compute_health_message()
+        result = super()._compute_health_message()
         for account in self.filtered("audience_ref"):
             if not account._opt_outs_are_late():
                 continue
@@ -100,6 +100,7 @@ class CrmMailchimpAccount(models.Model):
             account.health_message = "\n".join(
                 filter(None, [account.health_message, f"{sentence} {remedy}"])
             )
+        return result
 
     def _opt_outs_are_late(self):
         """Tell whether an opt-out waits for longer than it should."""

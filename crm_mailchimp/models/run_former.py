@@ -28,9 +28,7 @@ class CrmMailchimpAccount(models.Model):
     )
     # Of an archived account: since when another audience is linked, by Mailchimp's
     # clock, and whether what was said in its own until then has still to be read.
-    replaced_at = fields.Datetime(
-        string="Replaced on", readonly=True, copy=False
-    )
+    replaced_at = fields.Datetime(string="Replaced on", readonly=True, copy=False)
     is_last_reading_due = fields.Boolean(readonly=True, copy=False)
 
     def _replaced_by(self, account):
@@ -117,7 +115,9 @@ class CrmMailchimpRun(models.Model):
                     )
                     for reply in replies.values():
                         total = reply["total_items"]
-                        seen.update(m["email_address"].lower() for m in reply["members"])
+                        seen.update(
+                            m["email_address"].lower() for m in reply["members"]
+                        )
                         _news, said_no = former._apply_seen(reply["members"])
                         self._count(unsubscribed=said_no)
                     offset = offsets[-1] + PAGE

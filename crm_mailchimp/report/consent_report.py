@@ -43,7 +43,10 @@ class ConsentReport(models.AbstractModel):
             [("partner_id", "=", partner.id)]
         )
         present = partner._mailchimp_addresses()
-        former = [*lines.mapped("email_normalized"), *members.mapped("email_normalized")]
+        former = [
+            *lines.mapped("email_normalized"),
+            *members.mapped("email_normalized"),
+        ]
         addresses = list(dict.fromkeys([*present, *filter(None, former)]))
         members |= members.search([("email_normalized", "in", present)])
         Suppression = self.env["crm.mailchimp.suppression"]
@@ -109,7 +112,10 @@ class ConsentReport(models.AbstractModel):
             *("opt_out_at", "opt_out_confirmed_at"),
         )
         return [
-            (member._fields[name]._description_string(self.env), self._time(member[name]))
+            (
+                member._fields[name]._description_string(self.env),
+                self._time(member[name]),
+            )
             for name in names
             if member[name]
         ]

@@ -70,8 +70,14 @@ class TestConsentPage(MailchimpCase):
         with self.assertRaises(AccessError):
             self.page(user)
         report = self.env.ref(REPORT)
-        bound = self.env["ir.actions.actions"].with_user(user).get_bindings("res.partner")
-        self.assertNotIn(report.id, [action["id"] for action in bound.get("report", [])])
+        bound = (
+            self.env["ir.actions.actions"].with_user(user).get_bindings("res.partner")
+        )
+        self.assertNotIn(
+            report.id, [action["id"] for action in bound.get("report", [])]
+        )
         user = new_test_user(self.env, "sam", groups="sales_team.group_sale_salesman")
-        bound = self.env["ir.actions.actions"].with_user(user).get_bindings("res.partner")
+        bound = (
+            self.env["ir.actions.actions"].with_user(user).get_bindings("res.partner")
+        )
         self.assertIn(report.id, [action["id"] for action in bound["report"]])

@@ -145,7 +145,9 @@ class TestFormerAudience(MailchimpCase):
 
     def test_nobody_is_subscribed_while_it_cannot_be_read(self):
         self.former.unsubscribe("ann@firma.be")
-        self.simulator.fault(f"/lists/{self.former.id}/**", "status", status=503, times=99)
+        self.simulator.fault(
+            f"/lists/{self.former.id}/**", "status", status=503, times=99
+        )
         self.link_another()
         run = self.push(state="waiting")
         self.assertFalse(self.audience.members)

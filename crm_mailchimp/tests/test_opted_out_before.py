@@ -165,9 +165,7 @@ class TestOptedOutBefore(MailchimpCase):
         self.simulator.clear_calls()
         wizard = self.ask()
         self.assertFalse(wizard.opted_out_explanation)
-        self.assertFalse(
-            [c for c in self.simulator.calls if c.path.count("/") == 4]
-        )
+        self.assertFalse([c for c in self.simulator.calls if c.path.count("/") == 4])
 
     def test_who_opts_out_after_linking_is_no_question(self):
         self.link()
