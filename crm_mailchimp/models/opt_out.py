@@ -72,13 +72,20 @@ class CrmMailchimpAccount(models.Model):
             ]
             account.opt_out_waiting = len(waiting)
             account.opt_out_oldest = min(waiting, default=False)
-            account.opt_out_summary = (waiting or confirmed) and self.env._(
-                "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
-                " slowest %(minutes)s minutes",
-                asked=confirmed + len(waiting),
-                confirmed=confirmed,
-                minutes=max(1, round(slowest.total_seconds() / 60)) if slowest else 0,
-            )
+            asked, summary = confirmed + len(waiting), False
+            if confirmed:
+                summary = self.env._(
+                    "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
+                    " slowest %(minutes)s minutes",
+                    asked=asked,
+                    confirmed=confirmed,
+                    minutes=max(1, round(slowest.total_seconds() / 60)),
+                )
+            elif asked:
+                summary = self.env._(
+                    "%s asked in 30 days, none confirmed by Mailchimp yet", asked
+                )
+            account.opt_out_summary = summary
 
     @api.depends("opt_out_error")
     def _compute_health_message(self):
