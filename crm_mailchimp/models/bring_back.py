@@ -39,7 +39,9 @@ class CrmMailchimpAccount(models.Model):
         """List the contacts with an opt-in that were archived in Mailchimp."""
         action = self._open("crm_mailchimp.action_crm_mailchimp_member")
         action["domain"] += self._archived_domain()
-        action["name"] = self.env._("Archived in Mailchimp, with an opt-in in Odoo")
+        name = self.env._("Archived in Mailchimp, with an opt-in in Odoo")
+        action.update(name=name, display_name=name)
+        action["context"] = {"mailchimp_buttons": "return"}
         return action
 
     def _check_pushing(self):

@@ -66,6 +66,7 @@ class CrmMailchimpSuppression(models.Model):
             ("mailchimp", "Signed up or confirmed in Mailchimp"),
             ("opt_in", "Later opt-in in Odoo"),
         ],
+        string="Lifted by",
         readonly=True,
     )
 

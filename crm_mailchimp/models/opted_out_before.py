@@ -71,7 +71,9 @@ class CrmMailchimpAccount(models.Model):
         """List the members who opted out in Odoo, to archive them or not."""
         action = self._open("crm_mailchimp.action_crm_mailchimp_member")
         action["domain"] += [("is_opted_out_before", "=", True)]
-        action["name"] = self.env._("Opted out in Odoo, subscribed in Mailchimp")
+        name = self.env._("Opted out in Odoo, subscribed in Mailchimp")
+        action.update(name=name, display_name=name)
+        action["context"] = {"mailchimp_buttons": "archive"}
         return action
 
     # === BEFORE LINKING === #
