@@ -174,9 +174,7 @@ class CrmMailchimpAccount(models.Model):
             ("unsubscribed", self._opt_in_to_take_condition(few)),
             (
                 "was_blacklisted",
-                SQL(
-                    "n.listed_at >= COALESCE(p.mailchimp_opt_in_date, '-infinity')"
-                ),
+                SQL("n.listed_at >= COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
             ),
             (
                 "opted_out",
