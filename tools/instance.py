@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 import urllib.error
 import urllib.request
 import xmlrpc.client
+from pathlib import Path
 
 from . import packages
 from .paths import ADDON, CACHE, ENV, REPOSITORY, SetupError, say

@@ -3,6 +3,7 @@ UPDATE crm_mailchimp_account
    SET api_key_secret = NULL,
        api_key_hint = NULL,
        push_enabled = FALSE,
+       other_since = NULL,
        state = 'draft';
 UPDATE crm_mailchimp_run
    SET state = 'cancelled'

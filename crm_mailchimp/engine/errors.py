@@ -190,7 +190,10 @@ _TEXTS = [
         ("too_many_signups", r"too many recent signup requests"),
         ("fake", r"looks fake or invalid"),
         ("invalid_address", r"provide a valid email address"),
-        ("invalid_address", r"(domain|username) portion of the email address is invalid"),
+        (
+            "invalid_address",
+            r"(domain|username) portion of the email address is invalid",
+        ),
         ("invalid_address", r"email address must contain a single @"),
     )
 ]

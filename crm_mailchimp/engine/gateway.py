@@ -19,6 +19,7 @@ from mailchimp_marketing.api.root_api import RootApi
 
 from . import batches
 from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
+from .lease import read_mark
 from .report_calls import ReportCalls
 from .transport import Transport
 
@@ -248,7 +249,14 @@ class Gateway(ReportCalls):
         return self._lists.update_list_merge_field(ref, merge_id, body)
 
     def categories(self, ref):
-        """Return all group categories of an audience."""
+        """Return all group categories of an audience; marks of ours are none."""
+        return [
+            category
+            for category in self._categories(ref)
+            if not read_mark(category["title"])
+        ]
+
+    def _categories(self, ref):
         return self._all(
             "categories",
             self._lists.get_list_interest_categories,
@@ -263,6 +271,26 @@ class Gateway(ReportCalls):
         """
         body = {"title": title, "type": kind}
         return self._lists.create_list_interest_category(ref, body)
+
+    def category(self, ref, category):
+        """Return one group category; ``NotFound`` when it is gone."""
+        return self._lists.get_interest_category(
+            ref, category, exclude_fields=["_links"]
+        )
+
+    def rename_category(self, ref, category, title, kind):
+        """Rename a group category. Mailchimp wants its kind, too, also unchanged."""
+        return self._lists.update_interest_category(
+            ref, category, {"title": title, "type": kind}
+        )
+
+    def marks(self, ref):
+        """Return ``[(category id, mark)]`` of all marks of :mod:`.lease`."""
+        found = [
+            (category["id"], read_mark(category["title"]))
+            for category in self._categories(ref)
+        ]
+        return [(category, mark) for category, mark in found if mark]
 
     def interests(self, ref, category):
         """Return all groups of a category."""

@@ -8,6 +8,7 @@ from . import crm_mailchimp_segment
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression
+from . import said_no
 from . import opt_out
 from . import opted_out_before
 from . import crm_mailchimp_campaign
@@ -33,6 +34,7 @@ from . import run_single
 from . import crm_mailchimp_preview_line
 from . import run_preview
 from . import run_audience
+from . import lease
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status

@@ -74,34 +74,6 @@ class CrmMailchimpAccount(models.Model):
         finally:
             gateway.close()
 
-    def _database_ref(self):
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        return f"{get_param('database.uuid')}/{self.env.cr.dbname}"
-
-    def _check_database(self):
-        """Refuse to work in a copy of the database the account was connected in.
-
-        A restored copy holds the key and thinks it owns the audience. Odoo gives a
-        copy a new ``database.uuid``; a plain PostgreSQL copy keeps it but has another
-        name.
-        """
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        if get_param("database.is_neutralized"):
-            raise UserError(
-                self.env._(
-                    "This is a neutralized copy of a database: it does not talk to"
-                    " Mailchimp."
-                )
-            )
-        if self.database_ref and self.database_ref != self._database_ref():
-            raise UserError(
-                self.env._(
-                    "This database looks like a copy of the one that was connected to"
-                    " Mailchimp, so nothing is sent. If this is the database to use"
-                    " from now on, enter the API key again and press Connect."
-                )
-            )
-
     def _error_sentence(self, error):
         """Word an error of the engine for users: what is wrong and what to do."""
         _ = self.env._
@@ -341,9 +313,7 @@ class CrmMailchimpAccount(models.Model):
         # Entering the key and pressing Connect is how a person says that this very
         # database is the one to use.
         key = self.sudo().api_key_secret
-        if not key or self.env["ir.config_parameter"].sudo().get_param(
-            "database.is_neutralized"
-        ):
+        if not key or self._is_neutralized():
             self._gateway()
         with self._asking(self._new_gateway(key)) as gateway:
             root = gateway.root()
@@ -357,6 +327,10 @@ class CrmMailchimpAccount(models.Model):
                     )
                 )
             trouble = self._audience_trouble(gateway)
+        adopted = self._is_copy()
+        if adopted:
+            self.sudo()._stop()
+            self.sudo()._adopt_database()
         self._clear_error(
             remote_name=root.get("account_name"), database_ref=self._database_ref()
         )
@@ -365,7 +339,7 @@ class CrmMailchimpAccount(models.Model):
             self.sudo()._set_error(trouble)
             return {"type": "ir.actions.client", "tag": "soft_reload"}
         if self.audience_ref:
-            self._request_run("push")
+            self._request_run("full" if adopted else "push")
             return self._toast(
                 self.env._("Connected again. What was missed is caught up now.")
             )
@@ -393,6 +367,7 @@ class CrmMailchimpAccount(models.Model):
                 "push_enabled": False,
                 "error_message": False,
                 "next_look": False,
+                "other_since": False,
             }
         )
         self.sudo().activity_unlink(["mail.mail_activity_data_todo"])

@@ -44,7 +44,6 @@ class CrmMailchimpConsent(models.Model):
     )
     noted_at = fields.Datetime(
         string="Noted on",
-        required=True,
         default=fields.Datetime.now,
         help="By the clock of Odoo.",
     )

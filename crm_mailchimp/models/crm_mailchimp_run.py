@@ -14,8 +14,8 @@ _logger = logging.getLogger(__name__)
 # Work of one call of the scheduled action. The slowest request in flight comes on
 # top, and both together must stay under Odoo's limit of 120 seconds a job.
 SLICE_SECONDS = 20
-# What a slice has for its phases in any case: reading changes from a slow Mailchimp must
-# not use up every slice.
+# What a slice has for its phases in any case: reading changes from a slow Mailchimp
+# must not use up every slice.
 PHASE_SECONDS = 10
 # So often a run waits for an opt-out that Mailchimp does not answer.
 OPT_OUT_TRIES = 3
@@ -508,20 +508,14 @@ class CrmMailchimpRun(models.Model):
         if self.kind == "audience":
             return self._phase_audience(gateway)
         account = self.account_id
-        # The lane may be on its way; who said no leaves before anything is written.
-        try:
-            account._send_opt_outs(gateway, deadline)
-        except errors.PASSING:
-            # One member that Mailchimp cannot let go must not hold all others for ever.
-            if self.attempts < OPT_OUT_TRIES:
-                raise
+        self._opt_outs_first(gateway, deadline)
         try:
             self._pull(gateway, deadline)
         except OutOfTime:
             return False
         deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
         if self._apply_no():
-            account._send_opt_outs(gateway, deadline)
+            self._opt_outs_first(gateway, deadline)
         if not account.push_enabled:
             account._claim_members()
             self._end("done")
@@ -544,6 +538,18 @@ class CrmMailchimpRun(models.Model):
             self.env["ir.cron"]._commit_progress()
             if time.monotonic() >= deadline:
                 return False
+
+    def _opt_outs_first(self, gateway, deadline):
+        """Let who said no leave before anything is written; the lane may be on its way.
+
+        One member that Mailchimp cannot let go must not hold all others for ever.
+        """
+        try:
+            confirmed = self.account_id._send_opt_outs(gateway, deadline)
+            self._count(archived=confirmed)
+        except errors.PASSING:
+            if self.attempts < OPT_OUT_TRIES:
+                raise
 
     def _findings(self):
         return self.env._(

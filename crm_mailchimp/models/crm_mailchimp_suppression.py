@@ -71,7 +71,8 @@ class CrmMailchimpSuppression(models.Model):
     )
 
     _open_uniq = models.UniqueIndex(
-        "(email_hash, source, COALESCE(audience_ref, '')) WHERE lifted_at IS NULL",
+        "(email_hash, source, kind, COALESCE(audience_ref, ''))"
+        " WHERE lifted_at IS NULL",
         "This address is on the list already.",
     )
     _hash_idx = models.Index("(email_hash)")
@@ -85,7 +86,8 @@ class CrmMailchimpSuppression(models.Model):
         """
         latest = {}
         for row in rows:
-            key = row["email"].lower(), row["source"], row.get("audience_ref")
+            email, audience = row["email"].lower(), row.get("audience_ref")
+            key = email, row["source"], row["kind"], audience
             if key not in latest or latest[key]["date"] < row["date"]:
                 latest[key] = row
         if not latest:
@@ -100,13 +102,13 @@ class CrmMailchimpSuppression(models.Model):
                             member_hash(email),
                             email,
                             source,
-                            row["kind"],
+                            kind,
                             row["date"],
                             row.get("note"),
                             audience_ref,
                             row.get("audience_name"),
                         )
-                        for (email, source, audience_ref), row in latest.items()
+                        for (email, source, kind, audience_ref), row in latest.items()
                     ],
                 ),
             )
@@ -116,16 +118,17 @@ class CrmMailchimpSuppression(models.Model):
     def _upsert(self, query):
         """Put the rows of a query on the list.
 
-        :param SQL query: gives ``COLUMNS``, each address, source and audience once
+        :param SQL query: gives ``COLUMNS``; no two rows with the same address, source,
+            kind and audience
         """
         names = SQL(", ").join(map(SQL.identifier, COLUMNS))
         self.env.cr.execute(
             SQL(
                 """INSERT INTO crm_mailchimp_suppression AS s (%(names)s, create_date)
                    SELECT %(names)s, NOW() AT TIME ZONE 'UTC' FROM (%(query)s) q
-                   ON CONFLICT (email_hash, source, (COALESCE(audience_ref, '')))
+                   ON CONFLICT (email_hash, source, kind, (COALESCE(audience_ref, '')))
                          WHERE lifted_at IS NULL
-                   DO UPDATE SET kind = EXCLUDED.kind, date = EXCLUDED.date,
+                   DO UPDATE SET date = EXCLUDED.date,
                                  note = COALESCE(EXCLUDED.note, s.note),
                                  email_normalized = EXCLUDED.email_normalized
                          WHERE s.date < EXCLUDED.date""",
@@ -179,7 +182,7 @@ class CrmMailchimpSuppression(models.Model):
 
     @api.model
     def _latest(self, emails):
-        """Return when the latest "no" of any of these addresses was said, if one was."""
+        """Return when the latest "no" of any of these addresses was said."""
         found = self.sudo().search_fetch(
             [("email_hash", "in", [member_hash(email) for email in emails])],
             ["date"],

@@ -128,10 +128,14 @@ class CrmMailchimpAccount(models.Model):
     def _cron_opt_out(self):
         """Send away who said no in Odoo: all accounts, one budget, fair shares."""
         commit = self.env["ir.cron"]._commit_progress
-        accounts = self.search([("audience_ref", "!=", False)]).filtered(
-            lambda account: account.sudo().api_key_secret and not account._is_copy()
-        )
-        accounts = accounts.filtered(lambda account: account._opt_outs_to_send())
+        accounts = self.browse()
+        for account in self.search([("audience_ref", "!=", False)]):
+            if not account.sudo().api_key_secret:
+                continue
+            if account._is_copy():
+                account._stop_elsewhere()
+            elif account._opt_outs_to_send():
+                accounts |= account
         commit(remaining=len(accounts))
         end = time.monotonic() + LANE_SECONDS
         again = False
@@ -156,6 +160,8 @@ class CrmMailchimpAccount(models.Model):
         gateway = None
         try:
             gateway = self._gateway(timeout=LANE_TIMEOUT)
+            if self._check_lease(gateway) == "other":
+                return False
             done = self._send_opt_outs(gateway, deadline)
             return bool(done and self._opt_outs_to_send())
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
@@ -189,20 +195,22 @@ class CrmMailchimpAccount(models.Model):
             self._set_error(sentence)
 
     def _tell_opt_out_error(self, sentence):
-        if self.opt_out_error != sentence:
+        if (self.opt_out_error or False) != sentence:
             self.sudo().opt_out_error = sentence
 
     # === THE WORK === #
 
     def _opt_outs_to_send(self):
-        """Return ``[(id, address, status, since, sending)]`` of members that must leave.
+        """Return the members that must leave.
 
         Set-based on the list of "no" and on the ledger, so an opt-out is found again
         until Mailchimp confirmed it, whatever happened in between. The address of a
         "no" counts, and the contact of an opt-out: it may have changed its address
         since. A member is ours to send away once an eligible contact had its address:
         one that was only in Mailchimp when the contact opted out before the audience
-        was linked is for a person to decide about (``_opted_out_before``).
+        was linked is for a person to decide about.
+
+        :return: ``[(member id, address, status, said no since, sending)]``
         """
         self.ensure_one()
         self._flush_contacts()
@@ -244,7 +252,9 @@ class CrmMailchimpAccount(models.Model):
         )
         # Who has another contact that agreed stays. A broken condition of the account
         # must not hold an opt-out up.
-        eligible = rows and self._eligible_emails([row[1] for row in rows], scoped=False)
+        eligible = rows and self._eligible_emails(
+            [row[1] for row in rows], scoped=False
+        )
         return [row for row in rows if row[1] not in eligible]
 
     def _was_eligible_condition(self):
@@ -287,24 +297,26 @@ class CrmMailchimpAccount(models.Model):
         )
         self.env["ir.cron"]._commit_progress()
         calls = (
-            (row, gateway.let_go, self.audience_ref, member_hash(row[1])) for row in rows
+            (row, gateway.let_go, self.audience_ref, member_hash(row[1]))
+            for row in rows
         )
-        trouble, confirmed = None, 0
-        for outcomes in gateway.map(
-            calls, lambda: trouble or time.monotonic() >= deadline
-        ):
+        trouble, refusal, confirmed = [], None, 0
+
+        def enough():
+            return trouble or time.monotonic() >= deadline
+
+        for outcomes in gateway.map(calls, enough):
             for row, outcome in outcomes:
                 if isinstance(outcome, errors.Rejected):
-                    self._tell_opt_out_error(self._error_sentence(outcome))
+                    refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
-                    trouble = trouble or outcome
+                    trouble.append(outcome)
                 else:
                     confirmed += self._record_opt_out(row, outcome, gateway.clock())
             self.env["ir.cron"]._commit_progress()
         if trouble:
-            raise trouble
-        if confirmed:
-            self._tell_opt_out_error(False)
+            raise trouble[0]
+        self._tell_opt_out_error(refusal or False)
         return confirmed
 
     def _record_opt_out(self, row, outcome, now):

@@ -111,6 +111,8 @@ class ResPartner(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        # The caller's own stay as they are: an import tries them a second time.
+        vals_list = [dict(vals) for vals in vals_list]
         for vals in vals_list:
             date = self._mailchimp_pop_date(vals)
             if vals.get("mailchimp_opt_in"):
@@ -193,6 +195,8 @@ class ResPartner(models.Model):
             said = Suppression._latest(found)
             if said and said >= partner.mailchimp_opt_in_date:
                 date = said + timedelta(seconds=1)
+                # Our own ``write`` would look at where the date comes from.
+                # pylint: disable-next=super-method-mismatch
                 super(ResPartner, partner).write({"mailchimp_opt_in_date": date})
 
     def _log_consent(self, kind, addresses=None):
@@ -209,7 +213,9 @@ class ResPartner(models.Model):
         lines, said_no, said_yes = [], [], []
         for partner in self:
             emails = partner._mailchimp_addresses()
-            emails += [e for e in (addresses or {}).get(partner.id, ()) if e not in emails]
+            emails += [
+                e for e in (addresses or {}).get(partner.id, ()) if e not in emails
+            ]
             said = grounds and grounds.said.get(partner.id)
             by, date, note = said or (None, None, None)
             date = date or (kind == "in" and partner.mailchimp_opt_in_date) or now

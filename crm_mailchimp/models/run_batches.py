@@ -98,8 +98,10 @@ class CrmMailchimpRun(models.Model):
         looks = []
         for operation_id, result in gateway.batch_results(url):
             row = rows.get(int(operation_id or 0))
-            if row is None or isinstance(result, (errors.Retryable, errors.Protocol)):
+            if row is None or isinstance(result, errors.PASSING):
                 continue
+            if not reader.known(row)["sending"]:
+                continue  # a reading has shown meanwhile what came of it
             # What was sent, not what is planned by now, nor what the contact holds.
             if reader.known(row)["sending"] == "archive":
                 if getattr(result, "code", None) == "not_archivable":

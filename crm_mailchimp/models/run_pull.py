@@ -75,9 +75,9 @@ class CrmMailchimpRun(models.Model):
     def _read_changes(self, gateway, since, deadline):
         """Read members changed since a time, those who said no first.
 
-        Our own writes are among the changes, and can be many. When there are exactly as
-        many as the ledger knows of, and the newest of them are no news, the rest is left
-        for the weekly comparison, and the mark stays. Not so when requests got lost.
+        Our own writes are among the changes, and can be many. When there are exactly
+        as many as the ledger knows of, and the newest of them are no news, the rest is
+        left for the weekly comparison, and the mark stays; not when requests got lost.
 
         Four calls when little changed: the changes, those archived, and two counts. The
         total shows that somebody was permanently deleted, but not an unsubscribe that

@@ -16,14 +16,6 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
-    def _is_copy(self):
-        """Tell whether this database is a copy that must not talk to Mailchimp."""
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        return bool(
-            get_param("database.is_neutralized")
-            or (self.database_ref and self.database_ref != self._database_ref())
-        )
-
     @api.model
     def _due_for_push(self):
         """Return the runs to enter now, creating those that are due by time."""
@@ -49,7 +41,9 @@ class CrmMailchimpAccount(models.Model):
         Run = self.env["crm.mailchimp.run"]
         due = Run
         if self._is_copy():
+            self._stop_elsewhere()
             return due
+        self._complete_database_ref()
         stats = kind == "stats"
         # The oldest first: a run is followed by the one queued behind it.
         open_runs = Run.search(

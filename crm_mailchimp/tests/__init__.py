@@ -11,6 +11,7 @@ from . import test_export_failed
 from . import test_field_mapping
 from . import test_filters
 from . import test_foreign
+from . import test_lease
 from . import test_mailing_tours
 from . import test_numbers
 from . import test_opt_out
@@ -18,6 +19,7 @@ from . import test_overview
 from . import test_overview_tour
 from . import test_permissions
 from . import test_preview
+from . import test_pull
 from . import test_push
 from . import test_recipients
 from . import test_rules
@@ -25,6 +27,7 @@ from . import test_saved_filters
 from . import test_segments
 from . import test_statements
 from . import test_stats
+from . import test_suppression
 from . import test_tags
 from . import test_tours
 from . import test_views

@@ -88,6 +88,12 @@ class MailchimpCase(TransactionCase):
         """Let the lane of opt-outs work once."""
         self.tick("ir_cron_opt_out")
 
+    def opt_out(self, *partners):
+        """Let contacts opt out, and the lane work once."""
+        for partner in partners:
+            partner.mailchimp_opt_in = False
+        self.send_opt_outs()
+
     def push(self, kind="push", state="done"):
         """Ask for a run, let the scheduled action work, and return the run."""
         run, _created = self.account._request_run(kind)

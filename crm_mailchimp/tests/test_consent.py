@@ -211,12 +211,10 @@ class TestConsent(MailchimpCase):
         self.assertEqual(partner.mailchimp_status, "out")
 
     def test_a_hidden_no_takes_the_opt_in_at_once(self):
-        """Where the activity shows it, the "no" counts though the member is archived."""
+        """Where the activity shows it, a "no" counts though the member is archived."""
         switches = self.simulator.switches
         switches.update(feed_has_unsubscribes_outside_campaigns=True)
-        self.addCleanup(
-            switches.update, feed_has_unsubscribes_outside_campaigns=False
-        )
+        self.addCleanup(switches.update, feed_has_unsubscribes_outside_campaigns=False)
         partner = self.contact("Ann")
         self.push()
         self.later()

@@ -2,6 +2,7 @@ import time
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import format_date
 
 from ..models.crm_mailchimp_member import STATUSES
 from ..models.crm_mailchimp_suppression import KINDS
@@ -29,6 +30,8 @@ class ChooseAudience(models.TransientModel):
     )
     line_count = fields.Integer(compute="_compute_line_count")
     is_confirming = fields.Boolean()
+    # The audience is another database's, or an earlier state of this one's.
+    takes_over = fields.Boolean()
     explanation = fields.Text(readonly=True)
     opted_out_ids = fields.One2many(
         "crm.mailchimp.choose.audience.opted.out", "wizard_id", readonly=True
@@ -79,12 +82,9 @@ class ChooseAudience(models.TransientModel):
         if not self.line_id:
             raise UserError(self.env._("Choose an audience."))
         if not self.is_confirming:
-            counts = self._count_members()
-            if any(counts.values()):
-                self.write(
-                    {"is_confirming": True, "explanation": self._explain(counts)}
-                )
-                self._look_for_opted_out(counts)
+            explanation = self._explain_all()
+            if explanation:
+                self.write({"is_confirming": True, "explanation": explanation})
                 return self._reopen()
         line = self.line_id
         account = account._link_audience(
@@ -94,6 +94,8 @@ class ChooseAudience(models.TransientModel):
             account._expect_opted_out(
                 [(found.email, found.status) for found in self.opted_out_ids]
             )
+        if self.takes_over:
+            account.sudo()._take_lease()
         return {
             "type": "ir.actions.act_window",
             "res_model": "crm.mailchimp.account",
@@ -111,6 +113,7 @@ class ChooseAudience(models.TransientModel):
             {
                 "is_confirming": False,
                 "explanation": False,
+                "takes_over": False,
                 "opted_out_explanation": False,
                 "archive_opted_out": False,
             }
@@ -127,33 +130,55 @@ class ChooseAudience(models.TransientModel):
             "target": "new",
         }
 
-    def _count_members(self):
-        """Count the members by status now; the counts of the listing are cached."""
-        with self.account_id._asking() as gateway:
-            return {
-                status: gateway.member_count(self.line_id.audience_ref, status=status)
-                for status in (
-                    "subscribed",
-                    "pending",
-                    "unsubscribed",
-                    "cleaned",
-                    "transactional",
-                )
-            }
+    def _explain_all(self):
+        """Return what has to be known before the audience is linked, or nothing."""
+        account, audience = self.account_id, self.line_id.audience_ref
+        with account._asking() as gateway:
+            _ref, mark, verdict = account._find_mark(gateway, audience)
+            counts = self._count_members(gateway)
+            self._look_for_opted_out(gateway, counts)
+        self.takes_over = verdict != "ours"
+        parts = [
+            self._explain_mark(mark) if self.takes_over else "",
+            self._explain(counts) if any(counts.values()) else "",
+        ]
+        return "\n\n".join(filter(None, parts))
 
-    def _look_for_opted_out(self, counts):
+    def _explain_mark(self, mark):
+        return self.env._(
+            "Another Odoo database, or an earlier state of this one, has been"
+            " synchronising this audience since %(date)s. If you link it, this database"
+            " takes its place from the first push on, and the other one then stops and"
+            " asks. Two databases must not synchronise one audience: each would undo"
+            " what the other does.",
+            date=format_date(self.env, mark.since),
+        )
+
+    def _count_members(self, gateway):
+        """Count the members by status now; the counts of the listing are cached."""
+        return {
+            status: gateway.member_count(self.line_id.audience_ref, status=status)
+            for status in (
+                "subscribed",
+                "pending",
+                "unsubscribed",
+                "cleaned",
+                "transactional",
+            )
+        }
+
+    def _look_for_opted_out(self, gateway, counts):
         """List who opted out in Odoo and is subscribed there, before it is linked.
 
         :param dict counts: status -> number of members of the audience
         """
         end = time.monotonic() + LOOK_SECONDS
-        with self.account_id._asking() as gateway:
-            found, complete = self.account_id._find_opted_out(
-                gateway,
-                self.line_id.audience_ref,
-                counts,
-                lambda: time.monotonic() >= end,
-            )
+        found, complete = self.account_id._find_opted_out(
+            gateway,
+            self.line_id.audience_ref,
+            counts,
+            lambda: time.monotonic() >= end,
+        )
         found.sort(key=lambda item: item[0]["email_address"])
         listed, complete = found[:LISTED], complete and len(found) <= LISTED
         self.opted_out_ids = [

@@ -25,6 +25,9 @@ for button in (
     raise AssertionError(button)
 """
 
+STATE = "SELECT state FROM crm_mailchimp_account"
+ACTIVITIES = "SELECT id FROM mail_activity WHERE res_model = 'crm.mailchimp.account'"
+
 
 def by_postgres(environment):
     """Copy as people do with createdb or a snapshot of the disk."""
@@ -78,6 +81,10 @@ def test_no_call_leaves_a_copy(environment, simulator, make):
         worker.execute(PRESS)
     worker.close()
     assert not simulator.calls
+    told = make is not neutralized
+    sql = environment.postgres.sql
+    assert sql(STATE, COPY) == [["error" if told else "draft"]]
+    assert bool(sql(ACTIVITIES, COPY)) == told
 
 
 def test_the_original_goes_on(environment, simulator):

@@ -712,6 +712,18 @@ CALLS = [
     ),
     (
         "post",
+        "/lists/{list_id}/interest-categories",
+        "create_category",
+        ["Odoo since 2026-10-03: do not delete (1 0a1b2c3d 4e5f6071)", "hidden"],
+    ),
+    (
+        "patch",
+        "/lists/{list_id}/interest-categories/{interest_category_id}",
+        "rename_category",
+        ["c", "Odoo since 2026-10-03: do not delete (2 1a1b2c3d 4e5f6071)", "hidden"],
+    ),
+    (
+        "post",
         "/lists/{list_id}/interest-categories/{interest_category_id}/interests",
         "create_interest",
         ["c", "Customers"],

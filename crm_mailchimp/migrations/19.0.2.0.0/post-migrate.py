@@ -5,7 +5,7 @@ from odoo import SUPERUSER_ID, api
 from odoo.tools import SQL
 
 FROM_LEDGER = """
-    SELECT DISTINCT ON (email_hash, audience_ref) * FROM (
+    SELECT DISTINCT ON (email_hash, kind, audience_ref) * FROM (
         SELECT MD5(LOWER(m.email_normalized)) AS email_hash, m.email_normalized,
                'mailchimp' AS source,
                CASE WHEN m.status = 'cleaned' THEN 'cleaned'
@@ -18,7 +18,7 @@ FROM_LEDGER = """
          WHERE COALESCE(m.status, '') NOT IN ('subscribed', 'pending')
            AND (m.status = 'cleaned' OR m.no_date IS NOT NULL
                 OR m.reason IN ('forgotten', 'compliance'))) no
-     ORDER BY email_hash, audience_ref, date DESC
+     ORDER BY email_hash, kind, audience_ref, date DESC
 """
 FROM_CONSENT = """
     SELECT DISTINCT ON (email_normalized)
@@ -59,5 +59,6 @@ def migrate(cr, version):
     )
     # Read anew and to the end, whatever a run left behind.
     cr.execute(
-        "UPDATE crm_mailchimp_account SET look_again = TRUE WHERE audience_ref IS NOT NULL"
+        "UPDATE crm_mailchimp_account SET look_again = TRUE"
+        " WHERE audience_ref IS NOT NULL"
     )

@@ -1,0 +1,149 @@
+"""Which database may write to an audience: a mark in Mailchimp, and what it means.
+
+A database cannot tell by itself that it is an older backup of itself, or that its
+twin talks to the same audience from elsewhere. What both share is the audience, so a
+mark is kept there: a number that grows, a word that nobody can guess (written anew by
+each run that writes), and a hash of the place of the database that wrote it.
+
+It is the title of a group category of type *hidden* that has no groups. Such a category
+is on no sign-up form and no page a subscriber sees, takes none of the 60 groups and
+none of the merge fields an audience may have, is nobody's membership, and is read by
+one small request. A tag would be offered as the recipients of a campaign, and a merge
+field would be a value of each member.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, replace
+from datetime import date
+
+TITLE = "Odoo since {0.since}: do not delete ({0.count} {0.nonce} {0.place})"
+PATTERN = re.compile(
+    r"Odoo since (\d{4}-\d{2}-\d{2}): do not delete"
+    r" \((\d+) ([0-9a-f]{8}) ([0-9a-f]{8})\)"
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the title says.
+
+    :param since: ISO date since when the database at that place has been writing
+    :param count: how many times it was written
+    :param nonce: eight random hexadecimal digits, other ones each time
+    :param place: eight digits of a hash, see :func:`place_hash`
+    """
+
+    since: str
+    count: int
+    nonce: str
+    place: str
+
+    @property
+    def title(self):
+        """The title of the category in Mailchimp, at most 79 characters."""
+        return TITLE.format(self)
+
+    def next(self):
+        """Return the mark the same database writes next."""
+        return replace(self, count=self.count + 1, nonce=secrets.token_hex(4))
+
+
+def read_mark(title):
+    """Return the :class:`Mark` of a category's title, ``None`` if it is no mark."""
+    found = PATTERN.fullmatch((title or "").strip())
+    if not found:
+        return None
+    since, count, nonce, place = found.groups()
+    try:
+        date.fromisoformat(since)
+    except ValueError:
+        return None
+    return Mark(since, int(count), nonce, place)
+
+
+def place_hash(place):
+    """Return what a mark tells of a place: not which it is, only whether it is ours."""
+    return hashlib.sha256(place.encode()).hexdigest()[:8]
+
+
+def judge(mark, place, known, proven=True, seen=None):
+    """Tell whose mark it is.
+
+    :param mark: the :class:`Mark` in Mailchimp, or ``None`` when there is none
+    :param str place: hash of the place this database is at
+    :param known: the nonces this database wrote or was about to write
+    :param bool proven: no other database can be at this place. Then one that does not
+        know the nonce has forgotten it: it is an older state of the database that
+        wrote it.
+    :param seen: the nonce that was there when it was found to be older. Another one
+        now shows that the database that wrote it is alive, elsewhere.
+    :return: ``ours``, ``older`` or ``other``
+    """
+    if mark is None:
+        return "ours"
+    if mark.place != place:
+        return "other"
+    if mark.nonce in known:
+        return "ours"
+    if not proven or (seen and mark.nonce != seen):
+        return "other"
+    return "older"
+
+
+class NotOurs(Exception):
+    """Nothing may be written now.
+
+    :param str verdict: ``older``, ``other``, or ``unread`` when the whole audience
+        has to be read before
+    :param mark: the :class:`Mark` found in Mailchimp
+    """
+
+    def __init__(self, verdict, mark=None):
+        super().__init__(verdict)
+        self.verdict = verdict
+        self.mark = mark
+
+
+class Leased:
+    """A gateway that makes sure of the lease before anything is written.
+
+    Whoever takes a writing call from it - to call it, or to give it to ``map`` - calls
+    ``hold`` first, in the caller's own thread. A call that is not known to read only
+    counts as writing.
+
+    :param gateway: a :class:`.gateway.Gateway`, which stays the caller's to close
+    :param hold: called with :attr:`opt_outs_only`; raises :class:`NotOurs`
+    """
+
+    READS = frozenset(
+        (
+            *("abuse_reports", "activity_feed", "ahead", "audience", "audiences"),
+            *("batch", "batch_results", "calls", "categories", "category", "clock"),
+            *("close", "data_center", "find_member", "interests", "last_request_id"),
+            *("map", "marks"),
+            *("max_in_flight", "member", "member_count", "members", "merge_fields"),
+            *("recent_activity", "root", "static_segments"),
+            *("campaign", "campaigns", "report", "report_part", "reports"),
+        )
+    )
+
+    def __init__(self, gateway, hold):
+        self._gateway = gateway
+        self._hold = hold
+        # Only members whose contacts opted out are archived for the time being.
+        self.opt_outs_only = False
+
+    def __getattr__(self, name):
+        found = getattr(self._gateway, name)
+        if name not in self.READS:
+            self.hold()
+        return found
+
+    def hold(self):
+        """Make sure of the lease now.
+
+        :raise NotOurs: nothing may be written
+        """
+        self._hold(self.opt_outs_only)

@@ -1,0 +1,495 @@
+import logging
+
+import psycopg2
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL, format_date
+
+from ..engine import errors
+from ..engine.lease import Leased, Mark, NotOurs, judge, place_hash, read_mark
+from .crm_mailchimp_run import PUSHES
+
+_logger = logging.getLogger(__name__)
+
+HIDDEN = "hidden"
+# Nonces kept: a request that was given up may still arrive after later ones.
+NONCES = 5
+VERDICTS = ("other", "older", "ours")
+
+
+class CrmMailchimpAccount(models.Model):
+    """Which database may use the account: this one, an older state of it, or another.
+
+    Two things tell them apart. ``database_ref`` says in which database the account was
+    connected, without any call: see ``_is_copy``. A mark in the audience says which
+    database wrote to it last: see :mod:`..engine.lease`. It is looked at before
+    anything is written, at most once in a slice of a run, and written anew once in a
+    run that writes; a run with nothing to send makes no call for it.
+
+    ``lease`` holds what this database knows of the mark:
+
+    - ``ref``: id of the category in Mailchimp
+    - ``count``, ``known``: what was written, or was about to be, last. They are
+      committed before the call, so that a process that dies after it finds the mark
+      to be its own.
+    - ``take``: a manager decided that this is the database to use; ``True``, or the
+      nonce that was there when it was decided
+    - ``must_read``: nothing but opt-outs is written before the whole audience was read
+    - ``seen``: the nonce that was there when this database was found to be an older one
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    lease = fields.Json(readonly=True, copy=False)
+    # The mark in Mailchimp is another database's since then.
+    other_since = fields.Date(readonly=True, copy=False)
+    database_message = fields.Text(compute="_compute_database_message")
+    is_older = fields.Boolean(related="open_run_id.is_older")
+
+    # === THE DATABASE === #
+
+    @api.model
+    def _database_ref(self):
+        """Return what makes this database another one than its copies.
+
+        :return: ``uuid/name/system identifier``. Odoo gives the copies it makes
+            another uuid, PostgreSQL another name beside the original, and a dump
+            restored elsewhere under the same name is in another PostgreSQL cluster.
+            The last part is empty where PostgreSQL does not tell. No host name:
+            containers have a new one each time.
+        """
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        cr = self.env.cr
+        cluster = ""
+        try:
+            with cr.savepoint(flush=False):
+                cr.execute(
+                    "SELECT system_identifier FROM pg_control_system()",
+                    log_exceptions=False,
+                )
+                (cluster,) = cr.fetchone()
+        except psycopg2.Error as error:
+            _logger.debug("PostgreSQL does not tell its identifier: %s", error)
+        return f"{get_param('database.uuid')}/{cr.dbname}/{cluster}"
+
+    def _is_elsewhere(self):
+        """Tell whether the account was connected in another database than this one.
+
+        Only parts that both references have are compared: earlier versions noted two.
+        """
+        if not self.database_ref:
+            return False
+        noted, here = self.database_ref.split("/"), self._database_ref().split("/")
+        return any(
+            one and another and one != another
+            for one, another in zip(noted, here, strict=False)
+        )
+
+    def _complete_database_ref(self):
+        """Note the part of the reference that was not known when it was noted."""
+        if not (self.database_ref or "").strip("/").count("/") == 1:
+            return
+        here = self._database_ref()
+        if not here.endswith("/"):
+            self.database_ref = here
+
+    def _is_neutralized(self):
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return bool(get_param("database.is_neutralized"))
+
+    def _is_copy(self):
+        """Tell whether this database must not talk to Mailchimp for the account."""
+        return self._is_neutralized() or bool(self.other_since) or self._is_elsewhere()
+
+    @api.depends("database_ref", "other_since", "api_key_hint")
+    def _compute_database_message(self):
+        for account in self:
+            account.database_message = (
+                account.api_key_hint
+                and not account._is_neutralized()
+                and account._database_sentence()
+            )
+
+    def _database_sentence(self):
+        """Return why this database must not use the account, and what to do."""
+        _ = self.env._
+        if self.other_since:
+            return _(
+                "Another Odoo database has been synchronising this audience since"
+                " %(date)s, so nothing is sent from this one, opt-outs included. If"
+                " this is the database to use from now on, press “Use this database"
+                " from now on”: the whole audience is read before anything is sent,"
+                " and the other database stops and asks. If this one is a copy, press"
+                " “Disconnect”.",
+                date=format_date(self.env, self.other_since),
+            )
+        if self._is_elsewhere():
+            return _(
+                "This is not the database that was connected to Mailchimp: it was"
+                " renamed, moved to another server, or is a copy. Nothing is sent and"
+                " nothing is read, opt-outs included. If this is the database to use"
+                " from now on, press “Use this database from now on”: the whole"
+                " audience is read before anything is sent. If it is a copy, press"
+                " “Disconnect”."
+            )
+        return False
+
+    def _check_database(self):
+        """Refuse to work in a copy of the database the account was connected in.
+
+        A restored copy holds the key and thinks it owns the audience.
+
+        :raise UserError: a sentence that says what to do
+        """
+        if self._is_neutralized():
+            raise UserError(
+                self.env._(
+                    "This is a neutralized copy of a database: it does not talk to"
+                    " Mailchimp."
+                )
+            )
+        sentence = self._database_sentence()
+        if sentence:
+            raise UserError(sentence)
+
+    def _stop_elsewhere(self, mark=None):
+        """Stop the account in a database that must not use it, and tell its managers.
+
+        A neutralized database is silent: whoever made it knows what it is.
+
+        :param mark: the mark of the other database, if that is how it was found out
+        """
+        if self._is_neutralized():
+            return
+        if mark:
+            self.other_since = mark.since
+        sentence = self._database_sentence()
+        if sentence and self.error_message != sentence:
+            self._stop()
+            self._set_error(UserError(sentence))
+
+    def action_adopt_database(self):
+        """Use this database from now on: read the whole audience, then go on."""
+        self.ensure_one()
+        self._check_manager()
+        if self._is_neutralized():
+            self._check_database()
+        account = self.sudo()
+        account._stop()
+        account._adopt_database()
+        account.write(
+            {
+                "state": "linked" if self.audience_ref else "connected",
+                "error_message": False,
+            }
+        )
+        account.activity_unlink(["mail.mail_activity_data_todo"])
+        if not self.audience_ref:
+            return self._toast(self.env._("Choose the audience next."))
+        self._request_run("full")
+        return self._toast(
+            self.env._(
+                "This is the database to use from now on. The whole audience is read,"
+                " then the synchronisation goes on."
+            )
+        )
+
+    def _adopt_database(self):
+        self.write({"database_ref": self._database_ref(), "other_since": False})
+        if self.audience_ref:
+            self._take_lease()
+
+    # === THE LEASE === #
+
+    def _set_lease(self, **values):
+        """Change keys of ``lease``; ``None`` removes one."""
+        lease = dict(self.lease or {}, **values)
+        self.lease = {key: value for key, value in lease.items() if value is not None}
+
+    def _take_lease(self, nonce=True):
+        """Note that the next run takes the lease, after it read the whole audience.
+
+        :param nonce: only if this nonce is still there
+        """
+        self._set_lease(take=nonce, must_read=True)
+
+    def _known_nonces(self, audience=None):
+        """Return the nonces this database wrote to its audience, by any account.
+
+        Two companies may share an audience, and an audience may be linked again.
+        """
+        accounts = (
+            self.sudo()
+            .with_context(active_test=False)
+            .search([("audience_ref", "=", audience or self.audience_ref)])
+        )
+        return {
+            nonce
+            for account in accounts
+            for nonce in (account.lease or {}).get("known", ())
+        }
+
+    def _judge(self, mark, audience=None):
+        here = self._database_ref()
+        return judge(
+            mark,
+            place_hash(here),
+            self._known_nonces(audience),
+            # There is one database of a name in a cluster, and one cluster of a system
+            # identifier (but for copies of whole disks).
+            proven=not here.endswith("/"),
+            seen=(self.lease or {}).get("seen") if not audience else None,
+        )
+
+    def _find_mark(self, gateway, audience=None):
+        """Read the mark of an audience.
+
+        :param audience: another audience than the account's
+        :return: ``(category id, mark, verdict)``; the id or both are ``None`` if there
+            is none, the mark alone when somebody gave its category another name
+        """
+        ref = None if audience else (self.lease or {}).get("ref")
+        if ref:
+            try:
+                category = gateway.category(self.audience_ref, ref)
+                mark = read_mark(category.get("title"))
+                return ref, mark, self._judge(mark)
+            except errors.NotFound:
+                _logger.info("The mark was deleted in Mailchimp: made anew.")
+        found = [
+            (ref, mark, self._judge(mark, audience))
+            for ref, mark in gateway.marks(audience or self.audience_ref)
+        ]
+        # Another's counts more than one of ours that is left over.
+        found.sort(key=lambda entry: VERDICTS.index(entry[2]))
+        return found[0] if found else (None, None, "ours")
+
+    def _check_lease(self, gateway):
+        """Look whose the audience is, and stop the account if it is another's.
+
+        Nothing is written to Mailchimp.
+
+        :return: ``ours`` (anything may be sent), ``older`` (opt-outs only: the run that
+            finds it out asks a manager) or ``other`` (nothing may be sent)
+        """
+        _ref, mark, verdict = self._find_mark(gateway)
+        verdict = self._decided(mark, verdict)
+        if verdict == "other":
+            self._stop_elsewhere(mark)
+        return verdict
+
+    def _decided(self, mark, verdict):
+        """Return the verdict, after what a manager decided about it."""
+        take = (self.lease or {}).get("take")
+        if not take or verdict == "ours":
+            return verdict
+        # Decided about an older database: another one writes meanwhile.
+        return "ours" if take is True or mark.nonce == take else "other"
+
+    def _write_mark(self, gateway, commit, ref, mark):
+        """Write the mark anew.
+
+        :param commit: called to keep what is about to be sent, before the call
+        :param ref: id of the category, or ``None`` to create one
+        :param mark: the mark that is there, or ``None``
+        :return: as ``_find_mark``
+        """
+        place = place_hash(self._database_ref())
+        lease = self.lease or {}
+        count = max(lease.get("count", 0), mark.count if mark else 0)
+        since = str(fields.Date.today())
+        if mark and mark.place == place:
+            since = mark.since
+        mark = Mark(since, count, "", place).next()
+        self._set_lease(
+            count=mark.count, known=[*lease.get("known", ()), mark.nonce][-NONCES:]
+        )
+        commit()
+        audience = self.audience_ref
+        try:
+            if ref:
+                gateway.rename_category(audience, ref, mark.title, HIDDEN)
+            else:
+                ref = gateway.create_category(audience, mark.title, HIDDEN)["id"]
+        except errors.Rejected as error:
+            # It is one guard of several: contacts do not wait for it.
+            _logger.warning("Mailchimp does not take the mark: %s", error)
+        self._set_lease(ref=ref, take=None, must_read=None, seen=None)
+        commit()
+        return ref, mark, "ours"
+
+    def _forget_own_archiving(self):
+        """Leave archived members archived: a database that forgot why cannot know.
+
+        Odoo brings back whom it archived itself, if the person did not say no since.
+        Who was archived by a state of this database that is lost may have said no to
+        that one.
+        """
+        self.env["crm.mailchimp.member"].flush_model()
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_member
+                      SET archived_by = 'mailchimp', reason = 'archived',
+                          refused_at = DATE_TRUNC('second', NOW() AT TIME ZONE 'UTC')
+                    WHERE account_id = %s AND status = 'archived'
+                      AND (archived_by = 'odoo' OR reason IS NULL)""",
+                self.id,
+            )
+        )
+        self.env.cr.execute(
+            SQL(
+                "UPDATE crm_mailchimp_member SET operation = NULL"
+                " WHERE account_id = %s AND operation IN ('restore', 'readmit', 'ask')",
+                self.id,
+            )
+        )
+        self.env["crm.mailchimp.member"].invalidate_model(flush=False)
+
+    def action_confirm_older(self):
+        """Let the run that waits because the database is an older one go on."""
+        self.ensure_one()
+        return self.open_run_id.action_confirm_archiving()
+
+
+class CrmMailchimpRun(models.Model):
+    """What a run does about the lease: see the account.
+
+    A database that is older than what Mailchimp has seen may have forgotten who opted
+    out. It reads the whole audience, plans, and waits for a manager; opt-outs go on.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    is_older = fields.Boolean(compute="_compute_is_older")
+
+    @api.depends("cursor", "state")
+    def _compute_is_older(self):
+        for run in self:
+            run.is_older = run.state == "brake" and run._asks_as_older()
+
+    def _asks_as_older(self):
+        return bool((self.cursor or {}).get("older"))
+
+    def _work(self, gateway, deadline):
+        if self.kind not in PUSHES:
+            return super()._work(gateway, deadline)
+        try:
+            return super()._work(self._leased(gateway), deadline)
+        except NotOurs as refused:
+            self.env.cr.rollback()
+            return self._not_ours(refused.verdict, refused.mark)
+
+    def _leased(self, gateway):
+        """Return the gateway, with a look at the lease before the first write."""
+        found = None
+
+        def hold(opt_outs_only):
+            nonlocal found
+            found = found or self.account_id._find_mark(gateway)
+            found = self._hold(gateway, *found, opt_outs_only) or found
+
+        return Leased(gateway, hold)
+
+    def _hold(self, gateway, ref, mark, verdict, opt_outs_only):
+        """Make sure that this run may write, and write the mark once.
+
+        :return: the mark as it is now, as ``_find_mark`` does; ``None`` if it stays
+        :raise NotOurs: nothing may be written
+        """
+        account = self.account_id
+        decided = account._decided(mark, verdict)
+        if decided == "other" or decided == "older" and not opt_outs_only:
+            raise NotOurs(decided, mark)
+        if opt_outs_only or (self.cursor or {}).get("lease"):
+            return None
+        if (account.lease or {}).get("must_read"):
+            if not (self.cursor or {}).get("full_read"):
+                raise NotOurs("unread")
+            if not mark or mark.nonce not in account._known_nonces():
+                account._forget_own_archiving()
+        found = account._write_mark(gateway, self._commit, ref, mark)
+        self._set_cursor(lease=True)
+        return found
+
+    def _not_ours(self, verdict, mark):
+        """Do what has to be done before anything is written.
+
+        :return: as ``_run_slice``
+        """
+        account = self.account_id
+        if verdict == "other":
+            account._stop_elsewhere(mark)
+            self._end("failed", account.error_message)
+            return True
+        if verdict == "older":
+            _logger.info("The database is older than what Mailchimp has seen.")
+            account._set_lease(must_read=True, seen=mark.nonce)
+            self._set_cursor(older=mark.nonce)
+        # Read everything and plan anew.
+        self._set_cursor(diff=None)
+        self.write({"kind": "full", "phase": False})
+        return False
+
+    def _opt_outs_first(self, gateway, deadline):
+        gateway.opt_outs_only = True
+        result = super()._opt_outs_first(gateway, deadline)
+        gateway.opt_outs_only = False
+        return result
+
+    def _phase_segments(self, gateway, deadline):
+        lease = self.account_id.lease or {}
+        if self.kind in PUSHES and self._asks_as_older():
+            # What would change is planned; groups and fields are made afterwards.
+            self.account_id._forget_own_archiving()
+            return "diff"
+        if self.kind in PUSHES and (lease.get("take") or lease.get("must_read")):
+            # Also when nothing is sent: the other database has to stop.
+            gateway.hold()
+        return super()._phase_segments(gateway, deadline)
+
+    def _phase_brake(self, gateway, deadline):
+        if not self._asks_as_older():
+            return super()._phase_brake(gateway, deadline)
+        sentence = self._older_sentence()
+        if self.error_message != sentence:
+            if not self.error_message:
+                self.account_id._notify_managers(sentence)
+            self.error_message = sentence
+        self.state = "brake"
+        self._notify()
+        return "wait"
+
+    def _older_sentence(self):
+        counts = dict(
+            self.env["crm.mailchimp.member"]._read_group(
+                [("account_id", "=", self.account_id.id), ("operation", "!=", False)],
+                ["operation"],
+                ["__count"],
+            )
+        )
+        return self.env._(
+            "This database is older than what Mailchimp has seen of it: it looks like a"
+            " restored backup, which does not know who opted out since. The whole"
+            " audience was read, and who was archived meanwhile stays archived."
+            " Opt-outs go on. Everything else waits: %(added)s contacts would be added,"
+            " %(changed)s changed and %(archived)s archived. To let it happen, press"
+            " “Go on with this database”.",
+            added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
+            changed=sum(counts.get(name, 0) for name in ("update", "move")),
+            archived=counts.get("archive", 0),
+        )
+
+    def action_confirm_archiving(self):
+        self.ensure_one()
+        if not self._asks_as_older():
+            return super().action_confirm_archiving()
+        account = self.account_id
+        account._check_manager()
+        if self.state == "brake":
+            run = self.sudo()
+            account.sudo()._take_lease(self.cursor["older"])
+            account.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+            run._set_cursor(older=None, brake_confirmed=True)
+            run.write({"state": "running", "phase": "segments", "error_message": False})
+            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()

@@ -1,0 +1,171 @@
+from unittest.mock import patch
+
+from odoo.tests import tagged
+
+from ..models import run_pull
+from .common import MailchimpCase
+
+
+@tagged("post_install", "-at_install")
+class TestChanges(MailchimpCase):
+    """Nobody who said no is overlooked among any number of changes."""
+
+    def setUp(self):
+        super().setUp()
+        self.patch(run_pull, "PAGE", 5)
+        self.link()
+        self.ann = self.contact("Ann")
+        for number in range(12):
+            self.contact(f"C{number}", city="Ghent")
+        self.push()
+        self.simulator.advance(3600)
+        self.push()
+
+    def test_below_another_applications_changes(self):
+        self.audience.unsubscribe("ann@firma.be")
+        self.simulator.advance(60)
+        for number in range(12):
+            self.audience.edit(f"c{number}@firma.be", merge_fields={"PHONE": "1"})
+        self.push()
+        self.assertFalse(self.ann.mailchimp_opt_in)
+
+    def test_below_our_own_changes(self):
+        """Of a push that is under way, and of one before."""
+        partners = self.env["res.partner"].search([("city", "=", "Ghent")])
+        partners.city = "Bruges"
+        with self.before("PATCH", lambda: self.audience.unsubscribe("ann@firma.be")):
+            self.push()
+        self.simulator.advance(60)
+        self.push()
+        self.assertFalse(self.ann.mailchimp_opt_in)
+
+    def test_below_our_own_tagging(self):
+        self.account.segment_target = "tag"
+        self.flag("All", "[]")
+        with self.before("POST", lambda: self.audience.unsubscribe("ann@firma.be")):
+            self.push()
+        self.simulator.advance(60)
+        self.push()
+        self.assertFalse(self.ann.mailchimp_opt_in)
+
+    def test_killed_or_cancelled_between_two_pages(self):
+        self.audience.unsubscribe("ann@firma.be")
+        self.simulator.advance(60)
+        for number in range(12):
+            self.audience.edit(f"c{number}@firma.be", merge_fields={"FNAME": "Ed"})
+        for after in range(8):
+            self.simulator.fault("GET /lists/*/members", "drop", times=9, after=after)
+            run, _created = self.account._request_run("push")
+            self.tick()
+            self.simulator.faults.clear()
+            if run.is_open:
+                run.action_cancel()
+        self.push()
+        self.assertFalse(self.ann.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+
+    def test_a_slice_at_a_time(self):
+        self.audience.unsubscribe("ann@firma.be")
+        self.simulator.advance(60)
+        for number in range(12):
+            self.audience.edit(f"c{number}@firma.be", merge_fields={"FNAME": "Ed"})
+        self.patch(run_pull, "AT_ONCE", 1)
+        read = []
+        original = type(self.env["crm.mailchimp.run"])._pull
+
+        def pull(run, gateway, deadline):
+            read.append(run.id)
+            return original(run, gateway, 0)
+
+        with patch.object(type(self.env["crm.mailchimp.run"]), "_pull", pull):
+            self.push()
+        self.assertGreater(len(read), 1)
+        self.assertFalse(self.ann.mailchimp_opt_in)
+        self.assertEqual(self.member("c3@firma.be").merge_fields["FNAME"], "C3")
+
+    def test_a_bounce_below_many_changes(self):
+        self.audience.bounce("ann@firma.be")
+        self.simulator.advance(60)
+        for number in range(12):
+            self.audience.edit(f"c{number}@firma.be", merge_fields={"PHONE": "1"})
+        self.push()
+        self.assertEqual(self.ann.mailchimp_reason, "cleaned")
+
+    def test_the_mark_stays_before_what_was_not_read(self):
+        """The next run looks again where this one left off."""
+        before = self.account._pulled_until()
+        partners = self.env["res.partner"].search([("city", "=", "Ghent")])
+        partners.city = "Bruges"
+        self.push()
+        run = self.push()
+        self.assertLessEqual(run.pulled_until or before, self.account._pulled_until())
+        self.simulator.clear_calls()
+        self.push()
+        self.assertLessEqual(len(self.simulator.calls), 4)
+
+
+@tagged("post_install", "-at_install")
+class TestClocks(MailchimpCase):
+    """Odoo's clock is fast or slow, from the beginning or all at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+
+    def check(self, minutes):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(30)
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertTrue(ann.mailchimp_opt_in)
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertAlmostEqual(self.account.clock_skew, 60 * minutes, delta=90)
+        self.assertIn(str(abs(minutes)), self.account.clock_message)
+
+    def test_fast(self):
+        self.simulator.advance(-20 * 60)
+        self.check(20)
+
+    def test_slow(self):
+        self.simulator.advance(20 * 60)
+        self.check(-20)
+
+    def test_fast_since_before_the_audience_was_linked(self):
+        self.simulator.advance(-20 * 60)
+        self.account.action_connect()
+        self.push("full")
+        self.check(20)
+
+    def test_fast_all_at_once(self):
+        _ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        # From now on Odoo's clock is 20 minutes ahead, and nobody has noticed.
+        self.simulator.advance(-20 * 60)
+        new = self.contact("New")
+        self.push()
+        self.simulator.advance(5)
+        for email in ("ann@firma.be", "new@firma.be"):
+            self.audience.unsubscribe(email)
+        self.push()
+        self.assertFalse(new.mailchimp_opt_in)
+        self.assertNotIn("in", (new.mailchimp_status,))
+        self.push("full")
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertEqual(self.status("new@firma.be"), "unsubscribed")
+        self.assertEqual(bob.mailchimp_status, "in")
+
+    def test_archived_by_hand_with_a_fast_clock(self):
+        self.simulator.advance(-20 * 60)
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(30)
+        self.audience.unsubscribe("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.push("full")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(ann.mailchimp_status, "out")
