@@ -83,9 +83,9 @@ class CrmMailchimpMember(models.Model):
         if not back:
             raise UserError(
                 self.env._(
-                    "There is nobody to bring back: that is for members who are archived"
-                    " in Mailchimp and whose contact has an opt-in. Who unsubscribed can"
-                    " only be asked again."
+                    "There is nobody to bring back: that is for members who are"
+                    " archived in Mailchimp and whose contact has an opt-in. Who"
+                    " unsubscribed can only be asked again."
                 )
             )
         back.account_id._check_pushing()

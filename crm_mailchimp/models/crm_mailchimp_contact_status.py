@@ -113,8 +113,8 @@ class CrmMailchimpContactStatus(models.Model):
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _("Change the contact or the account's conditions."),
             "opted_out": _(
-                "If the person asks, opt in again: untick and tick the opt-in, so that it"
-                " is later than the opt-out."
+                "If the person asks, opt in again: untick and tick the opt-in, so that"
+                " it is later than the opt-out."
             ),
             "unsubscribed": _(
                 "If the person asks, opt in again and press Ask again: Mailchimp sends"

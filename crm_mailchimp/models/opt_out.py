@@ -89,7 +89,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.depends("opt_out_error")
     def _compute_health_message(self):
-        """Tell opt-outs that are late, too: each mail sent meanwhile is one too many."""
+        """Tell opt-outs that are late, too: a mail sent meanwhile is one too many."""
         result = super()._compute_health_message()
         for account in self.filtered("audience_ref"):
             if not account._opt_outs_are_late():
@@ -101,8 +101,8 @@ class CrmMailchimpAccount(models.Model):
                 date=fields.Datetime.to_string(account.opt_out_oldest),
             )
             remedy = account.opt_out_error or self.env._(
-                "See that the scheduled action “Mailchimp: send opt-outs” is active, and"
-                " send no campaign before."
+                "See that the scheduled action “Mailchimp: send opt-outs” is active,"
+                " and send no campaign before."
             )
             account.health_message = "\n".join(
                 filter(None, [account.health_message, f"{sentence} {remedy}"])
@@ -226,7 +226,10 @@ class CrmMailchimpAccount(models.Model):
                         AND s.lifted_by IS DISTINCT FROM 'mailchimp'
                         AND (s.source <> 'mailchimp'
                              OR s.kind IN %(said)s
-                                AND s.audience_ref IS DISTINCT FROM %(audience)s)
+                                AND s.audience_ref IS DISTINCT FROM %(audience)s
+                                -- Whom Mailchimp asks to come back may answer.
+                                AND m.operation IS DISTINCT FROM 'ask'
+                                AND COALESCE(m.asked_at < s.date, TRUE))
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
                      SELECT m.id, m.email_normalized, m.status, m.sending, c.date

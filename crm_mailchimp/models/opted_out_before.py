@@ -183,8 +183,8 @@ class CrmMailchimpAccount(models.Model):
         for account in members.account_id:
             account._message_log(
                 body=self.env._(
-                    "%(user)s lets %(count)s members who opted out in Odoo be archived in"
-                    " Mailchimp.",
+                    "%(user)s lets %(count)s members who opted out in Odoo be archived"
+                    " in Mailchimp.",
                     user=self.env.user.name,
                     count=len(members.filtered(lambda m, a=account: m.account_id == a)),
                 )

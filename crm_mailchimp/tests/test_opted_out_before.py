@@ -177,3 +177,9 @@ class TestOptedOutBefore(MailchimpCase):
         self.assertEqual(self.account.opted_out_count, 2)
         self.send_opt_outs()
         self.assertEqual(self.status("eve@firma.be"), "archived")
+
+    def test_it_is_linked_by_mailchimps_clock(self):
+        self.simulator.advance(3600)
+        self.ask().action_link()
+        ahead = self.account.linked_at - fields.Datetime.now()
+        self.assertAlmostEqual(ahead.total_seconds(), 3600, delta=30)

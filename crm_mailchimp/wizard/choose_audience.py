@@ -137,6 +137,8 @@ class ChooseAudience(models.TransientModel):
             _ref, mark, verdict = account._find_mark(gateway, audience)
             counts = self._count_members(gateway)
             self._look_for_opted_out(gateway, counts)
+            # From when on opt-outs leave is a time of Mailchimp's clock.
+            account._note_clock(gateway)
         self.takes_over = verdict != "ours"
         parts = [
             self._explain_mark(mark) if self.takes_over else "",
