@@ -103,22 +103,16 @@ class CrmMailchimpContactStatus(models.Model):
             "no_address": _("Enter an e-mail address."),
             "invalid_address": _("Correct the e-mail address."),
             "blacklisted": _(
-                "If the person asks, take the address off the blacklist and opt in"
-                " again: a blacklist entry ends the opt-in it came after."
+                "If the person asks, take it off the blacklist and opt in again."
             ),
-            "was_blacklisted": _(
-                "If the person asks, opt in again: untick and tick the opt-in."
-            ),
+            "was_blacklisted": _("If the person asks, untick and tick the opt-in."),
             "other_company": _("Only contacts of the account's company are sent."),
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _("Change the contact or the account's conditions."),
-            "opted_out": _(
-                "If the person asks, opt in again: untick and tick the opt-in, so that"
-                " it is later than the opt-out."
-            ),
+            "opted_out": _("If the person asks, untick and tick the opt-in."),
             "unsubscribed": _(
                 "If the person asks, opt in again and press Ask again: Mailchimp sends"
-                " a mail to confirm. An opt-in alone does not subscribe."
+                " a mail to confirm."
             ),
             "cleaned": _("Correct the address; mail to it bounced."),
             "pending": _("Wait until the person confirms Mailchimp's mail."),
@@ -131,8 +125,7 @@ class CrmMailchimpContactStatus(models.Model):
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
             "archived": _(
-                "Somebody archived it in Mailchimp. Press Ask again: Mailchimp sends a"
-                " mail to confirm. Or a manager who knows that the person agrees brings"
+                "Press Ask again: Mailchimp sends a mail to confirm. Or a manager brings"
                 " it back."
             ),
             "other": _("Read the words of Mailchimp on the member."),

@@ -216,8 +216,10 @@ class CrmMailchimpAccount(models.Model):
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, email_normalized, status, MIN(date), sending FROM (
-                     SELECT m.id, m.email_normalized, m.status, m.sending, s.date
+                """SELECT id, email_normalized, status, MAX(date), sending FROM (
+                     SELECT m.id, m.email_normalized, m.status, m.sending,
+                            -- Of one before linking, since when somebody decided so.
+                            GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
                        JOIN crm_mailchimp_member m
                          ON m.account_id = %(account)s
@@ -241,7 +243,7 @@ class CrmMailchimpAccount(models.Model):
                         AND %(reachable)s AND m.origin <> 'foreign'
                    ) leaving
                 GROUP BY id, email_normalized, status, sending
-                ORDER BY MIN(date), id""",
+                ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
                 said=SAID,

@@ -167,6 +167,7 @@ class CrmMailchimpAccount(models.Model):
         """
         members = members.sudo()
         members.filtered(lambda member: member.origin == "foreign").origin = "claimed"
+        members.opt_out_at = self._mailchimp_now()
         # Erased from the list of "no", but here again: the lane goes by the address.
         self.env.flush_all()
         self.env.cr.execute(

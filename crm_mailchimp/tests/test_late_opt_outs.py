@@ -49,3 +49,18 @@ class TestLateOptOuts(MailchimpCase):
         self.send_opt_outs()
         self.account.invalidate_recordset()
         self.assertIn("cannot be reached", self.account.health_message)
+
+    def test_an_earlier_opt_out_is_not_the_one_that_waits(self):
+        self.ann.mailchimp_opt_in = False
+        self.send_opt_outs()
+        self.env.cr.execute(
+            """UPDATE crm_mailchimp_consent SET date = date - INTERVAL '9 days';
+               UPDATE crm_mailchimp_suppression SET date = date - INTERVAL '9 days'"""
+        )
+        self.env.invalidate_all()
+        self.ann.mailchimp_opt_in = True
+        self.push()
+        self.ann.mailchimp_opt_in = False
+        self.assertFalse(self.account.health_message)
+        self.send_opt_outs()
+        self.assertIn("slowest 1 minutes", self.account.opt_out_summary)

@@ -60,7 +60,11 @@ class TestOptedOutBefore(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("bob@firma.be"), "archived")
         self.assertEqual(self.status("eve@firma.be"), "subscribed")
-        self.assertIn("2 confirmed by Mailchimp", self.account.opt_out_summary)
+        # Since somebody decided so, not since they opted out.
+        self.assertEqual(
+            self.account.opt_out_summary,
+            "2 asked in 30 days, 2 confirmed by Mailchimp, slowest 1 minutes",
+        )
         self.push("full")
         self.assertFalse(self.account.opted_out_count)
         self.assertEqual(self.status("ann@firma.be"), "archived")
