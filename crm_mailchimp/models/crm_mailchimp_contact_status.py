@@ -125,8 +125,8 @@ class CrmMailchimpContactStatus(models.Model):
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
             "archived": _(
-                "Press Ask again: Mailchimp sends a mail to confirm. Or a manager brings"
-                " it back."
+                "Press Ask again: Mailchimp sends a mail to confirm. Or a manager"
+                " brings it back."
             ),
             "other": _("Read the words of Mailchimp on the member."),
         }

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from odoo import fields
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from .common import MailchimpCase
 
@@ -16,6 +17,14 @@ class TestLateOptOuts(MailchimpCase):
         self.ann = self.contact("Ann")
         self.push()
 
+    def opted_out_before(self, **ago):
+        """Let what was said so far have been said earlier."""
+        date = fields.Datetime.now() - timedelta(**ago)
+        self.env.flush_all()
+        for table in ("crm_mailchimp_consent", "crm_mailchimp_suppression"):
+            self.env.cr.execute(SQL("UPDATE %s SET date = %s", SQL(table), date))
+        self.env.invalidate_all()
+
     def test_asked_and_confirmed(self):
         self.ann.mailchimp_opt_in = False
         self.assertEqual(self.account.opt_out_waiting, 1)
@@ -28,12 +37,7 @@ class TestLateOptOuts(MailchimpCase):
 
     def test_late_ones_are_told_even_if_the_lane_never_ran(self):
         self.ann.mailchimp_opt_in = False
-        late = fields.Datetime.now() - timedelta(hours=1)
-        self.env["crm.mailchimp.suppression"].search([]).date = late
-        self.env.cr.execute("UPDATE crm_mailchimp_consent SET date = %s", (late,))
-        self.env.invalidate_all()
-        # The clock of the member's reading is of no matter here.
-        self.account.linked_at = late - timedelta(hours=1)
+        self.opted_out_before(hours=1)
         self.assertEqual(self.account.opt_out_waiting, 1)
         self.assertIn("1 opt-outs are not delivered", self.account.health_message)
         self.assertIn("scheduled action", self.account.health_message)
@@ -43,8 +47,7 @@ class TestLateOptOuts(MailchimpCase):
 
     def test_what_keeps_them_is_told(self):
         self.ann.mailchimp_opt_in = False
-        late = fields.Datetime.now() - timedelta(hours=1)
-        self.env["crm.mailchimp.suppression"].search([]).date = late
+        self.opted_out_before(hours=1)
         self.simulator.fault("**", "status", status=503, times=None)
         self.send_opt_outs()
         self.account.invalidate_recordset()
@@ -53,11 +56,7 @@ class TestLateOptOuts(MailchimpCase):
     def test_an_earlier_opt_out_is_not_the_one_that_waits(self):
         self.ann.mailchimp_opt_in = False
         self.send_opt_outs()
-        self.env.cr.execute(
-            """UPDATE crm_mailchimp_consent SET date = date - INTERVAL '9 days';
-               UPDATE crm_mailchimp_suppression SET date = date - INTERVAL '9 days'"""
-        )
-        self.env.invalidate_all()
+        self.opted_out_before(days=9)
         self.ann.mailchimp_opt_in = True
         self.push()
         self.ann.mailchimp_opt_in = False
