@@ -83,7 +83,9 @@ def observe(known, member, tags, owned):
             news.update(values_sent=sending, values_seen=None, edited=False)
         else:
             news.update(values_seen=seen, edited=sent is not None)
-    if news and changed:
+    if changed and (news or (status == "archived" and not known.get("last_changed"))):
+        # Mailchimp does not tell when it carried out an archiving; a later change of
+        # the member shows that somebody else touched it.
         news["last_changed"] = changed
     if news and member.get("web_id") and not known.get("web_id"):
         news["web_id"] = member["web_id"]

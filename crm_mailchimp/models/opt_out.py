@@ -17,10 +17,10 @@ _logger = logging.getLogger(__name__)
 
 # Work of one tick over all accounts. What is in flight then comes on top, and both
 # must stay well under Odoo's limit for a job.
-LANE_SECONDS = 40
+LANE_SECONDS = 25
 # To connect, and for each part of an answer: one call that hangs must not take the
 # tick from the others. It is tried again by the next tick.
-LANE_TIMEOUT = (5, 25)
+LANE_TIMEOUT = (5, 15)
 # Of which opt-outs the account tells how they went.
 SHOWN = timedelta(days=30)
 # From then on somebody should look.

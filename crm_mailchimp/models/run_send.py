@@ -448,6 +448,7 @@ class CrmMailchimpRun(models.Model):
                 status=status,
                 status_before=reader.known(row)["status"],
                 archived_by="odoo",
+                last_changed=None,  # the next reading tells
             )
         else:
             if member["status"] == "archived" and not reader.known(row)["sending"]:
