@@ -112,6 +112,9 @@ def said(known, member, news):
             return None, None
         return status, changed
     if status == "subscribed" and known.get("operation") not in OURS:
-        signed_up = member.get("timestamp_opt") or member.get("timestamp_signup")
-        return "yes", utc(signed_up) or changed
+        signed_up = utc(member.get("timestamp_opt") or member.get("timestamp_signup"))
+        if signed_up or known:
+            return "yes", signed_up or changed
+        # Who is first seen subscribed, nobody knows since when, has said nothing: its
+        # last change may be anybody's.
     return None, None

@@ -376,6 +376,7 @@ class CrmMailchimpAccount(models.Model):
                     "database_ref": database_ref,
                 }
             )
+            self._replaced_by(account)
         account._clear_error(
             state="linked",
             linked_at=self._mailchimp_now(),
