@@ -34,7 +34,11 @@ class CrmMailchimpAccount(models.Model):
         skew = round((fields.Datetime.now() - gateway.clock()).total_seconds())
         if abs(skew - self.clock_skew) > UNSTEADY:
             # Mailchimp's clock is the same for all, also for those that rest.
-            everybody = self.sudo().with_context(active_test=False).search([])
+            everybody = (
+                self.sudo()
+                .with_context(active_test=False)
+                .search([("company_id", "!=", False)])
+            )
             everybody.clock_skew = skew
 
     @api.model

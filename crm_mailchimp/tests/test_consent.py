@@ -169,7 +169,7 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
 
     def test_whom_somebody_changed_since_odoo_archived_it_stays_out(self):
-        """The link of an old mail, then an archiving by hand: nothing shows the "no"."""
+        """The link of an old mail, then archived by hand: nothing shows the "no"."""
         ann = self.contact("Ann", city="Ghent")
         self.push()
         ann.mailchimp_opt_in = False

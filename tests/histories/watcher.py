@@ -260,9 +260,7 @@ class Watcher:
         """
         now = self.audience.members
         self.tell(f"    > {what}")
-        if not self.pushing and not (
-            what.startswith("DELETE") or LEAVES in what
-        ):
+        if not self.pushing and not (what.startswith("DELETE") or LEAVES in what):
             self.violations.append(f"{what}: nobody has started the push")
         for email, (_member, old) in self.before.items():
             if hashlib.md5(email.encode()).hexdigest() in what:
@@ -437,7 +435,9 @@ class Watcher:
     def shape(self):
         """Return the members in few letters."""
         return " ".join(
-            f"{email[:2]}:{self.status(email)[:4]}" for email in EMAILS if self.status(email)
+            f"{email[:2]}:{self.status(email)[:4]}"
+            for email in EMAILS
+            if self.status(email)
         )
 
     def pick_contact(self, first=lambda contact: False):
