@@ -166,6 +166,20 @@ class TestOptOutLane(MailchimpCase):
         self.assertFalse(self.account.opt_out_waiting)
         self.assertFalse(self.account.opt_out_error)
 
+    def test_some_that_are_never_answered_do_not_stop_the_others(self):
+        partners = [self.contact(f"C{number}") for number in range(10)]
+        self.push()
+        for number in range(4):
+            digest = self.member(f"c{number}@firma.be").hash
+            route = f"GET /lists/*/members/{digest}"
+            self.simulator.fault(route, "status", status=504, times=None)
+        self.addCleanup(self.simulator.faults.clear)
+        self.opt_out(*partners[:4])
+        self.opt_out(*partners[4:])
+        self.assertEqual(self.account.opt_out_waiting, 4)
+        for number in range(4, 10):
+            self.assertEqual(self.status(f"c{number}@firma.be"), "archived")
+
     def test_an_answer_that_got_lost(self):
         ann = self.contact("Ann")
         self.push()
