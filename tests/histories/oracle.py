@@ -42,6 +42,7 @@ class Contact:
     foreign_company: bool = False  # belongs to another company than the account
     values: dict = field(default_factory=dict)
     former: list = field(default_factory=list)  # its addresses before the last change
+    past: set = field(default_factory=set)  # all addresses it has left
 
     def sort_key(self):
         return (not self.is_company, self.opt_in, self.key)
@@ -84,6 +85,14 @@ class Address:
     # The values of CITY that may have been the last both sides agreed on; ``NEVER``
     # before the first sending, empty when it cannot be known.
     agreed: set = field(default_factory=lambda: {NEVER})
+
+    def changed(self):
+        """Note that somebody changed the member, perhaps after Odoo archived it.
+
+        Of an archiving whose answer got lost nobody knows when it was.
+        """
+        if self.restorable:
+            self.restorable = False
 
     @property
     def barred(self):
@@ -131,6 +140,10 @@ class Oracle:
         contact = self.contacts[key]
         if contact.opt_in is not None:
             self.claim(contact)
+            self.end_opt_in(contact, now)
+
+    def end_opt_in(self, contact, now):
+        if contact.opt_in is not None:
             contact.opt_in, contact.said, contact.doubtful = None, "out", False
             self.note_opt_out(contact, now)
 
@@ -180,7 +193,9 @@ class Oracle:
                 owners -= set(others)
                 owners.add(kept)
         if out and survivor.opt_in is not None:
-            self.opt_out(kept, now)
+            self.end_opt_in(survivor, now)
+            for email in survivor.emails:
+                self.address(email).maybe_ours = True
         elif out:
             survivor.said = "out"
 
