@@ -116,7 +116,8 @@ class EngineHistories(Watcher):
             self.note_claimed(contact)
 
     def set_blacklisted(self, email):
-        for contact in self.oracle.contacts.values():
+        added = email in self.oracle.blacklist
+        for contact in self.oracle.contacts.values() if added else ():
             if email in contact.emails and contact.opt_in is not None:
                 self.claimed[email] = self.now
 
@@ -320,6 +321,11 @@ class EngineHistories(Watcher):
         for email, row in self.ledger.items():
             if row["status"] and email not in listed:
                 row.update(status=None, reason="forgotten")
+
+    def facts(self):
+        lines = [f"    {contact}" for contact in self.oracle.contacts.values()]
+        lines += [f"    said {self.said}, lifted {self.lifted}"]
+        return lines + [f"    {email}: {row}" for email, row in self.ledger.items()]
 
     def has_lost_opt_in(self, contact):
         return any(

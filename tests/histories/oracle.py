@@ -114,6 +114,8 @@ class Oracle:
         # Address -> when somebody last said no in Odoo: a contact that has the address
         # opted out, or it was put on the blacklist. A later opt-in in Odoo lifts it.
         self.opt_outs = {}
+        # Address -> the last yes of its person in Mailchimp that a run has seen.
+        self.lifted = {}
         # Address -> the contact it was sent for last, and those a failing run may
         # have sent it for.
         self.owners = {}
@@ -173,6 +175,8 @@ class Oracle:
     def lift(self, email):
         """Lift what an address said, for a later yes of the person in Mailchimp."""
         yes_at = self.address(email).yes_at
+        if yes_at is not None:
+            self.lifted[email] = yes_at
         for noes in (self.said, self.opt_outs):
             if yes_at is not None and noes.get(email, yes_at) < yes_at:
                 del noes[email]

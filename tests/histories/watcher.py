@@ -357,7 +357,7 @@ class Watcher:
                 email, scoped=False, lenient=True
             ):
                 continue
-            yes_at = -1 if address.yes_at is None else address.yes_at
+            yes_at = max(self.oracle.lifted.get(email, -1), address.yes_at or -1)
             # A contact that left the address and opted out since: nobody else has it.
             gone = [self.oracle.contacts.get(key) for key in owners or ()]
             if self.oracle.opt_outs.get(email, -1) > yes_at or (
@@ -390,7 +390,8 @@ class Watcher:
             if self.oracle.eligible(email, scoped=False):
                 continue
             address.maybe_heard |= address.no_at is not None
-            if address.known_out is not (self.status(email) not in REACHABLE):
+            out = self.status(email) not in REACHABLE
+            if address.known_out is not out or self.faulty and not out:
                 address.known_out = None
 
     def note_claims(self):
@@ -690,7 +691,8 @@ class Watcher:
             address.seen = False
         if self.status(email) in NO:
             address.hidden = address.no_at is not None and not address.heard
-        address.restorable = False
+        # A call of Odoo that got lost may have been about to archive it.
+        address.restorable = None if address.known_out is None else False
         self.audience.archive(email)
 
     @rule(has_members("subscribed", "archived", *NO), weight=1)
@@ -711,8 +713,10 @@ class Watcher:
         city = self.pick([*CITIES, ""])
         fields = self.audience.merge_fields.values()
         if any(field.tag == "CITY" for field in fields):
+            before = self.audience.members[email].last_changed
             self.audience.edit(email, merge_fields={"CITY": city})
-            self.oracle.address(email).changed()
+            if self.audience.members[email].last_changed != before:
+                self.oracle.address(email).changed()
 
     @rule(has_members("subscribed", "unsubscribed"))
     def edit_theirs(self):
@@ -812,8 +816,9 @@ class Watcher:
             out = self.status(email) not in REACHABLE
             if not faulty:
                 address.known_out = out
-            elif address.known_out != out or self.oracle.eligible(email):
-                # It may be about to subscribe it, and take what comes for its own.
+            elif address.known_out != out or not out or self.oracle.eligible(email):
+                # It may be about to subscribe or archive it, and take what comes for
+                # its own.
                 address.known_out = None
             self.note_no(email)
         for email in self.members("subscribed"):
