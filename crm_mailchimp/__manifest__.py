@@ -22,6 +22,7 @@
         "views/crm_mailchimp_account_views.xml",
         "views/field_mapping_views.xml",
         "report/campaign_report.xml",
+        "report/consent_report.xml",
         "views/crm_mailchimp_permission_views.xml",
         "views/crm_mailchimp_campaign_views.xml",
         "views/crm_mailchimp_contact_status_views.xml",

@@ -37,41 +37,7 @@ def observe(known, member, tags, owned):
     """
     status, changed = member["status"], utc(member.get("last_changed"))
     known = known or {"partner_id": None}
-    news = {}
-    before = known.get("status")
-    if status != before:
-        news["status"] = status
-        if (
-            status in REACHABLE
-            and known.get("operation") in ASKED_FOR
-            and known.get("origin") == "foreign"
-        ):
-            # Brought back by us: an opt-out in Odoo must find it to be ours.
-            news["origin"] = "claimed"
-        if status == "archived":
-            # Our own call may have been carried out without an answer. That an
-            # archiving was planned is no proof that it was sent.
-            by_odoo = known.get("sending") == "archive"
-            news["archived_by"] = "odoo" if by_odoo else "mailchimp"
-            if before:
-                news["status_before"] = before
-        elif status == "unsubscribed":
-            news["no_date"] = changed
-        elif status == "subscribed":
-            if before in (*NO, "archived") and known.get("operation") not in ASKED_FOR:
-                # The person signed up again by itself: that is not our doing.
-                news["origin"] = "foreign"
-            elif before is None and known.get("origin") and not known.get("operation"):
-                # Likewise after the member was deleted, or got another address.
-                news["origin"] = "foreign"
-            news["opt_in_date"] = utc(
-                member.get("timestamp_opt") or member.get("timestamp_signup")
-            )
-    elif status == "archived" and known.get("archived_by") == "odoo":
-        left_at = known.get("last_changed")
-        if changed and left_at and changed > left_at:
-            # It was changed since, so it may have said no in between.
-            news["archived_by"] = "mailchimp"
+    news = _status_news(known, member, changed)
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
         # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
         if not member["unsubscribe_reason"].startswith("N/A"):
@@ -95,6 +61,43 @@ def observe(known, member, tags, owned):
     return news
 
 
+def _status_news(known, member, changed):
+    """Return what the status of a member, or a change of it, means for the ledger."""
+    status, before = member["status"], known.get("status")
+    if status == before:
+        left_at = known.get("last_changed")
+        ours = status == "archived" and known.get("archived_by") == "odoo"
+        if ours and changed and left_at and changed > left_at:
+            # It was changed since, so it may have said no in between.
+            return {"archived_by": "mailchimp"}
+        return {}
+    news = {"status": status}
+    asked_for = known.get("operation") in ASKED_FOR
+    if status in REACHABLE and asked_for and known.get("origin") == "foreign":
+        # Brought back by us: an opt-out in Odoo must find it to be ours.
+        news["origin"] = "claimed"
+    if status == "archived":
+        # Our own call may have been carried out without an answer. That an archiving
+        # was planned is no proof that it was sent.
+        by_odoo = known.get("sending") == "archive"
+        news["archived_by"] = "odoo" if by_odoo else "mailchimp"
+        if before:
+            news["status_before"] = before
+    elif status == "unsubscribed":
+        news["no_date"] = changed
+    elif status == "subscribed":
+        if before in (*NO, "archived") and not asked_for:
+            # The person signed up again by itself: that is not our doing.
+            news["origin"] = "foreign"
+        elif before is None and known.get("origin") and not known.get("operation"):
+            # Likewise after the member was deleted, or got another address.
+            news["origin"] = "foreign"
+        news["opt_in_date"] = utc(
+            member.get("timestamp_opt") or member.get("timestamp_signup")
+        )
+    return news
+
+
 def said(known, member, news):
     """Tell what a person said in Mailchimp, of what :func:`observe` found.
 
@@ -112,6 +115,9 @@ def said(known, member, news):
             return None, None
         return status, changed
     if status == "subscribed" and known.get("operation") not in OURS:
-        signed_up = member.get("timestamp_opt") or member.get("timestamp_signup")
-        return "yes", utc(signed_up) or changed
+        signed_up = utc(member.get("timestamp_opt") or member.get("timestamp_signup"))
+        if signed_up or known:
+            return "yes", signed_up or changed
+        # Who is first seen subscribed, nobody knows since when, has said nothing: its
+        # last change may be anybody's.
     return None, None

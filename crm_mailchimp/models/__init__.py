@@ -10,6 +10,7 @@ from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression
 from . import said_no
 from . import opt_out
+from . import opted_out_before
 from . import crm_mailchimp_campaign
 from . import crm_mailchimp_campaign_link
 from . import crm_mailchimp_campaign_variant
@@ -20,6 +21,7 @@ from . import schedule
 from . import contact_values
 from . import ledger
 from . import run_pull
+from . import run_former
 from . import run_consent
 from . import run_import
 from . import run_segments
@@ -36,6 +38,7 @@ from . import lease
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
+from . import bring_back
 from . import export_failed
 from . import ir_filters
 from . import saved_filters

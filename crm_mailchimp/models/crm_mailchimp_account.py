@@ -196,8 +196,8 @@ class CrmMailchimpAccount(models.Model):
     # run_segments, which writes them around every call that creates something.
     remote_refs = fields.Json(copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
-    open_run_label = fields.Char(related="open_run_id.progress_label")
-    open_run_progress = fields.Float(related="open_run_id.progress")
+    open_run_label = fields.Char(compute="_compute_runs")
+    open_run_progress = fields.Float(compute="_compute_runs")
     last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     last_sync_date = fields.Datetime(
         compute="_compute_runs", string="Last synchronised"
@@ -266,6 +266,8 @@ class CrmMailchimpAccount(models.Model):
                 order="id",
                 limit=1,
             )
+            account.open_run_label = account.open_run_id.progress_label
+            account.open_run_progress = account.open_run_id.progress
             account.last_run_id = Run.search(runs, limit=1)
             account.last_sync_date = Run.search(
                 [*runs, ("state", "=", "done")], limit=1
@@ -374,6 +376,7 @@ class CrmMailchimpAccount(models.Model):
                     "database_ref": database_ref,
                 }
             )
+            self._replaced_by(account)
         account._clear_error(
             state="linked",
             linked_at=self._mailchimp_now(),

@@ -9,6 +9,7 @@ REASONS = [
     ("no_address", "No e-mail address"),
     ("invalid_address", "E-mail address is not valid"),
     ("blacklisted", "On the blacklist of Odoo"),
+    ("was_blacklisted", "Was blacklisted after the opt-in"),
     ("other_company", "Belongs to another company"),
     ("wrong_kind", "People or companies left out"),
     ("out_of_scope", "Outside the account's conditions"),
@@ -101,11 +102,14 @@ class CrmMailchimpContactStatus(models.Model):
             "contact_archived": _("Unarchive the contact."),
             "no_address": _("Enter an e-mail address."),
             "invalid_address": _("Correct the e-mail address."),
-            "blacklisted": _("Take the address off the blacklist."),
+            "blacklisted": _(
+                "If the person asks, take it off the blacklist and opt in again."
+            ),
+            "was_blacklisted": _("If the person asks, untick and tick the opt-in."),
             "other_company": _("Only contacts of the account's company are sent."),
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _("Change the contact or the account's conditions."),
-            "opted_out": _("Opt in again, later than the opt-out, if the person asks."),
+            "opted_out": _("If the person asks, untick and tick the opt-in."),
             "unsubscribed": _(
                 "If the person asks, opt in again and press Ask again: Mailchimp sends"
                 " a mail to confirm."
@@ -120,7 +124,10 @@ class CrmMailchimpContactStatus(models.Model):
             "segment_missing": _("Comes with a run; look at the segment's problem."),
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
-            "archived": _("Press Ask again: Mailchimp sends a mail to confirm."),
+            "archived": _(
+                "Press Ask again: Mailchimp sends a mail to confirm. Or a manager"
+                " brings it back."
+            ),
             "other": _("Read the words of Mailchimp on the member."),
         }
         for line in self:

@@ -66,6 +66,7 @@ class CrmMailchimpSuppression(models.Model):
             ("mailchimp", "Signed up or confirmed in Mailchimp"),
             ("opt_in", "Later opt-in in Odoo"),
         ],
+        string="Lifted by",
         readonly=True,
     )
 
@@ -212,7 +213,7 @@ class CrmMailchimpSuppression(models.Model):
         :return: ``SQL`` of a join ``n``: ``said_at`` (open "no" of the person in
             Mailchimp), ``barred`` (one of ``ABOUT_ADDRESS``), ``out_at`` and
             ``out_open_at`` (the latest "no" said in Odoo, and the latest that no opt-in
-            has lifted)
+            has lifted), ``listed_at`` (likewise of the blacklist alone)
         """
         columns = SQL(
             """MAX(s.date) FILTER (WHERE s.lifted_at IS NULL AND s.kind IN %(said)s)
@@ -223,7 +224,9 @@ class CrmMailchimpSuppression(models.Model):
                                      AND s.lifted_by IS DISTINCT FROM 'mailchimp')
                    AS out_at,
                MAX(s.date) FILTER (WHERE s.source <> 'mailchimp'
-                                     AND s.lifted_at IS NULL) AS out_open_at""",
+                                     AND s.lifted_at IS NULL) AS out_open_at,
+               MAX(s.date) FILTER (WHERE s.source = 'blacklist'
+                                     AND s.lifted_at IS NULL) AS listed_at""",
             said=SAID,
             about=ABOUT_ADDRESS,
         )

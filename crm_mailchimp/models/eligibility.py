@@ -171,6 +171,10 @@ class CrmMailchimpAccount(models.Model):
             # locked, so that its opt-in could not be taken yet.
             ("unsubscribed", self._opt_in_to_take_condition(few)),
             (
+                "was_blacklisted",
+                SQL("n.listed_at >= COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
+            ),
+            (
                 "opted_out",
                 SQL(
                     "n.out_at > %(opt_in)s OR n.out_open_at >= %(opt_in)s",
@@ -244,18 +248,45 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _members_to_ask(self, partners):
-        """Return the members Mailchimp may ask to come back, for these contacts."""
-        emails = {email for p in partners for email in p._mailchimp_addresses()}
+        """Return the members Mailchimp may ask to come back, for these contacts.
+
+        Who said no in another audience, and was never in this one, gets a row in the
+        ledger: Mailchimp asks it in the same way.
+        """
+        emails = list({email for p in partners for email in p._mailchimp_addresses()})
         wanted = {
-            email
-            for email, partner_id in self._winners(list(emails), asking=True).items()
+            email: partner_id
+            for email, partner_id in self._winners(emails, asking=True).items()
             if partner_id in partners.ids
         }
-        return self.env["crm.mailchimp.member"].search(
+        Member = self.env["crm.mailchimp.member"]
+        known = Member.search(
             [
                 ("account_id", "=", self.id),
                 ("email_normalized", "in", list(wanted)),
-                ("status", "in", ("unsubscribed", "archived", "transactional")),
+            ]
+        )
+        # Whoever may simply be subscribed is none of them.
+        elsewhere = wanted.keys() - self._eligible_emails(wanted)
+        unknown = elsewhere - set(known.mapped("email_normalized"))
+        return known.filtered(
+            lambda member: (
+                member.status in ("unsubscribed", "archived", "transactional")
+                or (
+                    not member.status
+                    and not member.reason
+                    and member.email_normalized in elsewhere
+                )
+            )
+        ) | Member.create(
+            [
+                {
+                    "account_id": self.id,
+                    "email_normalized": email,
+                    "partner_id": wanted[email],
+                    "origin": "odoo",
+                }
+                for email in sorted(unknown)
             ]
         )
 

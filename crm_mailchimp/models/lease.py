@@ -45,7 +45,7 @@ class CrmMailchimpAccount(models.Model):
     # The mark in Mailchimp is another database's since then.
     other_since = fields.Date(readonly=True, copy=False)
     database_message = fields.Text(compute="_compute_database_message")
-    is_older = fields.Boolean(related="open_run_id.is_older")
+    is_older = fields.Boolean(compute="_compute_is_older")
 
     # === THE DATABASE === #
 
@@ -110,6 +110,10 @@ class CrmMailchimpAccount(models.Model):
                 and not account._is_neutralized()
                 and account._database_sentence()
             )
+
+    def _compute_is_older(self):
+        for account in self:
+            account.is_older = account.open_run_id.is_older
 
     def _database_sentence(self):
         """Return why this database must not use the account, and what to do."""

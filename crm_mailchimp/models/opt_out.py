@@ -17,10 +17,10 @@ _logger = logging.getLogger(__name__)
 
 # Work of one tick over all accounts. What is in flight then comes on top, and both
 # must stay well under Odoo's limit for a job.
-LANE_SECONDS = 40
+LANE_SECONDS = 25
 # To connect, and for each part of an answer: one call that hangs must not take the
 # tick from the others. It is tried again by the next tick.
-LANE_TIMEOUT = (5, 25)
+LANE_TIMEOUT = (5, 15)
 # Of which opt-outs the account tells how they went.
 SHOWN = timedelta(days=30)
 # From then on somebody should look.
@@ -52,13 +52,11 @@ class CrmMailchimpAccount(models.Model):
         now = self._mailchimp_now()
         rows = self.env.execute_query(
             SQL(
-                """SELECT account_id, COUNT(*), COUNT(opt_out_confirmed_at),
-                          MAX(opt_out_confirmed_at - opt_out_at),
-                          MIN(opt_out_at) FILTER (WHERE opt_out_confirmed_at IS NULL)
+                """SELECT account_id, COUNT(*),
+                          MAX(opt_out_confirmed_at - opt_out_at)
                      FROM crm_mailchimp_member
-                    WHERE account_id = ANY(%s)
-                      AND (opt_out_at > %s
-                           OR opt_out_at IS NOT NULL AND opt_out_confirmed_at IS NULL)
+                    WHERE account_id = ANY(%s) AND opt_out_at > %s
+                      AND opt_out_confirmed_at IS NOT NULL
                  GROUP BY account_id""",
                 self.ids,
                 now - SHOWN,
@@ -66,18 +64,50 @@ class CrmMailchimpAccount(models.Model):
         )
         found = {row[0]: row[1:] for row in rows}
         for account in self:
-            asked, confirmed, slowest, oldest = found.get(
-                account.id, (0, 0, None, None)
+            confirmed, slowest = found.get(account.id, (0, None))
+            # Also those the lane has not come to: it may be switched off.
+            live = account.active and account.audience_ref and account.id
+            waiting = [
+                row[3] for row in live and account._opt_outs_to_send() or () if row[2]
+            ]
+            account.opt_out_waiting = len(waiting)
+            account.opt_out_oldest = min(waiting, default=False)
+            asked, summary = confirmed + len(waiting), False
+            if confirmed:
+                summary = self.env._(
+                    "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
+                    " slowest %(minutes)s minutes",
+                    asked=asked,
+                    confirmed=confirmed,
+                    minutes=max(1, round(slowest.total_seconds() / 60)),
+                )
+            elif asked:
+                summary = self.env._(
+                    "%s asked in 30 days, none confirmed by Mailchimp yet", asked
+                )
+            account.opt_out_summary = summary
+
+    @api.depends("opt_out_error")
+    def _compute_health_message(self):
+        """Tell opt-outs that are late, too: a mail sent meanwhile is one too many."""
+        result = super()._compute_health_message()
+        for account in self.filtered("audience_ref"):
+            if not account._opt_outs_are_late():
+                continue
+            sentence = self.env._(
+                "%(count)s opt-outs are not delivered to Mailchimp yet, the oldest of"
+                " %(date)s UTC.",
+                count=account.opt_out_waiting,
+                date=fields.Datetime.to_string(account.opt_out_oldest),
             )
-            account.opt_out_waiting = asked - confirmed
-            account.opt_out_oldest = oldest
-            account.opt_out_summary = asked and self.env._(
-                "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
-                " slowest %(minutes)s minutes",
-                asked=asked,
-                confirmed=confirmed,
-                minutes=max(1, round(slowest.total_seconds() / 60)) if slowest else 0,
+            remedy = account.opt_out_error or self.env._(
+                "See that the scheduled action “Mailchimp: send opt-outs” is active,"
+                " and send no campaign before."
             )
+            account.health_message = "\n".join(
+                filter(None, [account.health_message, f"{sentence} {remedy}"])
+            )
+        return result
 
     def _opt_outs_are_late(self):
         """Tell whether an opt-out waits for longer than it should."""
@@ -186,8 +216,10 @@ class CrmMailchimpAccount(models.Model):
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, email_normalized, status, MIN(date), sending FROM (
-                     SELECT m.id, m.email_normalized, m.status, m.sending, s.date
+                """SELECT id, email_normalized, status, MAX(date), sending FROM (
+                     SELECT m.id, m.email_normalized, m.status, m.sending,
+                            -- Of one before linking, since when somebody decided so.
+                            GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
                        JOIN crm_mailchimp_member m
                          ON m.account_id = %(account)s
@@ -196,7 +228,10 @@ class CrmMailchimpAccount(models.Model):
                         AND s.lifted_by IS DISTINCT FROM 'mailchimp'
                         AND (s.source <> 'mailchimp'
                              OR s.kind IN %(said)s
-                                AND s.audience_ref IS DISTINCT FROM %(audience)s)
+                                AND s.audience_ref IS DISTINCT FROM %(audience)s
+                                -- Whom Mailchimp asks to come back may answer.
+                                AND m.operation IS DISTINCT FROM 'ask'
+                                AND COALESCE(m.asked_at < s.date, TRUE))
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
                      SELECT m.id, m.email_normalized, m.status, m.sending, c.date
@@ -208,7 +243,7 @@ class CrmMailchimpAccount(models.Model):
                         AND %(reachable)s AND m.origin <> 'foreign'
                    ) leaving
                 GROUP BY id, email_normalized, status, sending
-                ORDER BY MIN(date), id""",
+                ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
                 said=SAID,

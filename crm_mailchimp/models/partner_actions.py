@@ -3,6 +3,8 @@ from collections import Counter
 from odoo import models
 from odoo.exceptions import UserError
 
+from ..engine.address import member_hash
+
 
 class ResPartner(models.Model):
     """What people, server actions and automation rules can ask for on contacts.
@@ -167,10 +169,16 @@ class ResPartner(models.Model):
         Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
         them its own mail to confirm; nobody is subscribed by it.
         """
-        accounts = self._mailchimp_accounts()
+        return self._mailchimp_ask(self._mailchimp_accounts())
+
+    def _mailchimp_ask(self, accounts):
+        """Plan the question.
+
+        :param dict accounts: account -> contacts
+        """
         members = self.env["crm.mailchimp.member"].sudo()
         for account, partners in accounts.items():
-            members |= account._members_to_ask(partners)
+            members |= account.sudo()._members_to_ask(partners)
         if not members:
             raise UserError(
                 self.env._(
@@ -180,6 +188,7 @@ class ResPartner(models.Model):
                     " deleted cannot come back."
                 )
             )
+        members.account_id.with_env(self.env)._check_pushing()
         members.write({"operation": "ask"})
         for account in members.account_id:
             account._request_run("push")
@@ -191,3 +200,17 @@ class ResPartner(models.Model):
                 chosen=len(self),
             )
         )
+
+    def action_mailchimp_said_no(self):
+        """List what the addresses of the contact said, the former ones included."""
+        self.ensure_one()
+        emails = [
+            *self._mailchimp_addresses(),
+            *filter(None, self.mailchimp_consent_ids.mapped("email_normalized")),
+        ]
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_suppression"
+        )
+        action["domain"] = [("email_hash", "in", list(map(member_hash, emails)))]
+        action["context"] = {}
+        return action

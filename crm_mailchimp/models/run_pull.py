@@ -45,6 +45,7 @@ class CrmMailchimpRun(models.Model):
         :raise OutOfTime: when it has to go on in another slice
         """
         account = self.account_id
+        self._read_formers(gateway, deadline)
         if not account._refs().get("merge_fields_read"):
             self._read_merge_fields(gateway)
         since = account._pulled_until()

@@ -6,6 +6,7 @@ from odoo import models
 from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import utc
+from ..engine.payload import creation
 from ..engine.plan import REACHABLE, may_restore
 from .member_values import MemberValues
 
@@ -130,25 +131,48 @@ class CrmMailchimpRun(models.Model):
 
     def _send_asks(self, gateway, deadline):
         """Let Mailchimp ask people who said no whether they want to come back."""
-        self._one_by_one("ask", deadline, lambda reader, row: self._ask(gateway, row))
+        self._one_by_one(
+            "ask", deadline, lambda reader, row: self._ask(gateway, reader, row)
+        )
 
-    def _ask(self, gateway, row):
+    def _ask(self, gateway, reader, row):
+        """Let Mailchimp send its mail to confirm, also to an address it does not know.
+
+        That it was asked is noted before the call: should the answer get lost, a
+        member that is pending by then must not be taken for one that has to leave.
+        """
         account = self.account_id
         Member = self.env["crm.mailchimp.member"]
-        if row[1] not in account._winners([row[1]], asking=True):
+        if account._winners([row[1]], asking=True).get(row[1]) is None:
             Member._update_rows(("operation",), [(row[0], None)])
             return
+        Member._update_rows(("asked_at",), [(row[0], account._mailchimp_now())])
+        self._commit()
         try:
-            member = gateway.restore_member(
-                account.audience_ref, member_hash(row[1]), "pending"
-            )
+            if reader.known(row)["status"]:
+                member = gateway.restore_member(
+                    account.audience_ref, member_hash(row[1]), "pending"
+                )
+            else:
+                desired, since = reader.desired(row), row[reader.opt_in_date]
+                item = creation(row[1], desired, "pending", since)
+                created, refused = gateway.subscribe_batch(account.audience_ref, [item])
+                if refused:
+                    raise refused[0][1]
+                if not created:
+                    # Neither asked nor refused: look before it is repeated.
+                    Member._update_rows(("operation",), [(row[0], "read")])
+                    return
+                member = created[0]
         except errors.NotFound:
             Member._update_rows(
-                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+                ("status", "operation", "reason", "asked_at"),
+                [(row[0], None, None, "forgotten", None)],
             )
             account._note_forgotten([row[1]])
             return
         except errors.Rejected as error:
+            Member._update_rows(("asked_at",), [(row[0], None)])
             self._record_refusals([(row, None, error)])
             return
         asked_at = utc(member.get("last_changed")) or account._mailchimp_now()

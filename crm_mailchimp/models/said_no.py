@@ -60,16 +60,17 @@ class CrmMailchimpAccount(models.Model):
 
         It is the contact's "no" when the contact has the address, or left it less than
         ``LEFT_DAYS`` before: mail to the former address is read for some time, and
-        later the address may be a stranger's.
+        later the address may be a stranger's. The ledgers of former audiences tell it,
+        too.
 
         :return: ``SQL``: ``partner_id, email, date, note``
         """
         by_address = SQL(
             """LEFT JOIN crm_mailchimp_member m
-                      ON m.account_id = %s AND m.partner_id = p.id
+                      ON m.account_id = ANY(%s) AND m.partner_id = p.id
                      AND m.email_normalized = s.email_normalized
                    WHERE p.mailchimp_opt_in AND %s""",
-            self.id,
+            (self + self._formers()).ids,
             self._takes_opt_in_condition(),
         )
         return SQL(
@@ -101,13 +102,16 @@ class CrmMailchimpAccount(models.Model):
             """SELECT m.partner_id %(columns)s
                  FROM crm_mailchimp_suppression s
                  JOIN crm_mailchimp_member m
-                   ON m.account_id = %(account)s
-                  AND m.email_normalized = s.email_normalized %(join)s
+                   ON m.account_id = ANY(%(accounts)s)
+                  AND m.email_normalized = s.email_normalized
+                 JOIN crm_mailchimp_account l ON l.id = m.account_id %(join)s
                 WHERE p.mailchimp_opt_in AND %(takes)s
-                  AND COALESCE(s.date < m.left_at + MAKE_INTERVAL(days => %(days)s),
-                               TRUE)""",
+                  -- What a contact did after another audience was linked is not in
+                  -- the former ledger.
+                  AND COALESCE(s.date < COALESCE(m.left_at, l.replaced_at)
+                                        + MAKE_INTERVAL(days => %(days)s), TRUE)""",
             columns=columns,
-            account=self.id,
+            accounts=(self + self._formers()).ids,
             join=join,
             takes=self._takes_opt_in_condition(),
             days=LEFT_DAYS,

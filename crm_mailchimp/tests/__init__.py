@@ -30,4 +30,5 @@ from . import test_stats
 from . import test_suppression
 from . import test_tags
 from . import test_tours
+from . import test_upgrade
 from . import test_views

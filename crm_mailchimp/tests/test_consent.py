@@ -169,7 +169,7 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
 
     def test_whom_somebody_changed_since_odoo_archived_it_stays_out(self):
-        """The link of an old mail, then an archiving by hand: nothing shows the "no"."""
+        """The link of an old mail, then archived by hand: nothing shows the "no"."""
         ann = self.contact("Ann", city="Ghent")
         self.push()
         ann.mailchimp_opt_in = False
@@ -211,7 +211,56 @@ class TestConsent(MailchimpCase):
         )
         self.assertTrue(bob.mailchimp_opt_in)
 
+    # === ARCHIVED BY ODOO === #
+
+    def leave_and_come_back(self, meanwhile=lambda: None):
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        self.account.partner_domain = "[('city', '=', 'Paris')]"
+        self.simulator.advance(60)
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.simulator.advance(60)
+        self.push()
+        self.simulator.advance(60)
+        meanwhile()
+        self.account.partner_domain = "[]"
+        self.push()
+        return ann
+
+    def test_who_is_in_scope_again_comes_back(self):
+        self.leave_and_come_back()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_not_who_was_changed_meanwhile(self):
+        ann = self.leave_and_come_back(
+            lambda: self.audience.touch(["ann@firma.be"], by="admin")
+        )
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertEqual(ann.mailchimp_reason, "archived")
+
+    def test_not_who_unsubscribed_by_an_old_mail_and_was_archived_again(self):
+        def act():
+            self.simulator.switches.update(archived_can_unsubscribe=True)
+            self.audience.unsubscribe("ann@firma.be")
+            self.audience.archive("ann@firma.be")
+
+        before = self.simulator.switches.archived_can_unsubscribe
+        self.addCleanup(self.simulator.switches.update, archived_can_unsubscribe=before)
+        self.leave_and_come_back(act)
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
     # === ARCHIVED BY HAND === #
+
+    def test_cleaned_by_soft_bounces_then_archived_by_hand_stays_out(self):
+        self.contact("Ann")
+        self.push()
+        self.later()
+        self.audience.clean("ann@firma.be", kind="soft")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.push("full")
+        self.assertEqual(self.status("ann@firma.be"), "archived")
 
     def test_removed_by_hand_stays_out(self):
         """Whether the person unsubscribed before it, nothing tells for certain."""

@@ -13,6 +13,7 @@ MADE = {
     "No address": "no_address",
     "Not valid": "invalid_address",
     "Blacklisted": "blacklisted",
+    "Not listed any more": "was_blacklisted",
     "Other company": "other_company",
     "Wrong kind": "wrong_kind",
     "Out of scope": "out_of_scope",
@@ -77,6 +78,9 @@ class TestNumbers(InsertContacts, MailchimpCase):
         person("Not valid", email="a@b@c.example")
         person("Blacklisted")
         self.env["mail.blacklist"].create({"email": "blacklisted@firma.be"})
+        person("Not listed any more")
+        self.env["mail.blacklist"].create({"email": "not.listed.any.more@firma.be"})
+        self.env["mail.blacklist"]._remove("not.listed.any.more@firma.be")
         person(
             "Other company",
             company_id=self.env["res.company"].create({"name": "Other"}).id,

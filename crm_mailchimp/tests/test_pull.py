@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import run_pull
+from ..models import crm_mailchimp_run, run_pull
 from .common import MailchimpCase
 
 
@@ -82,6 +82,20 @@ class TestChanges(MailchimpCase):
         self.assertGreater(len(read), 1)
         self.assertFalse(self.ann.mailchimp_opt_in)
         self.assertEqual(self.member("c3@firma.be").merge_fields["FNAME"], "C3")
+
+    def test_slow_answers_leave_time_to_send(self):
+        """Reading alone takes longer than a slice, and contacts leave all the same."""
+        new = self.contact("New")
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        with patch.multiple(crm_mailchimp_run, SLICE_SECONDS=0.2, PHASE_SECONDS=0.2):
+            run, _created = self.account._request_run("push")
+            for _tick in range(12):
+                self.tick()
+                if not run.is_open:
+                    break
+        self.assertEqual(run.state, "done")
+        self.assertEqual(new.mailchimp_status, "in")
 
     def test_a_bounce_below_many_changes(self):
         self.audience.bounce("ann@firma.be")

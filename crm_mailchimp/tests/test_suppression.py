@@ -143,7 +143,7 @@ class TestBlacklist(MailchimpCase):
         entry.action_archive()
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
-        self.assertEqual(ann.mailchimp_reason, "opted_out")
+        self.assertEqual(ann.mailchimp_reason, "was_blacklisted")
         ann.mailchimp_opt_in = False
         ann.mailchimp_opt_in = True
         self.push()

@@ -1,6 +1,16 @@
+import time
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date
+
+from ..models.crm_mailchimp_member import STATUSES
+from ..models.crm_mailchimp_suppression import KINDS
+
+# A user waits for it, and Odoo ends a request after some minutes.
+LOOK_SECONDS = 40
+# Lines the question shows.
+LISTED = 500
 
 
 class ChooseAudience(models.TransientModel):
@@ -23,6 +33,13 @@ class ChooseAudience(models.TransientModel):
     # The audience is another database's, or an earlier state of this one's.
     takes_over = fields.Boolean()
     explanation = fields.Text(readonly=True)
+    opted_out_ids = fields.One2many(
+        "crm.mailchimp.choose.audience.opted.out", "wizard_id", readonly=True
+    )
+    opted_out_explanation = fields.Text(readonly=True)
+    archive_opted_out = fields.Boolean(
+        string="Archive them in Mailchimp as soon as the audience is linked"
+    )
 
     @api.depends("line_ids")
     def _compute_line_count(self):
@@ -73,6 +90,10 @@ class ChooseAudience(models.TransientModel):
         account = account._link_audience(
             {"id": line.audience_ref, "name": line.name, "web_id": line.web_id}
         )
+        if self.archive_opted_out and self.opted_out_ids:
+            account._expect_opted_out(
+                [(found.email, found.status) for found in self.opted_out_ids]
+            )
         if self.takes_over:
             account.sudo()._take_lease()
         return {
@@ -87,7 +108,16 @@ class ChooseAudience(models.TransientModel):
         return self.account_id.action_create_audience()
 
     def action_back(self):
-        self.write({"is_confirming": False, "explanation": False, "takes_over": False})
+        self.opted_out_ids.unlink()
+        self.write(
+            {
+                "is_confirming": False,
+                "explanation": False,
+                "takes_over": False,
+                "opted_out_explanation": False,
+                "archive_opted_out": False,
+            }
+        )
         return self._reopen()
 
     def _reopen(self):
@@ -106,6 +136,9 @@ class ChooseAudience(models.TransientModel):
         with account._asking() as gateway:
             _ref, mark, verdict = account._find_mark(gateway, audience)
             counts = self._count_members(gateway)
+            self._look_for_opted_out(gateway, counts)
+            # From when on opt-outs leave is a time of Mailchimp's clock.
+            account._note_clock(gateway)
         self.takes_over = verdict != "ours"
         parts = [
             self._explain_mark(mark) if self.takes_over else "",
@@ -136,6 +169,54 @@ class ChooseAudience(models.TransientModel):
             )
         }
 
+    def _look_for_opted_out(self, gateway, counts):
+        """List who opted out in Odoo and is subscribed there, before it is linked.
+
+        :param dict counts: status -> number of members of the audience
+        """
+        end = time.monotonic() + LOOK_SECONDS
+        found, complete = self.account_id._find_opted_out(
+            gateway,
+            self.line_id.audience_ref,
+            counts,
+            lambda: time.monotonic() >= end,
+        )
+        found.sort(key=lambda item: item[0]["email_address"])
+        listed, complete = found[:LISTED], complete and len(found) <= LISTED
+        self.opted_out_ids = [
+            (
+                0,
+                0,
+                {
+                    "email": member["email_address"].lower(),
+                    "status": member["status"],
+                    "kind": kind,
+                    "date": date,
+                },
+            )
+            for member, date, kind in listed
+        ]
+        _ = self.env._
+        sentences = []
+        if listed:
+            sentences.append(
+                _(
+                    "%s members opted out in Odoo, or are on its blacklist, and are"
+                    " subscribed there. Nobody can tell who subscribed them and what"
+                    " they agreed to. They stay subscribed unless you have them"
+                    " archived, now or later on the account.",
+                    len(listed),
+                )
+            )
+        if not complete:
+            sentences.append(
+                _(
+                    "There are too many members to look at all of them now. The account"
+                    " shows whether there are more as soon as the audience is read."
+                )
+            )
+        self.opted_out_explanation = "\n".join(sentences)
+
     def _explain(self, counts):
         _ = self.env._
         return _(
@@ -163,3 +244,16 @@ class ChooseAudienceLine(models.TransientModel):
     audience_ref = fields.Char(readonly=True)
     web_id = fields.Integer(readonly=True)
     member_count = fields.Integer(string="Members", readonly=True)
+
+
+class ChooseAudienceOptedOut(models.TransientModel):
+    """A member of the audience to link who said no in Odoo."""
+
+    _name = "crm.mailchimp.choose.audience.opted.out"
+    _description = "Member Who Opted Out in Odoo"
+
+    wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")
+    email = fields.Char(string="Address", readonly=True)
+    status = fields.Selection(STATUSES, string="In Mailchimp", readonly=True)
+    kind = fields.Selection(KINDS, string="In Odoo", readonly=True)
+    date = fields.Datetime(string="Since", readonly=True)

@@ -110,8 +110,9 @@ def test_two_servers_and_a_crowd(place):
             said = list(crowd.map(press, (one, two) * 4))
         assert all("under way" in message for message in said)
         # A third worker has the same action in its hand: it is turned away.
+        calls = len(simulator.calls)
         assert place.worker.run(trigger=PUSH) == 1
-        assert len(simulator.calls) == 1
+        assert len(simulator.calls) == calls <= 4
         simulator.release()
         place.wait_until_idle()
     assert len(place.sql(RUNS)) == len(before) + 1

@@ -13,6 +13,7 @@ from mailchimp_simulator import Simulator
 from .conftest import COPY, DATABASE, READY, Worker
 from .test_kill import LINK, POINTS, PUSH
 
+OPT_OUTS = "crm_mailchimp.ir_cron_opt_out"
 REQUEST = """
 env["crm.mailchimp.account"].search([])._request_run({kind!r})
 """
@@ -58,9 +59,10 @@ class World:
         self.worker.execute("".join(jobs))
 
     def push(self, kind=None):
-        """Run the scheduled action until it has nothing more to do at once."""
+        """Run the scheduled actions until they have nothing more to do at once."""
         if kind:
             self.execute(REQUEST.format(kind=kind))
+        assert self.worker.run(trigger=OPT_OUTS) == 0, f"see {self.worker.log.name}"
         for _tick in range(4):
             assert self.worker.run(trigger=PUSH) == 0, f"see {self.worker.log.name}"
 

@@ -105,7 +105,7 @@ def test_uninstall(environment, template):
         }
     assert set(found) == {
         *("consent.csv", "members.csv", "campaigns.csv"),
-        *("recipients.csv", "events.csv"),
+        *("recipients.csv", "events.csv", "suppressions.csv"),
     }
     assert {
         line["email_normalized"]: line["status"] for line in found["members.csv"]

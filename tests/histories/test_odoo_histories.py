@@ -49,7 +49,9 @@ QUICKER = 100
 
 
 # Instead of the time that is waited before something is tried again.
-QUICK = property(lambda _transport: lambda _seconds: None, lambda _transport, _value: None)
+QUICK = property(
+    lambda _transport: lambda _seconds: None, lambda _transport, _value: None
+)
 CALM = {
     "batch_progress": "time",
     "feed_has_unsubscribes_outside_campaigns": False,

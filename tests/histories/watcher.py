@@ -456,7 +456,9 @@ class Watcher:
     def shape(self):
         """Return the members in few letters."""
         return " ".join(
-            f"{email[:2]}:{self.status(email)[:4]}" for email in EMAILS if self.status(email)
+            f"{email[:2]}:{self.status(email)[:4]}"
+            for email in EMAILS
+            if self.status(email)
         )
 
     def pick_contact(self, first=lambda contact: False):
