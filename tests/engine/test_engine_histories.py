@@ -247,8 +247,11 @@ class EngineHistories(Watcher):
                 self.let_go(email, row)
 
     def let_go(self, email, row):
+        sent = row["sending"]
         row.update(sending="archive")
         seen, left = self.gateway.let_go(self.audience.id, member_hash(email))
+        if seen and seen["status"] not in REACHABLE and not sent:
+            row.update(sending=None)
         if left is None:
             row.update(status=None, reason="forgotten", sending=None)
             return
