@@ -351,8 +351,9 @@ class CrmMailchimpAccount(models.Model):
                 [(member_id, None, "forgotten", None, now)],
             )
             return True
-        if seen["status"] == "archived" and not sending:
-            # Nothing was sent before this look: somebody in Mailchimp archived it.
+        if seen["status"] not in REACHABLE and not sending:
+            # Nothing was sent before this look: the person said so, or somebody in
+            # Mailchimp archived it.
             Member._update_rows(("sending",), [(member_id, None)])
         self._apply_seen([seen])
         if left["status"] in REACHABLE:

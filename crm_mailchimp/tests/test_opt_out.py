@@ -222,6 +222,21 @@ class TestOptOutLane(MailchimpCase):
         writes = [call for call in self.simulator.calls if call.method != "GET"]
         self.assertEqual(writes[0].method, "DELETE")
 
+    def test_an_unsubscribe_that_the_lane_is_the_first_to_see(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        entry = self.env["mail.blacklist"].create({"email": "ann@firma.be"})
+        self.send_opt_outs()
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        # No later opt-in lifts what the person said in Mailchimp.
+        entry.active = False
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(ann.mailchimp_reason, "unsubscribed")
+
     def test_who_signs_up_after_a_no_that_an_opt_in_had_lifted(self):
         ann = self.contact("Ann")
         self.push()
