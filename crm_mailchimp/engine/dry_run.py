@@ -34,6 +34,10 @@ class DryRun:
         """Return the category as if it had been created."""
         return {"id": self._id(), "title": title}
 
+    def rename_category(self, ref, category, title, kind):
+        """Return the category as if it had been changed."""
+        return {"id": category, "title": title, "type": kind}
+
     def create_interest(self, ref, category, name):
         """Return the group as if it had been created."""
         return {"id": self._id(), "name": name}

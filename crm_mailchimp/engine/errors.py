@@ -26,6 +26,7 @@ REJECTED_CODES = {
     "too_many_signups": "the person signed up to many lists: passes after some days",
     "merge_fields": "a required merge field is missing or a value has the wrong form",
     "not_archivable": "the member to archive is pending, cleaned or archived: look",
+    "interest_gone": "a group was deleted in Mailchimp",
     "interest_limit": "the audience has the 60 groups it can have",
     "merge_field_limit": "the audience has all the merge fields its plan allows",
     "tag_exists": "the name of a new tag is taken",
@@ -74,6 +75,22 @@ class MailchimpError(Exception):
         self.path = path
         self.outcome_unknown = outcome_unknown
         self.args = (str(self),)
+
+    @property
+    def words(self):
+        """What Mailchimp says to people: its text, and which field and why.
+
+        "See the errors array" is a hint for programs.
+        """
+        fields = "; ".join(
+            ": ".join(part for part in (item["field"], item["message"]) if part)
+            for item in self.field_errors
+        )
+        if not fields:
+            return self.detail or self.title
+        if not self.detail or "errors' array" in self.detail:
+            return fields
+        return _cut(f"{self.detail} {fields}")
 
     def __str__(self):
         where = " ".join(part for part in (self.method, self.path) if part)
@@ -183,6 +200,7 @@ _TEXTS = [
         ("forgotten", r"was permanently deleted and cannot be re-?imported"),
         ("address_change_status", r"can only update email addresses for members"),
         ("address_taken", r"is already in this list with a status of"),
+        ("interest_gone", r"invalid interest id"),
         ("interest_limit", r"cannot have more than \d+ interests"),
         ("tag_exists", r"that tag already exists"),
         ("merge_fields", r"your merge fields were invalid"),

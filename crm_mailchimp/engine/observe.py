@@ -42,9 +42,9 @@ def observe(known, member, tags, owned):
         # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
         if not member["unsubscribe_reason"].startswith("N/A"):
             news["reason_text"] = member["unsubscribe_reason"]
-    seen = seen_values(member, tags, owned)
     sent = known.get("values_sent")
     held = known.get("values_seen") or sent
+    seen = seen_values(member, tags, owned, held)
     if held is None or not same_values(seen, held, owned):
         sending = known.get("values_sending")
         if sent is not None and same_values(seen, sent, owned):

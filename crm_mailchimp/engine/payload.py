@@ -8,6 +8,7 @@ merge fields that have a value, the ids of our groups the member is in (sorted),
 the language. Equal shapes mean that there is nothing to send.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,6 +19,10 @@ ADDRESS_PARTS = ("addr1", "addr2", "city", "state", "zip", "country")
 ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
 # Mailchimp names most languages by two letters, a few with their country.
 REGIONAL_LANGUAGES = {"fr_CA", "es_ES", "pt_PT"}
+# It has one Norwegian; Odoo has the two written ones.
+OTHER_LANGUAGES = {"nb": "no", "nn": "no"}
+# Ten digits of the North American plan: neither part begins with 0 or 1.
+_AMERICAN = re.compile(r"1?([2-9]\d\d)([2-9]\d\d)(\d{4})")
 
 
 def _text(value, spec):
@@ -36,6 +41,8 @@ def _number(value, spec):
     if isinstance(value, str):
         value = float(value)
     number = float(value)
+    if not math.isfinite(number):
+        return None
     return int(number) if number.is_integer() else number
 
 
@@ -66,10 +73,13 @@ def _zip(value, spec):
 def _phone(value, spec):
     if spec.phone_format != "US":
         return _text(value, spec)
-    digits = "".join(char for char in str(value) if char.isdigit())[-10:]
-    if len(digits) < 10:
+    text = str(value).strip()
+    digits = "".join(char for char in text if char in "0123456789")
+    # The last ten digits of another country's number would be somebody else's.
+    found = _AMERICAN.fullmatch(digits)
+    if not found or (text.startswith("+") and not digits.startswith("1")):
         return None
-    return f"{digits[:3]}-{digits[3:6]}-{digits[6:]}"
+    return "-".join(found.groups())
 
 
 def _address(value, spec):
@@ -127,8 +137,18 @@ class MergeField:
             return None
         try:
             return self.formatter(value, self)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
+
+    def is_unfit(self, value):
+        """Tell whether there is a value, but none this kind of field can take."""
+        if isinstance(value, str):
+            value = value.strip()
+        elif isinstance(value, dict):
+            value = any(value.values())
+        if value is None or value is False or value == "":
+            return False
+        return self.format(value) is None
 
 
 def split_name(name, is_company):
@@ -148,20 +168,46 @@ def language(code):
     """Return Mailchimp's code of an Odoo language: ``nl_BE`` is ``nl``."""
     if not code:
         return None
-    return code if code in REGIONAL_LANGUAGES else code.split("_")[0].split("@")[0]
+    if code in REGIONAL_LANGUAGES:
+        return code
+    code = code.split("_")[0].split("@")[0]
+    return OTHER_LANGUAGES.get(code, code)
 
 
-def values(merge_fields, raw, interests, lang):
+def split_as(name, *pairs):
+    """Return the halves of a name as somebody divided it before.
+
+    Odoo's one name says nothing of first names of two words.
+
+    :param str name: the contact's name
+    :param pairs: first and last names as they are known, the best first
+    :return: the first pair that makes the name, or ``None``
+    """
+    name = " ".join((name or "").split())
+    for first, last in pairs:
+        whole = f"{first or ''} {last or ''}"
+        if name and " ".join(whole.split()) == name:
+            return first or "", last or ""
+    return None
+
+
+def values(merge_fields, raw, interests, lang, held=None):
     """Return the canonical values of a member.
+
+    A value that its merge field cannot take is no reason to empty what Mailchimp
+    holds: that is what is desired there.
 
     :param merge_fields: :class:`MergeField` of each raw value, in order
     :param raw: the values Odoo holds, in the same order
     :param interests: ids of our groups the contact belongs to
     :param lang: Odoo language code of the contact, or ``None``
+    :param held: canonical values Mailchimp holds, if it has the member
     """
-    merge = {}
+    merge, present = {}, (held or {}).get("m") or {}
     for merge_field, value in zip(merge_fields, raw, strict=True):
         formatted = merge_field.format(value)
+        if formatted is None and merge_field.is_unfit(value):
+            formatted = present.get(merge_field.tag)
         if formatted is not None:
             merge[merge_field.tag] = formatted
     result = {"m": merge, "i": sorted(interests)}
@@ -170,15 +216,49 @@ def values(merge_fields, raw, interests, lang):
     return result
 
 
-def seen_values(member, tags, owned):
+def absent(member, tags):
+    """Return the tags a member of the API does not have, not even empty.
+
+    Mailchimp shows every merge field of the audience with each member: these were
+    deleted, or have another tag by now.
+
+    :return: a list; empty when the member was read without its values
+    """
+    merge = member.get("merge_fields")
+    return [tag for tag in tags if tag not in merge] if isinstance(merge, dict) else []
+
+
+def stored(desired, member, before=None):
+    """Return what became of the values sent: what a reply does not hold was not stored.
+
+    :param dict desired: canonical values that were sent
+    :param dict member: the member of the API that the reply shows
+    :param before: canonical values it had before, where that is known
+    :return: canonical values
+    """
+    gone = absent(member, desired["m"])
+    if not gone:
+        return desired
+    before = (before or {}).get("m") or {}
+    merge = {tag: value for tag, value in desired["m"].items() if tag not in gone}
+    merge.update({tag: before[tag] for tag in gone if tag in before})
+    return dict(desired, m=merge)
+
+
+def seen_values(member, tags, owned, held=None):
     """Return the canonical values of a member as Mailchimp shows it.
 
     :param dict member: a member of the API, with or without its values
     :param tags: the mapped merge tags; others are none of our business
     :param owned: ids of our groups; likewise
+    :param held: canonical values it was known to have. That a merge field is not shown
+        at all is not the member's doing: its value counts as unchanged.
     :return: canonical values
     """
     merge = member.get("merge_fields") or {}
+    if held:
+        unshown = held["m"].keys() & set(absent(member, tags))
+        merge = {**merge, **{tag: held["m"][tag] for tag in unshown}}
     interests = member.get("interests") or {}
     result = {
         "m": {tag: merge[tag] for tag in tags if merge.get(tag) not in (None, "")},
@@ -214,7 +294,7 @@ def missing(desired, required):
     return [tag for tag in required if tag not in desired["m"]]
 
 
-def reconcile(desired, sent, held, tags, writable, direction, winner):
+def reconcile(desired, sent, held, tags, writable, direction, winner, unfit=()):
     """Settle the merge fields of a member that is there on both sides.
 
     A value changed on a side when it differs from the one last sent; what changed on
@@ -230,6 +310,8 @@ def reconcile(desired, sent, held, tags, writable, direction, winner):
     :param str direction: ``push``, ``pull`` (only what changed in Mailchimp travels)
         or ``both``
     :param str winner: ``odoo`` or ``mailchimp``
+    :param unfit: tags of which Odoo has a value that Mailchimp cannot take: what is
+        there stays, and counts as unchanged in Odoo
     :return: ``(target, back)``: the canonical values both sides should hold, and
         ``{tag: value}`` to write in Odoo, ``None`` where it is to be emptied
     """
@@ -239,12 +321,16 @@ def reconcile(desired, sent, held, tags, writable, direction, winner):
     base = (sent or {}).get("m") or {}
     for tag in tags:
         ours, theirs, before = merge.get(tag), held["m"].get(tag), base.get(tag)
+        left = tag in unfit
+        if left:
+            ours = before
         if _same(ours, theirs):
             continue
         if sent is None:
             # An empty field of Mailchimp takes nothing from a contact.
+            lacking = ours is None and not left
             take = theirs is not None and (
-                ours is None or direction == "pull" or winner == "mailchimp"
+                lacking or direction == "pull" or winner == "mailchimp"
             )
         else:
             changed_here = not _same(ours, before)
@@ -255,7 +341,7 @@ def reconcile(desired, sent, held, tags, writable, direction, winner):
         take = take and tag in writable
         if take:
             back[tag] = theirs
-        if take or direction == "pull":
+        if take or left or direction == "pull":
             merge.pop(tag, None)
             if theirs is not None:
                 merge[tag] = theirs

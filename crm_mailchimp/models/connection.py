@@ -115,9 +115,7 @@ class CrmMailchimpAccount(models.Model):
             )
         return _(
             "Mailchimp refused the request: %(detail)s",
-            detail=getattr(error, "detail", None)
-            or getattr(error, "title", None)
-            or _("no reason given"),
+            detail=getattr(error, "words", None) or _("no reason given"),
         )
 
     def _key_sentence(self, state):

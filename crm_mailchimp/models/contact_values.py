@@ -4,7 +4,12 @@ from odoo import fields, models
 
 # What decides who may see a contact, or whether and where it is sent, is never changed
 # by what somebody types in Mailchimp.
-NEVER = {"active", "company_id", "email", "mailchimp_opt_in", "parent_id", "user_id"}
+NEVER = {
+    *("active", "company_id", "email", "mailchimp_opt_in", "parent_id", "user_id"),
+    *("is_company", "company_type", "type", "is_published", "website_published"),
+}
+# Nor is who belongs together, with whatever rights come of it.
+NEVER_LINKED = {"res.partner", "res.users", "res.company", "res.groups"}
 ADDRESS_FIELDS = {"addr1": "street", "addr2": "street2", "city": "city", "zip": "zip"}
 
 
@@ -12,7 +17,10 @@ class CrmMailchimpMergeField(models.Model):
     _inherit = "crm.mailchimp.merge.field"
 
     def _is_writable(self):
-        """Tell whether a value of this line can be written to a contact."""
+        """Tell whether a value of this line may be written to a contact.
+
+        The one rule of the way back: for contacts that are there and for new ones.
+        """
         self.ensure_one()
         if self.source != "field":
             return self.source in ("first_name", "last_name", "address")
@@ -21,8 +29,13 @@ class CrmMailchimpMergeField(models.Model):
         if (
             not field
             or first in NEVER
+            or field.comodel_name in NEVER_LINKED
             or field.readonly
             or not field.store
+            # Kept from users, or how one company deals with it, such as its terms of
+            # payment: no data of the person.
+            or field.groups
+            or (field.company_dependent and field.type != "char")
             or len(rest) > 1
         ):
             return False
@@ -112,12 +125,15 @@ class CrmMailchimpAccount(models.Model):
         :param dict merge: all merge values of the member: a name has two halves
         :param bool is_company: a company's whole name is its first name
         :return: ``(values, tags)``: the field values, and the tags of ``back`` that no
-            value of Odoo can stand for
+            value of Odoo can stand for, or that may not be written
         """
         self = self.with_context(lang=self.lang)
         vals, refused = {}, set()
         names = {}
         for line in self.merge_field_ids.filtered(lambda line: line.tag in back):
+            if not line._is_writable():
+                refused.add(line.tag)
+                continue
             if line.source in ("first_name", "last_name"):
                 names[line.source] = line.tag
                 continue

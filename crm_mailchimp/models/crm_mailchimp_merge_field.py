@@ -78,11 +78,15 @@ class CrmMailchimpMergeField(models.Model):
             if line.get("field_path", "name").split(".")[0] in partner_fields
         ]
 
+    @api.model
+    def _is_tag(self, tag):
+        valid = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+        return 0 < len(tag) <= 10 and not set(tag) - valid and tag != "EMAIL"
+
     @api.constrains("tag")
     def _check_tag(self):
         for line in self:
-            valid = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-            if len(line.tag) > 10 or set(line.tag) - valid or line.tag == "EMAIL":
+            if not line._is_tag(line.tag):
                 raise ValidationError(
                     self.env._(
                         "%(tag)s is no merge tag for a value: use up to 10 of A-Z, 0-9"
@@ -120,6 +124,14 @@ class CrmMailchimpMergeField(models.Model):
             # The next run reads the audience's merge fields again.
             self.account_id._set_refs(merge_fields_read=None)
         return result
+
+    def _is_american_phone(self):
+        """Tell whether it takes American numbers of contacts only."""
+        return (
+            self.kind == "phone"
+            and (self.options or {}).get("phone_format") == "US"
+            and "." not in (self.field_path or "")
+        )
 
     def _engine_field(self):
         """Return the line as the engine knows it."""

@@ -660,9 +660,9 @@ class CrmMailchimpRun(models.Model):
             sentences.append(
                 _("Check the role of the API key's user, and the plan, in Mailchimp.")
             )
-        elif error.detail and not isinstance(error, errors.AuthLost):
+        elif error.words and not isinstance(error, errors.AuthLost):
             sentences.append(
-                _("Its reason: %(reason)s.", reason=error.detail.rstrip(" ."))
+                _("Its reason: %(reason)s.", reason=error.words.rstrip(" ."))
             )
         at = format_datetime(self.env, self.resume_at)
         button = {

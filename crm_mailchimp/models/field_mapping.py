@@ -1,5 +1,8 @@
+import json
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from ..engine.payload import TEXT_BYTES
 from .member_values import MemberValues, SlowPath
@@ -147,7 +150,11 @@ class CrmMailchimpMergeField(models.Model):
             )
         elif kind == "phone" and (self.options or {}).get("phone_format") == "US":
             found.append(
-                _("Mailchimp wants American numbers: shorter ones are left out.")
+                _(
+                    "Mailchimp wants American numbers, of ten digits: those of other"
+                    " countries are left out. Choose another phone format there to"
+                    " send them all."
+                )
             )
         elif kind in ("dropdown", "radio"):
             found += self._choice_warnings()
@@ -273,6 +280,7 @@ class CrmMailchimpAccount(models.Model):
         :param list found: merge fields as the API gives them
         """
         remote = {field["tag"]: field for field in found}
+        self._follow_merge_fields(found)
         for line in self.merge_field_ids:
             line._write_remote(remote.get(line.tag) or {})
         self._set_refs(
@@ -282,6 +290,87 @@ class CrmMailchimpAccount(models.Model):
             required_tags=sorted(tag for tag in remote if remote[tag].get("required"))
             or None,
         )
+
+    def _follow_merge_fields(self, found):
+        """Follow merge fields that were renamed or deleted in Mailchimp.
+
+        A merge field keeps its number when its tag changes. One that was deleted took
+        the values of all members along, also when there is another of its tag by now.
+        """
+        numbers = {field["merge_id"]: field["tag"] for field in found}
+        lines = self.merge_field_ids.filtered("remote_ref")
+        gone = lines.filtered(lambda line: line.remote_ref not in numbers)
+        renamed = (lines - gone).filtered(
+            lambda line: numbers[line.remote_ref] != line.tag
+        )
+        while renamed:
+            stays = set((self.merge_field_ids - renamed).mapped("tag"))
+            unusable = renamed.filtered(
+                lambda line, stays=stays: (
+                    numbers[line.remote_ref] in stays
+                    or not line._is_tag(numbers[line.remote_ref])
+                )
+            )
+            if not unusable:
+                break
+            # Another line fills it already: this one starts anew.
+            gone |= unusable
+            renamed -= unusable
+        if not gone and not renamed:
+            return
+        tags = {line: numbers[line.remote_ref] for line in renamed}
+        self._retag_members(
+            {line.tag: tag for line, tag in tags.items()}, gone.mapped("tag")
+        )
+        self.unmapped_field_ids.filtered(
+            lambda line: line.tag in tags.values()
+        ).unlink()
+        # Two may have changed places, and a tag has one line.
+        for line in renamed:
+            line.tag = f"_{line.id}"[-10:]
+        self.env.flush_all()
+        for line, tag in tags.items():
+            line.tag = tag
+        gone.write({"remote_ref": False})
+
+    def _retag_members(self, renamed, gone):
+        """Keep the ledger in step with merge fields that changed in Mailchimp.
+
+        :param dict renamed: new tags by the tags they were
+        :param gone: tags whose values are gone
+        """
+        Member = self.env["crm.mailchimp.member"]
+        Member.flush_model()
+        columns = ("values_sent", "values_seen", "values_refused", "values_sending")
+        tags = [*renamed, *gone]
+        self.env.cr.execute(
+            SQL(
+                "UPDATE crm_mailchimp_member SET %s WHERE account_id = %s AND (%s)",
+                SQL(", ").join(
+                    SQL(
+                        """%(column)s = CASE
+                           WHEN jsonb_typeof(%(column)s->'m') = 'object'
+                           THEN jsonb_set(%(column)s, '{m}', (
+                                SELECT COALESCE(jsonb_object_agg(
+                                       COALESCE(%(renamed)s::jsonb->>key, key), value
+                                       ), '{}')
+                                  FROM jsonb_each(%(column)s->'m')
+                                 WHERE key <> ALL(%(gone)s)))
+                           ELSE %(column)s END""",
+                        column=SQL.identifier(column),
+                        renamed=json.dumps(renamed),
+                        gone=list(gone),
+                    )
+                    for column in columns
+                ),
+                self.id,
+                SQL(" OR ").join(
+                    SQL("%s->'m' ?| %s", SQL.identifier(column), tags)
+                    for column in columns
+                ),
+            )
+        )
+        Member.invalidate_model(flush=False)
 
     def action_read_merge_fields(self):
         """Read the audience's merge fields and list those that are not mapped."""

@@ -4,6 +4,7 @@ from odoo import models
 from odoo.tools import SQL
 
 from ..engine.observe import observe, said
+from ..engine.payload import absent
 
 
 class CrmMailchimpAccount(models.Model):
@@ -23,6 +24,9 @@ class CrmMailchimpAccount(models.Model):
         if not members:
             return 0, 0
         tags, owned = self._mapped_tags(), self._owned_interests()
+        if any(absent(entry, tags) for entry in entries):
+            # A merge field was deleted or renamed: the next phase reads them.
+            self._set_refs(merge_fields_read=None)
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
             " sending, values_sent, values_sending, values_seen, edited, partner_id,"

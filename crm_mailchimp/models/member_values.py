@@ -4,8 +4,8 @@ from operator import itemgetter
 
 from odoo.tools import SQL, Query, html2plaintext
 
-from ..engine.payload import split_name, values
-from ..engine.plan import Known
+from ..engine.payload import split_as, split_name, values
+from ..engine.plan import Known, held
 
 HEAD = (
     "id",
@@ -60,9 +60,17 @@ class MemberValues:
         self.is_company = self._add(SQL.identifier(self.alias, "is_company"))
         self.interests = self._add(self._interests())
         self.merge_fields, self.getters, self.slow = [], [], {}
+        halves = {}
         for line in account.merge_field_ids.filtered("remote_ref"):
             self.merge_fields.append(line._engine_field())
             self.getters.append(self._getter(line))
+            if line.source in ("first_name", "last_name"):
+                halves[line.source] = line.tag
+        # The merge fields that Odoo's one name is divided over.
+        self.halves = ()
+        if len(halves) == 2 and "firstname" not in self.partners._fields:
+            self.halves = (halves["first_name"], halves["last_name"])
+            self.name = self._path("name")
         self.tags = [merge_field.tag for merge_field in self.merge_fields]
         self.owned = account._owned_interests()
         self.required = account._refs().get("required_tags") or []
@@ -93,7 +101,8 @@ class MemberValues:
     def _getter(self, line):
         """Return a function of a row that gives the raw value of a mapping line."""
         if line.source == "field":
-            return self._path(line.field_path)
+            path = self._path(line.field_path)
+            return self._american(path) if line._is_american_phone() else path
         if line.source == "address":
             parts = {
                 "addr1": self._path("street"),
@@ -114,11 +123,28 @@ class MemberValues:
             split_name(name(row), True)[index] if company(row) else part(row)
         )
 
+    def _american(self, number):
+        """Return a getter of phones that says of which country a number is.
+
+        A number without the code of a country is one of the contact's country: ten
+        digits there may be somebody else's in America.
+        """
+        code = self._path("country_id.phone_code")
+
+        def get(row):
+            text, country = str(number(row) or "").strip(), str(code(row) or 1)
+            # The countries of the North American plan have codes from 1 to 1939.
+            if not text or text.startswith("+") or country.startswith("1"):
+                return text
+            return f"+{country} {text}"
+
+        return get
+
     def _path(self, path, raw=False):
         try:
             column, convert = self._column(path)
         except SlowPath:
-            self.slow[path] = len(self.slow)
+            self.slow[path] = self._slow_converter(path)
             return lambda row: row[-1][path]
         index = self._add(column)
         if convert is None or raw:
@@ -154,6 +180,16 @@ class MemberValues:
             return lambda html: html2plaintext(html or "")
         return None
 
+    def _slow_converter(self, path):
+        """Return what makes of a value read by the ORM what a column would give."""
+        field, model = None, self.partners
+        for name in path.split("."):
+            field = model._fields[name]
+            model = self.account.env[field.comodel_name] if field.relational else None
+        if field.relational or field.type == "reference":
+            return lambda record: record.display_name if record else None
+        return self._converter(field)
+
     def chunk(self, where, limit):
         """Return rows of the ledger in the order of their addresses.
 
@@ -184,13 +220,11 @@ class MemberValues:
         result = []
         for row in rows:
             found = {}
-            for path in self.slow:
+            for path, convert in self.slow.items():
                 value = by_id.get(row[2])
                 for name in path.split("."):
                     value = value[:1][name] if value else None
-                if isinstance(value, self.partners.__class__.__mro__[-2]):
-                    value = value.display_name
-                found[path] = value
+                found[path] = convert(value) if convert and value is not None else value
             result.append(found)
         self.account.env.invalidate_all(flush=False)
         return result
@@ -218,11 +252,44 @@ class MemberValues:
             retry=bool(now and known["next_try"] and known["next_try"] <= now),
         )
 
+    def _raw(self, row):
+        return [getter(row) for getter in self.getters]
+
     def desired(self, row):
-        """Return the canonical values the contact of a row should have."""
-        return values(
+        """Return the canonical values the member of a row should have."""
+        state = self.state(row)
+        present = held(state) if state.status else {"m": {}}
+        desired = values(
             self.merge_fields,
-            [getter(row) for getter in self.getters],
+            self._raw(row),
             row[self.interests],
             row[self.lang],
+            present,
         )
+        if self.halves and present["m"] and not row[self.is_company]:
+            self._divide_as_there(row, desired["m"], present["m"], state.sent)
+        return desired
+
+    def _divide_as_there(self, row, merge, present, sent):
+        """Leave a name divided as it is in Mailchimp, or was when it was last sent."""
+        first, last = self.halves
+        pairs = [
+            (there.get(first), there.get(last))
+            for there in (present, (sent or {}).get("m") or {})
+        ]
+        for tag, half in zip(
+            self.halves, split_as(self.name(row), *pairs) or (), strict=False
+        ):
+            merge.pop(tag, None)
+            if half:
+                merge[tag] = half
+
+    def unfit(self, row):
+        """Return the tags of which the contact has a value that does not suit."""
+        return {
+            merge_field.tag
+            for merge_field, value in zip(
+                self.merge_fields, self._raw(row), strict=True
+            )
+            if merge_field.is_unfit(value)
+        }

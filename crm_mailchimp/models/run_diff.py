@@ -275,6 +275,7 @@ class CrmMailchimpRun(models.Model):
         """Return the values both sides should hold, and what to write in Odoo."""
         account = self.account_id
         writable, refused = reader.writable, True
+        unfit = reader.unfit(row) if account.sync_direction != "push" else ()
         while refused:
             target, back = reconcile(
                 desired,
@@ -284,6 +285,7 @@ class CrmMailchimpRun(models.Model):
                 writable,
                 account.sync_direction,
                 account.conflict_winner,
+                unfit,
             )
             if not back:
                 return target, {}

@@ -3,6 +3,7 @@ import logging
 from odoo import models
 from odoo.tools import SQL, split_every
 
+from ..engine.payload import language
 from .crm_mailchimp_consent import Grounds
 from .run_consent import CONTACTS
 
@@ -88,7 +89,9 @@ class CrmMailchimpRun(models.Model):
             mailchimp_grounds=Grounds("mailchimp"),
         )
         several = self.env["res.company"].sudo().search_count([], limit=2) > 1
-        langs = {code for code, _name in self.env["res.lang"].get_installed()}
+        langs = {
+            language(code): code for code, _name in self.env["res.lang"].get_installed()
+        }
         imported = self.env["crm.mailchimp.member"]
         for member_id, partner_id in rows:
             member = self.env["crm.mailchimp.member"].browse(member_id)
@@ -108,8 +111,7 @@ class CrmMailchimpRun(models.Model):
             else:
                 merge = (member.values_seen or {}).get("m") or {}
                 vals, _refused = account._contact_vals(merge, merge, False)
-                lang = (member.values_seen or {}).get("l")
-                found = [code for code in langs if lang and code.split("_")[0] == lang]
+                lang = langs.get((member.values_seen or {}).get("l"))
                 vals.setdefault("name", member.email_normalized.split("@")[0])
                 partner = Partner.create(
                     {
@@ -119,7 +121,7 @@ class CrmMailchimpRun(models.Model):
                         "user_id": account.default_salesperson_id.id,
                         # A contact of nobody would go to every company's audience.
                         "company_id": account.company_id.id if several else False,
-                        **({"lang": found[0]} if found else {}),
+                        **({"lang": lang} if lang else {}),
                     }
                 )
             member.partner_id = partner

@@ -1,9 +1,10 @@
 import logging
 
-from odoo import models
+from odoo import fields, models
 from odoo.tools import SQL
 
-from ..engine import errors
+from ..engine import errors, payload
+from ..engine.naming import NAME_LENGTH, free_name, is_name_of
 from .field_mapping import PREMIUM_LIMIT
 
 _logger = logging.getLogger(__name__)
@@ -11,7 +12,6 @@ _logger = logging.getLogger(__name__)
 # Mailchimp allows so many groups in one audience, over all categories.
 MAX_INTERESTS = 60
 CATEGORIES = {"person": "CRM contacts", "company": "CRM companies"}
-SUFFIX = " (CRM)"
 
 
 class CrmMailchimpRun(models.Model):
@@ -29,8 +29,10 @@ class CrmMailchimpRun(models.Model):
         if self.kind == "full":
             self._forget_missing_groups(gateway)
         self._withdraw_groups(gateway)
-        self._create_groups(gateway)
+        self._show_groups(gateway)
+        # One that turns out to be gone is made anew.
         self._rename_groups(gateway)
+        self._create_groups(gateway)
         self._sync_tags(gateway)
         return "diff"
 
@@ -112,6 +114,8 @@ class CrmMailchimpRun(models.Model):
         )
         if not segments or account.segment_target == "tag":
             return []
+        counters = self.counters or {}
+        room = self.kind == "full" or counters.get("groups_deleted")
         rows = self.env.execute_query(
             SQL(
                 """SELECT DISTINCT r.segment_id, COALESCE(p.is_company, FALSE)
@@ -121,13 +125,59 @@ class CrmMailchimpRun(models.Model):
                 segments.ids,
             )
         )
-        return [
+        rows = set(rows)
+        needed = [
             (segment, kind)
             for segment in segments
             for kind in ("person", "company")
-            if (segment.id, kind == "company") in set(rows)
-            and not segment[f"{kind}_ref"]
+            if (segment.id, kind == "company") in rows and not segment[f"{kind}_ref"]
         ]
+        # That there is no room costs no calls until there may be some.
+        if not room and all(segment.state == "full" for segment, _kind in needed):
+            return []
+        return needed
+
+    def _read_groups(self, gateway):
+        """Return all groups of the audience.
+
+        :return: ``(titles of categories by id, {category: names of groups by id})``
+        """
+        audience = self.account_id.audience_ref
+        categories = {
+            category["id"]: category["title"]
+            for category in gateway.categories(audience)
+        }
+        interests = {
+            category: {
+                interest["id"]: interest["name"]
+                for interest in gateway.interests(audience, category)
+            }
+            for category in categories
+        }
+        return categories, interests
+
+    def _show_groups(self, gateway):
+        """Show our categories to subscribers or hide them, as the account says.
+
+        Only after the option changed: what somebody set in Mailchimp stays.
+        """
+        account = self.account_id
+        ours = set(account._refs().get("categories", {}).values())
+        kind = account._group_kind()
+        if not ours or account._refs().get("group_kind") == kind:
+            return
+        try:
+            for category in gateway.categories(account.audience_ref):
+                if category["id"] in ours and category.get("type") != kind:
+                    gateway.rename_category(
+                        account.audience_ref, category["id"], category["title"], kind
+                    )
+        except errors.REFUSED as error:
+            # It is tried again with the next run.
+            _logger.warning("The groups cannot be made %s: %s", kind, error)
+            return
+        account._set_refs(group_kind=kind)
+        self._commit()
 
     def _create_groups(self, gateway):
         needed = self._groups_needed()
@@ -136,17 +186,7 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         audience = account.audience_ref
         try:
-            categories = {
-                category["id"]: category["title"]
-                for category in gateway.categories(audience)
-            }
-            interests = {
-                category: {
-                    interest["id"]: interest["name"]
-                    for interest in gateway.interests(audience, category)
-                }
-                for category in categories
-            }
+            categories, interests = self._read_groups(gateway)
         except errors.REFUSED as error:
             # Contacts and tags go on.
             for segment, _kind in needed:
@@ -162,8 +202,8 @@ class CrmMailchimpRun(models.Model):
                         "error_message": self.env._(
                             "Mailchimp allows %(count)s groups in an audience, and"
                             " there is no room for this one. Take the flag off a"
-                            " filter that is not needed any more, or delete groups in"
-                            " Mailchimp.",
+                            " filter that is not needed any more; or delete groups in"
+                            " Mailchimp, then press “Full comparison”.",
                             count=MAX_INTERESTS,
                         ),
                     }
@@ -176,12 +216,15 @@ class CrmMailchimpRun(models.Model):
                         f"category {kind}",
                         CATEGORIES[kind],
                         categories,
-                        lambda title: gateway.create_category(audience, title)["id"],
+                        lambda title: gateway.create_category(
+                            audience, title, account._group_kind()
+                        )["id"],
                     )
                     account._set_refs(
                         categories=dict(
                             account._refs().get("categories", {}), **{kind: category}
-                        )
+                        ),
+                        group_kind=account._group_kind(),
                     )
                     interests.setdefault(category, {})
                 ref = self._create_once(
@@ -228,14 +271,7 @@ class CrmMailchimpRun(models.Model):
             for ref, name in existing.items():
                 if name == creating["name"] and ref not in creating["known"]:
                     return ref
-        name = title
-        taken = {name.casefold() for name in existing.values()}
-        if name.casefold() in taken:
-            name = title + SUFFIX
-        number = 2
-        while name.casefold() in taken:
-            name = f"{title}{SUFFIX} {number}"
-            number += 1
+        name = free_name(title, existing.values())
         account._set_refs(creating={"key": key, "name": name, "known": list(existing)})
         self._commit()
         ref = create(name)
@@ -271,26 +307,43 @@ class CrmMailchimpRun(models.Model):
 
     def _rename_groups(self, gateway):
         account = self.account_id
+        renamed = account.segment_ids.filtered(
+            lambda segment: (
+                segment.state == "active"
+                and segment.remote_name
+                and not is_name_of(segment.remote_name, segment._group_name())
+            )
+        )
+        if not renamed:
+            return
         categories = account._refs().get("categories", {})
-        for segment in account.segment_ids.filtered(
-            lambda segment: segment.state == "active" and segment.remote_name
-        ):
-            name = segment._group_name()
-            if segment.remote_name in (name, name + SUFFIX):
-                continue
+        try:
+            _titles, interests = self._read_groups(gateway)
+        except errors.REFUSED as error:
+            for segment in renamed:
+                segment._note_refusal(error)
+            return
+        for segment in renamed:
+            own = {segment.person_ref, segment.company_ref}
+            # Both groups of a filter have one name.
+            taken = [
+                name
+                for category in categories.values()
+                for ref, name in interests.get(category, {}).items()
+                if ref not in own
+            ]
+            name = free_name(segment._group_name(), taken)
             problem = False
             for kind in ("person", "company"):
-                ref = segment[f"{kind}_ref"]
+                ref, category = segment[f"{kind}_ref"], categories.get(kind)
                 if not ref:
                     continue
                 try:
-                    gateway.update_interest(
-                        account.audience_ref, categories.get(kind), ref, name
-                    )
+                    gateway.update_interest(account.audience_ref, category, ref, name)
+                    interests.setdefault(category, {})[ref] = name
                 except errors.NotFound:
                     segment.write({f"{kind}_ref": False})
                 except errors.REFUSED as error:
-                    # Somebody else's group may have that name.
                     _logger.info("Group %s keeps its name: %s", ref, error)
                     name = segment.remote_name
                     problem = account._error_sentence(error)
@@ -298,29 +351,85 @@ class CrmMailchimpRun(models.Model):
             self._commit()
 
     def _forget_missing_groups(self, gateway):
-        """Find groups that were deleted by hand in Mailchimp, to create them again."""
+        """Find groups that were deleted by hand in Mailchimp, to create them again.
+
+        Those that somebody renamed there get their name back.
+        """
         account = self.account_id
-        audience = account.audience_ref
         try:
-            present = {
-                interest["id"]
-                for category in gateway.categories(audience)
-                for interest in gateway.interests(audience, category["id"])
-            }
+            _titles, interests = self._read_groups(gateway)
         except errors.REFUSED as error:
             _logger.info("No groups to compare with: %s", error)
             return
+        present = {
+            ref: name for group in interests.values() for ref, name in group.items()
+        }
         for segment in account.segment_ids:
             for kind in ("person", "company"):
                 ref = segment[f"{kind}_ref"]
                 if ref and ref not in present:
                     segment.write({f"{kind}_ref": False})
                     self._count(repaired=1)
+                elif (
+                    ref
+                    and present[ref] != segment.remote_name
+                    and not is_name_of(present[ref], segment._group_name())
+                ):
+                    segment.remote_name = present[ref]
+                    self._count(repaired=1)
+        self._commit()
+
+    # === WHAT SOMEBODY CHANGED IN MAILCHIMP MEANWHILE === #
+
+    def _note_lost(self):
+        """Note that a group or merge field that was sent is not there any more.
+
+        :return: whether it has to be looked for; once in a run is enough
+        """
+        if (self.cursor or {}).get("looked"):
+            return False
+        if not self._is_lost():
+            self._set_cursor(lost=True)
+        return True
+
+    def _is_lost(self):
+        return bool((self.cursor or {}).get("lost"))
+
+    def _stored(self, desired, member, before=None):
+        """Return what Mailchimp kept of the values sent, going by its reply.
+
+        It takes values of merge fields that it does not have, and drops them.
+
+        :param dict desired: canonical values that were sent
+        :param dict member: the member of the API in the reply
+        :param before: canonical values the member had before
+        """
+        kept = payload.stored(desired, member, before)
+        return kept if kept is not desired and self._note_lost() else desired
+
+    def _find_lost(self, gateway):
+        """Make groups and merge fields anew that somebody deleted in Mailchimp."""
+        self._read_merge_fields(gateway)
+        self._create_merge_fields(gateway)
+        self._forget_missing_groups(gateway)
+        self._create_groups(gateway)
+        self._set_cursor(lost=None, looked=True)
         self._commit()
 
 
 class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
+
+    show_groups = fields.Boolean(
+        string="Show the groups to subscribers",
+        help="Groups have the names of filters, which are internal. Shown, they are on"
+        " Mailchimp's sign-up forms and on the pages where subscribers change their"
+        " preferences, and subscribers can tick them.",
+    )
+
+    def _group_kind(self):
+        """Return Mailchimp's type of our categories."""
+        return "checkboxes" if self.show_groups else "hidden"
 
     def _refs(self):
         return self.remote_refs or {}
@@ -338,7 +447,7 @@ class CrmMailchimpSegment(models.Model):
 
     def _group_name(self):
         """Return the name of the group, within Mailchimp's length."""
-        return " ".join(self.name.split())[:100]
+        return " ".join(self.name.split())[:NAME_LENGTH].rstrip()
 
     def _note_refusal(self, error):
         """Note that Mailchimp refused something of this segment only.

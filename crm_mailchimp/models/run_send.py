@@ -49,10 +49,15 @@ class CrmMailchimpRun(models.Model):
             self._send_contact_tags,
             self._send_permissions,
         ):
+            if self._is_lost():
+                break
             step(gateway, deadline)
             if time.monotonic() >= deadline:
                 break
         self.account_id.look_again = False
+        if self._is_lost():
+            self._find_lost(gateway)
+            return "diff"
         left = self.env["crm.mailchimp.member"].search_count(
             [
                 ("account_id", "=", self.account_id.id),
@@ -107,7 +112,7 @@ class CrmMailchimpRun(models.Model):
         trouble, told = [], None
 
         def enough():
-            return trouble or time.monotonic() >= deadline
+            return trouble or self._is_lost() or time.monotonic() >= deadline
 
         for outcomes in gateway.map(calls, enough):
             for tag, result in outcomes:
@@ -166,6 +171,11 @@ class CrmMailchimpRun(models.Model):
 
         def record(batch, result):
             if isinstance(result, errors.MailchimpError):
+                if (
+                    getattr(result, "code", None) == "interest_gone"
+                    and self._note_lost()
+                ):
+                    return
                 # The whole call was refused because of somebody in it: find out whom.
                 if len(batch) > 1:
                     middle = len(batch) // 2
@@ -217,7 +227,8 @@ class CrmMailchimpRun(models.Model):
             row, desired = sent.pop(entry["email_address"].lower(), (None, None))
             if row is None:
                 continue
-            seen = payload.seen_values(entry, reader.tags, reader.owned)
+            desired = self._stored(desired, entry)
+            seen = payload.seen_values(entry, reader.tags, reader.owned, desired)
             same = payload.same_values(seen, desired, reader.owned)
             done.append(
                 (
@@ -275,6 +286,8 @@ class CrmMailchimpRun(models.Model):
         rows, exists = [], []
         for row, desired, error in refusals:
             code = getattr(error, "code", "other")
+            if code == "interest_gone" and self._note_lost():
+                continue  # it is sent again when the group is there again
             if code == "member_exists":
                 exists.append((row[0], "read"))
                 continue
@@ -284,7 +297,7 @@ class CrmMailchimpRun(models.Model):
                     row[0],
                     None,
                     code if code in known else "other",
-                    error.detail or error.title,
+                    error.words,
                     None if code in FINAL else desired,
                     now + PASSING if code == "too_many_signups" else None,
                 )
@@ -375,6 +388,7 @@ class CrmMailchimpRun(models.Model):
             self._record_refusals([(row, desired, result)])
             return
         planned = reader.known(row)["operation"]
+        desired = self._stored(desired, result, held(reader.state(row)))
         known = dict(
             reader.known(row), values_sent=desired, values_seen=None, operation=None
         )

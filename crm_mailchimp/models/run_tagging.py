@@ -4,7 +4,7 @@ from odoo import fields, models
 from odoo.tools import SQL
 
 from ..engine import errors
-from .run_segments import SUFFIX
+from ..engine.naming import free_name, is_name_of
 
 TAG = 500  # addresses Mailchimp tags, and untags, in one call
 
@@ -60,6 +60,11 @@ class CrmMailchimpRun(models.Model):
                 segment._note_refusal(error)
             return
         for segment in keep.filtered("tag_ref"):
+            name = names.get(segment.tag_ref)
+            if name and not is_name_of(name, segment._group_name()):
+                # Somebody renamed it in Mailchimp: it gets its name back.
+                self._count(repaired=int(segment not in renamed))
+                renamed |= segment
             if segment.tag_ref not in names:
                 # Somebody deleted it in Mailchimp: it is made again.
                 segment._forget_tag()
@@ -91,16 +96,9 @@ class CrmMailchimpRun(models.Model):
         self._commit()
 
     def _rename_tag(self, gateway, segment, names):
-        """Rename the tag, unless somebody else's has the name."""
         account = self.account_id
-        taken = {
-            name.casefold() for ref, name in names.items() if ref != segment.tag_ref
-        }
-        name = segment._group_name()
-        if name.casefold() in taken:
-            name += SUFFIX
-        if name.casefold() in taken:
-            return
+        taken = [name for ref, name in names.items() if ref != segment.tag_ref]
+        name = free_name(segment._group_name(), taken)
         try:
             gateway.rename_static_segment(account.audience_ref, segment.tag_ref, name)
         except errors.NotFound:
@@ -109,6 +107,7 @@ class CrmMailchimpRun(models.Model):
         except errors.REFUSED as error:
             segment._note_refusal(error)
             return
+        names[segment.tag_ref] = name
         segment.write({"tag_name": name, "error_message": False})
         self._commit()
 
@@ -427,8 +426,7 @@ class CrmMailchimpSegment(models.Model):
         )
 
     def _is_tag_named(self):
-        name = self._group_name()
-        return self.tag_name in (name, name + SUFFIX)
+        return is_name_of(self.tag_name, self._group_name())
 
     def _forget_tag(self):
         self.write(

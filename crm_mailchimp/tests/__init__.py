@@ -2,6 +2,7 @@ from . import test_account
 from . import test_actions
 from . import test_addresses
 from . import test_budget
+from . import test_by_hand
 from . import test_consent
 from . import test_copy
 from . import test_directions

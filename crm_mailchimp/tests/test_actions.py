@@ -214,6 +214,25 @@ class TestCreateAudience(MailchimpCase):
         self.push()
         self.assertEqual(audience.count("subscribed"), 1)
 
+    def test_a_company_without_a_postal_code(self):
+        wizard = self.wizard()
+        wizard.zip = False
+        wizard.action_create()
+        self.tick()
+        self.assertIn(wizard.name, self.audiences())
+        self.assertFalse(self.simulator.violations)
+
+    def test_a_refusal_says_which_field_and_why(self):
+        wizard = self.wizard()
+        body = wizard._body()
+        body["contact"]["zip"] = False
+        self.patch(type(wizard), "_body", lambda self: body)
+        wizard.action_create()
+        self.tick()
+        message = self.account.health_message
+        self.assertNotIn("errors' array", message)
+        self.assertIn("contact.zip", message)
+
     def test_the_plan_has_no_room(self):
         self.simulator.switches.update(max_audiences=1)
         with self.assertRaisesRegex(UserError, "allows 1 audiences, and there are 1"):

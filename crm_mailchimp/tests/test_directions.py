@@ -157,3 +157,94 @@ class TestDirections(MailchimpCase):
         self.patch(type(locked), "try_lock_for_update", lambda self, **kw: locked)
         self.push()
         self.assertEqual((self.ann.city, self.there("CITY")), ("Ghent", "Paris"))
+
+    def test_what_may_never_be_written(self):
+        """Who may see a contact, whether it is sent, and whom it belongs to."""
+        corp = self.env["res.partner"].create({"name": "Corp", "is_company": True})
+        self.account.sync_direction = "both"
+        paths = (
+            "parent_id.name",
+            "active",
+            "is_company",
+            "user_id",
+            "commercial_partner_id",
+        )
+        for number, path in enumerate(paths):
+            self.env["crm.mailchimp.merge.field"].create(
+                {
+                    "account_id": self.account.id,
+                    "tag": f"NEVER{number}",
+                    "name": path,
+                    "source": "field",
+                    "field_path": path,
+                }
+            )
+        self.push()
+        self.edit(NEVER0="Corp", NEVER1="No", NEVER2="Yes", NEVER3="Mitchell Admin")
+        self.push()
+        self.assertTrue(self.ann.active)
+        self.assertFalse(self.ann.is_company)
+        self.assertFalse(self.ann.parent_id)
+        self.assertFalse(self.ann.user_id)
+        self.account.foreign_members = "import"
+        self.audience.add_member(
+            "eve@firma.be",
+            merge_fields={
+                "FNAME": "Eve",
+                "CITY": "Paris",
+                "NEVER0": "Corp",
+                "NEVER1": "No",
+                "NEVER2": "Yes",
+            },
+        )
+        self.push()
+        eve = (
+            self.env["res.partner"]
+            .with_context(active_test=False)
+            .search([("email", "=", "eve@firma.be")])
+        )
+        self.assertEqual((eve.name, eve.city), ("Eve", "Paris"))
+        self.assertTrue(eve.active)
+        self.assertFalse(eve.is_company)
+        self.assertFalse(eve.parent_id)
+        self.assertFalse(corp.child_ids)
+
+    def test_first_names_of_two_words_stay_together(self):
+        self.account.foreign_members = "import"
+        self.audience.add_member(
+            "mary@firma.be", merge_fields={"FNAME": "Mary Ann", "LNAME": "Lee"}
+        )
+        for direction in ("push", "both"):
+            self.account.sync_direction = direction
+            self.push()
+            mary = self.env["res.partner"].search([("email", "=", "mary@firma.be")])
+            self.assertEqual(mary.name, "Mary Ann Lee")
+            mary.city = direction
+            self.push()
+            values = self.member("mary@firma.be").merge_fields
+            self.assertEqual(
+                (values["FNAME"], values["LNAME"], values["CITY"]),
+                ("Mary Ann", "Lee", direction),
+            )
+            self.assert_quiet()
+        # A change of one half is a change of that half.
+        self.simulator.advance(60)
+        self.audience.edit("mary@firma.be", merge_fields={"LNAME": "Stone"})
+        self.push()
+        self.assertEqual(mary.name, "Mary Ann Stone")
+        self.assertEqual(self.member("mary@firma.be").merge_fields["FNAME"], "Mary Ann")
+        # Odoo's own division is set right there, too.
+        self.edit(FNAME="Ann Lee", LNAME="")
+        self.push()
+        self.assertEqual(self.ann.name, "Ann Lee")
+        self.assertEqual((self.there("FNAME"), self.there("LNAME")), ("Ann Lee", ""))
+
+    def test_norwegian(self):
+        self.env["res.lang"]._activate_lang("nb_NO")
+        self.ann.lang = "nb_NO"
+        self.account.foreign_members = "import"
+        self.audience.add_member("eve@firma.be", language="no")
+        self.push()
+        self.assertEqual(self.member("ann@firma.be").language, "no")
+        eve = self.env["res.partner"].search([("email", "=", "eve@firma.be")])
+        self.assertEqual(eve.lang, "nb_NO")

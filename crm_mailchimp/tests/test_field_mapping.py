@@ -181,6 +181,73 @@ class TestFieldMapping(MailchimpCase):
         self.assertEqual(self.value("BIRTH"), "02/03")
         self.assertEqual(self.value("LONG"), "é" * 127)
 
+    def test_numbers_of_other_countries_are_no_american_ones(self):
+        self.audience.add_merge_field(
+            "Tel", "TEL", "phone", options={"phone_format": "US"}
+        )
+        self.link()
+        line = self.line("TEL", "phone")
+        italy, america = self.env.ref("base.it").id, self.env.ref("base.us").id
+        for name, phone, country, sent in (
+            ("Bel", "+32 470 12 34 56", False, None),
+            ("Local", "0470 12 34 56", False, None),
+            # Ten digits that would be somebody's in New York.
+            ("Ita", "347 234 5678", italy, None),
+            ("Usa", "347 234 5678", america, "347-234-5678"),
+            ("Plus", "+1 (404) 555-0123", italy, "404-555-0123"),
+            ("Eleven", "1 404 555 0123", False, "404-555-0123"),
+        ):
+            self.contact(name, phone=phone, country_id=country)
+            self.push()
+            with self.subTest(phone):
+                self.assertEqual(
+                    self.value("TEL", f"{name}@firma.be".lower()), sent or ""
+                )
+        self.assertIn("of other countries are left out", line.warning)
+
+    def test_what_does_not_suit_empties_nothing(self):
+        """Mailchimp has other choices: what is chosen there stays."""
+        self.audience.add_merge_field(
+            "Gender", "GENDER", "dropdown", options={"choices": ["Male", "Unknown"]}
+        )
+        self.audience.add_merge_field("Zip", "POSTAL", "zip")
+        self.audience.add_member(
+            "ann@firma.be", merge_fields={"GENDER": "Unknown", "POSTAL": "90210"}
+        )
+        self.link()
+        self.line("POSTAL", "zip")
+        ann = self.contact("Ann", gender="female", zip="B-9000")
+        for direction in ("push", "both"):
+            self.account.sync_direction = direction
+            ann.city = direction
+            self.push()
+            self.assertEqual(self.value("CITY"), direction)
+            self.assertEqual(
+                (self.value("GENDER"), self.value("POSTAL")), ("Unknown", "90210")
+            )
+            self.assertEqual((ann.gender, ann.zip), ("female", "B-9000"))
+        self.simulator.clear_calls()
+        self.push("full")
+        self.assertFalse([c for c in self.simulator.calls if c.method == "PATCH"])
+        # What suits again goes out, and what is emptied in Odoo is emptied there.
+        ann.write({"gender": "male", "zip": False})
+        self.push()
+        self.assertEqual((self.value("GENDER"), self.value("POSTAL")), ("Male", ""))
+
+    def test_an_edit_there_comes_back_over_what_does_not_suit(self):
+        self.audience.add_merge_field(
+            "Gender", "GENDER", "dropdown", options={"choices": ["Male", "Female"]}
+        )
+        self.link()
+        self.account.sync_direction = "both"
+        ann = self.contact("Ann", gender="other")
+        self.push()
+        self.assertFalse(self.value("GENDER"))
+        self.simulator.advance(60)
+        self.audience.edit("ann@firma.be", merge_fields={"GENDER": "Female"})
+        self.push()
+        self.assertEqual((ann.gender, self.value("GENDER")), ("female", "Female"))
+
     def test_a_value_that_goes_is_cleared(self):
         self.link()
         self.line("OWNER", "user_id.name")
@@ -200,6 +267,27 @@ class TestFieldMapping(MailchimpCase):
         self.contact("Ann", street="Veldstraat 1", city="Ghent")
         self.push()
         self.assertIn("Veldstraat 1", self.value("SHOWN"))
+
+    def test_slow_paths_send_what_people_read(self):
+        """A selection its label, a yes or no its word, as quick paths do."""
+        self.link()
+        for tag, path in (
+            ("KIND", "company_type"),
+            ("SHARED", "partner_share"),
+            ("BLOCKED", "is_blacklisted"),
+            ("PARENT", "commercial_partner_id.company_type"),
+            ("SAME", "same_vat_partner_id"),
+        ):
+            self.line(tag, path)
+        slow = self.account.merge_field_ids.filtered("is_slow").mapped("tag")
+        self.assertLessEqual({"KIND", "BLOCKED", "PARENT"}, set(slow))
+        self.contact("Ann")
+        self.push()
+        self.assertEqual(self.value("KIND"), "Person")
+        self.assertEqual(self.value("PARENT"), "Person")
+        self.assertEqual(self.value("SHARED"), "Yes")
+        self.assertEqual(self.value("BLOCKED"), "No")
+        self.assertFalse(self.value("SAME"))
 
     # === THE TABLE === #
 

@@ -149,7 +149,7 @@ class TestPush(MailchimpCase):
             sorted(
                 category.title
                 for category in self.audience.categories.values()
-                if category.type != "hidden"
+                if category.interests
             ),
             ["CRM companies", "CRM contacts"],
         )

@@ -143,7 +143,7 @@ class CreateAudience(models.TransientModel):
                 "address2": self.street2 or "",
                 "city": self.city,
                 "state": self.state_id.code or self.state_id.name or "",
-                "zip": self.zip,
+                "zip": self.zip or "",
                 "country": self.country_id.code,
                 "phone": self.phone or "",
             },

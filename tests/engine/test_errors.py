@@ -69,6 +69,22 @@ def test_a_failed_read_leaves_nothing_unknown():
             problem(detail="x has signed up to a lot of lists very recently; we're"),
             "too_many_signups",
         ),
+        (400, problem(detail="Invalid interest ID: 'ab12cd34'."), "interest_gone"),
+        (
+            400,
+            problem(detail='Recipient "x" has too many recent signup requests'),
+            "too_many_signups",
+        ),
+        (
+            400,
+            problem(detail="The username portion of the email address is invalid"),
+            "invalid_address",
+        ),
+        (
+            400,
+            problem(detail="An email address must contain a single @"),
+            "invalid_address",
+        ),
         (400, problem(detail="Your merge fields were invalid."), "merge_fields"),
         (
             400,
@@ -254,3 +270,24 @@ def test_member_errors(entry, code):
 )
 def test_what_an_error_is_about(method, path, subject):
     assert errors.subject(errors.Forbidden("no", method=method, path=path)) == subject
+
+
+def test_words_for_people_say_which_field_and_why():
+    schema = problem(
+        detail="The resource submitted could not be validated. For field-specific"
+        " details, see the 'errors' array.",
+        field="contact.zip",
+        message="Schema describes string, boolean found instead",
+    )
+    words = "contact.zip: Schema describes string, boolean found instead"
+    assert errors.classify(400, schema).words == words
+    values = problem(
+        detail="Your merge fields were invalid.",
+        field="MMERGE6",
+        message="Please enter a value",
+    )
+    assert errors.classify(400, values).words == (
+        "Your merge fields were invalid. MMERGE6: Please enter a value"
+    )
+    assert errors.classify(400, problem(detail="No.")).words == "No."
+    assert errors.classify(400, problem("Bad Request")).words == "Bad Request"

@@ -6,9 +6,12 @@ from engine.payload import (
     creation,
     difference,
     language,
+    reconcile,
     same_values,
     seen_values,
+    split_as,
     split_name,
+    stored,
     values,
 )
 
@@ -24,6 +27,7 @@ from engine.payload import (
         ("number", 3.0, 3),
         ("number", 0, 0),
         ("number", "many", None),
+        ("number", float("inf"), None),
         ("date", date(2026, 1, 31), "2026-01-31"),
         ("date", datetime(2026, 1, 31, 23, 59), "2026-01-31"),
         ("date", "soon", None),
@@ -46,6 +50,13 @@ def test_us_phone_fields_get_the_us_format():
     field = MergeField("PHONE", "phone", phone_format="US")
     assert field.format("+1 (404) 555-0123") == "404-555-0123"
     assert field.format("555-0123") is None
+    assert field.format("404.555.0123") == "404-555-0123"
+    assert field.format("1 404 555 0123") == "404-555-0123"
+    for foreign in (
+        *("+32 470 12 34 56", "0470 12 34 56", "0032 470 12 34 56"),
+        *("+404 555 0123", "404-555-0123 ext. 5", "+33 6 12 34 56 78"),
+    ):
+        assert field.format(foreign) is None, foreign
     assert MergeField("PHONE", "phone").format("+32 2 123 45 67") == "+32 2 123 45 67"
 
 
@@ -74,7 +85,10 @@ def test_split_name(name, is_company, expected):
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("nl_BE", "nl"), ("fr_CA", "fr_CA"), ("sr@latin", "sr"), (None, None)],
+    [
+        *(("nl_BE", "nl"), ("fr_CA", "fr_CA"), ("sr@latin", "sr"), (None, None)),
+        *(("nb_NO", "no"), ("nn_NO", "no")),
+    ],
 )
 def test_language(code, expected):
     assert language(code) == expected
@@ -144,3 +158,68 @@ def test_creation_carries_the_proof_of_consent():
     }
     # Who still has to confirm has not opted in with Mailchimp yet.
     assert "timestamp_opt" not in creation("a@b.be", desired, "pending", moment)
+
+
+def test_a_name_stays_divided_as_it_is():
+    assert split_as("Mary Ann Lee", ("Mary Ann", "Lee")) == ("Mary Ann", "Lee")
+    assert split_as(" Mary  Ann Lee", ("Mary", "Lee"), ("Mary Ann", "Lee")) == (
+        "Mary Ann",
+        "Lee",
+    )
+    assert split_as("Cher", (None, "Cher")) == ("", "Cher")
+    assert split_as("Mary Ann Lee", ("Mary", "Lee"), (None, None)) is None
+    assert split_as("", (None, None)) is None
+
+
+GENDER = MergeField("GENDER", "dropdown", choices=("Male", "Female"))
+
+
+def test_what_mailchimp_has_no_choice_for_empties_nothing():
+    there = {"m": {"GENDER": "Male"}, "i": []}
+    assert values([GENDER], ["Other"], [], None, there)["m"] == {"GENDER": "Male"}
+    assert values([GENDER], ["Other"], [], None)["m"] == {}
+    assert values([GENDER], [None], [], None, there)["m"] == {}
+    for blank in (None, False, "", "  ", {"addr1": False}):
+        assert not GENDER.is_unfit(blank)
+    assert MergeField("N", "number").is_unfit("many")
+    assert not MergeField("N", "number").is_unfit(0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "there", "direction", "expected"),
+    [
+        # Changed in Mailchimp only: it comes to Odoo, which has no say.
+        ("Male", "Female", "both", "Female"),
+        ("Male", "Male", "both", None),
+        (None, "Male", "both", None),
+        ("Male", "Female", "push", None),
+    ],
+)
+def test_an_unfit_value_is_no_change_in_odoo(sent, there, direction, expected):
+    held = {"m": {"GENDER": there}, "i": []}
+    desired = values([GENDER], ["Other"], [], None, held)
+    sent = sent and {"m": {"GENDER": sent}, "i": []}
+    target, back = reconcile(
+        *(desired, sent, held, ["GENDER"], {"GENDER"}, direction, "odoo", {"GENDER"})
+    )
+    assert back.get("GENDER") == expected
+    assert target["m"] == {"GENDER": there}
+
+
+def test_what_the_reply_does_not_hold_was_not_stored():
+    sent = {"m": {"FNAME": "Ann", "CITY": "Rome"}, "i": [], "l": "nl"}
+    reply = {"merge_fields": {"FNAME": "Ann", "TOWN": ""}}
+    assert stored(sent, reply) == {"m": {"FNAME": "Ann"}, "i": [], "l": "nl"}
+    before = {"m": {"CITY": "Ghent"}, "i": []}
+    assert stored(sent, reply, before)["m"] == {"FNAME": "Ann", "CITY": "Ghent"}
+    assert stored(sent, {"merge_fields": {"FNAME": "", "CITY": ""}}) is sent
+    assert stored(sent, {}) is sent
+
+
+def test_a_merge_field_that_is_not_shown_is_no_value_that_went():
+    held = {"m": {"CITY": "Ghent"}, "i": []}
+    member = {"merge_fields": {"FNAME": "Ann"}}
+    tags = ["FNAME", "CITY"]
+    assert seen_values(member, tags, [], held)["m"] == {"FNAME": "Ann", "CITY": "Ghent"}
+    member["merge_fields"]["CITY"] = ""
+    assert seen_values(member, tags, [], held)["m"] == {"FNAME": "Ann"}

@@ -1,0 +1,37 @@
+"""Names of our groups and tags beside those of other people.
+
+What has a name already in Mailchimp is somebody else's and is never adopted: ours gets
+a suffix.
+"""
+
+import re
+
+SUFFIX = " (CRM)"
+NAME_LENGTH = 100  # of a tag; of a group as well, to be on the safe side
+_SUFFIXED = re.compile(r"(.*)( \(CRM\)(?: [2-9]| [1-9]\d+)?)", re.DOTALL)
+
+
+def free_name(title, taken):
+    """Return the name for a thing of ours: its title, or that with a suffix.
+
+    :param str title: what it should be called
+    :param taken: names of other people's things; case is no difference to Mailchimp
+    """
+    taken = {name.casefold() for name in taken}
+    name, number = title, 1
+    while name.casefold() in taken:
+        suffix = SUFFIX if number == 1 else f"{SUFFIX} {number}"
+        name, number = _with(title, suffix), number + 1
+    return name
+
+
+def is_name_of(name, title):
+    """Tell whether :func:`free_name` may have given a name to a thing of this title."""
+    if name == title:
+        return True
+    found = _SUFFIXED.fullmatch(name or "")
+    return bool(found) and name == _with(title, found[2])
+
+
+def _with(title, suffix):
+    return title[: NAME_LENGTH - len(suffix)].rstrip() + suffix
