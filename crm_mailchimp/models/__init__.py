@@ -18,6 +18,7 @@ from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
 from . import schedule
+from . import one_by_one
 from . import contact_values
 from . import ledger
 from . import run_pull

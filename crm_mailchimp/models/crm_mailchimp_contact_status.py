@@ -23,6 +23,8 @@ REASONS = [
     # An address Mailchimp refuses is as invalid as one that is never sent.
     *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
+# Reasons whose words, on the member, say what is to be corrected.
+IN_WORDS = ("merge_fields", "required_field", "not_taken", "other")
 
 
 def id_bits(model):
@@ -129,12 +131,19 @@ class CrmMailchimpContactStatus(models.Model):
                 " brings it back."
             ),
             "other": _("Read the words of Mailchimp on the member."),
+            "not_taken": _(
+                "Correct the contact, or the value in Mailchimp; it is tried again with"
+                " every run."
+            ),
         }
         for line in self:
             if line.reason == "shared_address":
                 line.remedy = _("%s is in Mailchimp.", line.winner_id.display_name)
             else:
                 line.remedy = remedies.get(line.reason, "")
+            if line.reason in IN_WORDS and line.member_id.reason_text:
+                words = line.member_id.reason_text.rstrip(" .")
+                line.remedy = f"{words}. {line.remedy}"
 
     def action_open_contact(self):
         """Open the contact of the line."""

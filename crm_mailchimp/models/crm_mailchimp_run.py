@@ -169,6 +169,8 @@ class CrmMailchimpRun(models.Model):
             "repaired": _("%s differences found and repaired"),
             "deleted_in_mailchimp": _("%s deleted in Mailchimp"),
             "refused": _("%s refused"),
+            "not_taken": _("%s refused by Odoo"),
+            "not_blacklisted": _("%s not put on the blacklist"),
             "lacking": _("%s without a required value"),
             "groups_created": _("%s groups created"),
             "tags_created": _("%s tags created"),

@@ -326,11 +326,15 @@ class CrmMailchimpAccount(models.Model):
                                       AND m.status_before = 'subscribed'))
                         THEN 'waiting'
                         ELSE 'out' END AS status,
-                   CASE WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
+                   CASE WHEN m.reason = 'not_taken'
+                             AND COALESCE(m.partner_id, c.partner_id) = c.partner_id
+                        THEN m.reason
+                        WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
                         THEN 'pending'
                         WHEN c.reason IS NOT NULL THEN c.reason
                         WHEN c.winner_id <> c.partner_id THEN 'shared_address'
-                        WHEN m.status = 'subscribed' THEN NULL
+                        -- It is there, but a change of it was refused.
+                        WHEN m.status = 'subscribed' THEN m.reason
                         WHEN m.status IN ('unsubscribed', 'cleaned', 'pending',
                                           'transactional') THEN m.status
                         WHEN m.reason IS NOT NULL THEN m.reason
@@ -372,7 +376,7 @@ class CrmMailchimpAccount(models.Model):
         rows = self.env.execute_query(
             SQL(
                 "SELECT reason, COUNT(*) FROM (%s) line WHERE reason IS NOT NULL"
-                " AND reason <> 'no_opt_in' GROUP BY reason",
+                " AND status <> 'in' AND reason <> 'no_opt_in' GROUP BY reason",
                 self._contact_lines_sql(),
             )
         )

@@ -6,6 +6,7 @@ from odoo.tools import SQL, split_every
 from ..engine.payload import reconcile
 from ..engine.plan import brake, decide, held
 from .member_values import MemberValues
+from .crm_mailchimp_member import NOT_TAKEN
 from .run_consent import CONTACTS
 
 CHUNK = 2000
@@ -251,24 +252,38 @@ class CrmMailchimpRun(models.Model):
         account says so; a contact that somebody holds locked is left out.
         """
         account = self.account_id
-        targets, changes = {}, {}
+        targets, changes, refusing = {}, {}, set()
         for row in rows:
             known = reader.known(row)
             if not known["wanted"]:
                 continue
+            if known["reason"] == NOT_TAKEN:
+                refusing.add(row[0])
             desired = reader.desired(row)
             if account.sync_direction != "push" and known["status"] == "subscribed":
                 desired, vals = self._reconcile(reader, row, desired)
                 if vals:
                     changes[row[2]] = (row[0], vals)
             targets[row[0]] = desired
-        for chunk in split_every(CONTACTS, changes.items(), dict):
-            written = self._write_contacts(
+        # Those that refused the last time do not spoil a group.
+        ordered = sorted(changes.items(), key=lambda item: item[1][0] in refusing)
+        held_up = set()
+        for chunk in split_every(CONTACTS, ordered, dict):
+            written, refused = self._write_contacts(
                 {partner_id: vals for partner_id, (_row, vals) in chunk.items()}
             )
             for partner_id, (row_id, _vals) in chunk.items():
                 if partner_id not in written:
+                    # Neither side takes anything from the other until they agree.
                     del targets[row_id]
+                    held_up.add(row_id)
+            self._note_not_taken(
+                {
+                    chunk[partner_id][0]: (sentence, {"back": chunk[partner_id][1]})
+                    for partner_id, sentence in refused.items()
+                }
+            )
+        self._settle(refusing - held_up)
         return targets
 
     def _reconcile(self, reader, row, desired):

@@ -235,7 +235,7 @@ class CrmMailchimpRun(models.Model):
         if self.kind != "preview":
             return super()._write_contacts(changes)
         self.env.context["mailchimp_brought_back"].extend(changes.items())
-        return set(changes)
+        return set(changes), {}
 
     def action_open_result(self):
         if self.kind == "preview" and self.state == "done":

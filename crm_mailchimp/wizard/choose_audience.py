@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date
 
+from ..engine.observe import link_id
 from ..models.crm_mailchimp_member import STATUSES
 from ..models.crm_mailchimp_suppression import KINDS
 
@@ -68,7 +69,7 @@ class ChooseAudience(models.TransientModel):
             {
                 "name": audience["name"],
                 "audience_ref": audience["id"],
-                "web_id": audience.get("web_id"),
+                "web_id": link_id(audience),
                 "member_count": (audience.get("stats") or {}).get("member_count", 0),
             }
             for audience in audiences
