@@ -372,12 +372,14 @@ class CrmMailchimpAccount(models.Model):
 
         :return: ``{reason: count}``
         """
-        self._flush_contacts()
-        rows = self.env.execute_query(
-            SQL(
-                "SELECT reason, COUNT(*) FROM (%s) line WHERE reason IS NOT NULL"
-                " AND status <> 'in' AND reason <> 'no_opt_in' GROUP BY reason",
-                self._contact_lines_sql(),
+        return dict(
+            self.env["crm.mailchimp.contact.status"]._read_group(
+                [
+                    ("account_id", "in", self.ids),
+                    ("status", "!=", "in"),
+                    ("reason", "not in", (False, "no_opt_in")),
+                ],
+                ["reason"],
+                ["__count"],
             )
         )
-        return dict(rows)
