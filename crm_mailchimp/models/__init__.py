@@ -29,6 +29,7 @@ from . import run_segments
 from . import run_tagging
 from . import crm_mailchimp_permission
 from . import run_diff
+from . import run_brake
 from . import run_send
 from . import run_batches
 from . import run_single

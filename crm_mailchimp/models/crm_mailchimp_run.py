@@ -237,6 +237,10 @@ class CrmMailchimpRun(models.Model):
         if under_way.state == "waiting":
             # Somebody repaired it and does not want to wait.
             under_way.resume_at = fields.Datetime.now()
+        if under_way.state == "brake":
+            # It compares anew before it goes on.
+            under_way._plan_again(kind)
+            return under_way, False
         if under_way and not under_way._is_too_late_for(kind):
             return under_way, False
         # Two people may press at once: the second insert finds the first's row.
@@ -265,11 +269,7 @@ class CrmMailchimpRun(models.Model):
         """Tell whether this run, under way, cannot do what is asked for now."""
         if kind == "full" and self.kind != kind:
             return True
-        return (
-            kind in PUSHES
-            and self.phase in ("send", "verify")
-            and self.state != "brake"
-        )
+        return kind in PUSHES and self.phase in ("send", "verify")
 
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""
@@ -343,16 +343,6 @@ class CrmMailchimpRun(models.Model):
         """Stop a run. What was sent stays sent; the next run does the rest."""
         self._check_sync_right()
         self.sudo().filtered("is_open")._end("cancelled")
-
-    def action_confirm_archiving(self):
-        """Let a run that waits at the brake archive what it found."""
-        self.ensure_one()
-        self.account_id._check_manager()
-        if self.state == "brake":
-            run = self.sudo()
-            run._set_cursor(brake_confirmed=True)
-            run.write({"state": "running", "phase": "brake"})
-            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
     def action_open_result(self):
         """Open what whoever asked for the run wants to see of it."""

@@ -6,7 +6,7 @@ from odoo import models
 from odoo.tools import SQL
 
 from ..engine.dry_run import DryRun
-from ..engine.plan import brake, held
+from ..engine.plan import held
 from .member_values import MemberValues
 
 CHUNK = 2000
@@ -36,7 +36,7 @@ class CrmMailchimpRun(models.Model):
                 counters[line[2]] += 1
                 json.dump(line, spool)
                 spool.write("\n")
-            sentence = self._preview_brake(counters)
+            sentence = self._preview_brake()
             self.env.cr.rollback()
             self._store_lines(spool)
         self.counters = dict(counters)
@@ -53,27 +53,11 @@ class CrmMailchimpRun(models.Model):
         )
         self.env["crm.mailchimp.preview.line"].invalidate_model(flush=False)
 
-    def _preview_brake(self, counters):
+    def _preview_brake(self):
         """Return what the next run would say at the brake, or nothing."""
-        account = self.account_id
-        Member = self.env["crm.mailchimp.member"]
-        archives = Member.search_count(
-            [
-                ("account_id", "=", account.id),
-                ("operation", "=", "archive"),
-                ("cause", "not in", ("opt_out", "foreign")),
-            ]
-        )
-        members = Member.search_count(
-            [("account_id", "=", account.id), ("status", "=", "subscribed")]
-        )
-        if not brake(archives, members, account.archive_brake_percent):
-            return None
-        return self.env._(
-            "The run would wait for a manager before it archives %(archives)s of"
-            " %(members)s members.",
-            archives=archives,
-            members=members,
+        archives, sentence = self._brake_sentence()
+        return sentence and self.env._(
+            "The run would wait for a manager before it archives %s members.", archives
         )
 
     def _preview_lines(self, gateway):
