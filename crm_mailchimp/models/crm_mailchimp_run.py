@@ -191,11 +191,15 @@ class CrmMailchimpRun(models.Model):
             "restore": _("%s to subscribe again"),
             "readmit": _("%s to bring back"),
             "ask": _("%s to ask again"),
+            "inquire": _("%s to look at"),
+            "permit": _("%s to give marketing permissions"),
             "archive": _("%s to archive"),
             "held": _("%s without a required value"),
             "opt_out": _("%s opt-ins to take back"),
             "bring_back": _("%s contacts to change"),
             "import": _("%s contacts to make"),
+            "opt_in": _("%s contacts to opt in"),
+            "not_taken": _("%s refused by Odoo"),
         }
 
     @api.depends("counters", "kind")
