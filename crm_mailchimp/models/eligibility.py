@@ -211,7 +211,9 @@ class CrmMailchimpAccount(models.Model):
             domain = Domain(
                 safe_eval(
                     self.partner_domain or "[]",
-                    self.env["ir.filters"]._mailchimp_eval_context(self.sync_user_id),
+                    self.env["ir.filters"]._mailchimp_eval_context(
+                        self.sync_user_id, self.company_id
+                    ),
                 )
             )
             domain.validate(self.env["res.partner"].sudo())

@@ -46,9 +46,7 @@ class IrRule(models.Model):
         The list goes by addresses: one that is, or was, a contact's is hidden unless
         somebody has it whom one may read. That of no contact is not.
         """
-        readable = (
-            self.env["res.partner"].with_context(active_test=False)._search([])
-        )
+        readable = self.env["res.partner"].with_context(active_test=False)._search([])
         return SQL(
             """(SELECT s.id
                   FROM crm_mailchimp_suppression s

@@ -70,8 +70,9 @@ class ResPartner(models.Model):
         if waits:
             return self._mailchimp_notice(
                 self.env._(
-                    "The synchronisation waits for a manager, as the Mailchimp account"
-                    " says. %(count)s of %(chosen)s contacts are in Mailchimp after it.",
+                    "The synchronisation waits for a manager, as the Mailchimp"
+                    " account says. %(count)s of %(chosen)s contacts are in Mailchimp"
+                    " after it.",
                     count=going,
                     chosen=len(self),
                 ),

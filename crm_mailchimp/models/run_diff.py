@@ -5,8 +5,8 @@ from odoo.tools import SQL, split_every
 
 from ..engine.payload import reconcile
 from ..engine.plan import decide, held
-from .member_values import MemberValues
 from .crm_mailchimp_member import NOT_TAKEN
+from .member_values import MemberValues
 from .run_consent import CONTACTS
 
 CHUNK = 2000

@@ -156,7 +156,9 @@ class CrmMailchimpRun(models.Model):
             return
         Member = self.env["crm.mailchimp.member"]
         for member_id, email in self._members_to_permit(permissions, limit=None):
-            given = permissions.filtered(lambda one, id=member_id: one.after_member < id)
+            given = permissions.filtered(
+                lambda one, id=member_id: one.after_member < id
+            )
             if given:
                 partner = Member.browse(member_id).partner_id.id or None
                 yield (partner, email, "permit", _join(given.mapped("name")), "", "")

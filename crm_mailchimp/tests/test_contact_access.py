@@ -171,8 +171,10 @@ class TestContactAccess(MailchimpCase):
         self.hidden.mailchimp_opt_in_date = "2020-01-01 00:00:00"
         self.env.flush_all()
         user = self.user(ROLES[0])
-        line = self.env["crm.mailchimp.contact.status"].with_user(user).search(
-            [("partner_id", "=", sharer.id)]
+        line = (
+            self.env["crm.mailchimp.contact.status"]
+            .with_user(user)
+            .search([("partner_id", "=", sharer.id)])
         )
         self.assertEqual(line.reason, "shared_address")
         self.assertFalse(line.winner_id)

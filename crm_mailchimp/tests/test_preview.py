@@ -8,6 +8,8 @@ from odoo.tests import tagged
 from .common import MailchimpCase
 from .test_budget import InsertContacts
 
+REFUSAL = "Not Rome."
+
 
 @tagged("post_install", "-at_install")
 class TestPreview(InsertContacts, MailchimpCase):
@@ -242,14 +244,14 @@ class TestPreview(InsertContacts, MailchimpCase):
 
         def write(records, vals):
             if ann in records and "city" in vals:
-                raise UserError("Not Rome.")
+                raise UserError(REFUSAL)
             return original(records, vals)
 
         with patch.object(Partner, "write", write):
             self.push()
             _run, lines = self.preview()
         self.assertEqual(
-            self.shape(lines), {"ann@firma.be": ("not_taken", "Not Rome.", "", "")}
+            self.shape(lines), {"ann@firma.be": ("not_taken", REFUSAL, "", "")}
         )
 
     def test_it_says_what_the_run_does(self):
@@ -292,7 +294,7 @@ class TestPreview(InsertContacts, MailchimpCase):
                 self.assertEqual(said["import"] + said["opt_in"], done["imported"])
                 self.assertTrue(said["create"] and said["archive"] and said["move"])
                 _run, lines = self.preview()
-                self.assertFalse(lines.mapped(lambda l: (l.action, l.email_normalized)))
+                self.assertFalse(self.shape(lines))
 
     def change_everything(self, prefix):
         """Let something of every kind wait for the next run."""
