@@ -89,15 +89,20 @@ class CrmMailchimpRun(models.Model):
         self._notify()
 
     def _is_due(self, now):
-        due = self.state == "brake" and self.resume_at and self.resume_at <= now
-        return bool(due) or super()._is_due(now)
+        if self._is_planned_again():
+            return not self.resume_at or self.resume_at <= now
+        return super()._is_due(now)
+
+    def _is_planned_again(self):
+        """Tell whether this run waits at the brake, and not as an older database."""
+        return self.state == "brake" and not self._asks_as_older()
 
     def _plan_again(self, kind=None):
         """Have runs that wait at the brake planned again at once.
 
         :param str kind: ``full`` to read the whole audience before
         """
-        for run in self.filtered(lambda run: run.state == "brake" and run.resume_at):
+        for run in self.filtered(lambda run: run._is_planned_again()):
             vals = {"resume_at": fields.Datetime.now()}
             if kind == "full":
                 vals["kind"] = kind
@@ -107,7 +112,7 @@ class CrmMailchimpRun(models.Model):
 
     def _waiting_sentence(self):
         """Tell whoever asks for a run what this one, at the brake, waits for."""
-        if not self.resume_at:
+        if not self._is_planned_again():
             return self.error_message
         return self.env._(
             "The synchronisation waits for a manager. %s It is planned again now.",
