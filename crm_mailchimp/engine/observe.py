@@ -9,19 +9,35 @@ from .plan import NO, REACHABLE
 ASKED_FOR = ("restore", "readmit", "ask")
 # What makes a member subscribed without the person doing anything.
 OURS = ("create", "restore", "readmit")
+MAX_ID = 2**31 - 1
 
 
 def utc(stamp):
-    """Return a time of the API as a naive UTC datetime; ``None`` when it is unset.
+    """Return a time of the API as a naive UTC datetime; ``None`` if there is none.
 
     :param str stamp: ISO 8601 with an offset, or ``""`` as Mailchimp writes "never"
     """
     if not stamp:
         return None
-    moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
-    if moment.tzinfo:
-        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    try:
+        moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        if moment.tzinfo:
+            moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None  # one odd time must not stop the reading of all members
     return moment
+
+
+def link_id(entry):
+    """Return the number Mailchimp's own pages know a member or audience by.
+
+    Only a link is made of it: one that no column can hold is done without.
+
+    :param dict entry: of the API
+    :return: a number, or ``None``
+    """
+    number = entry.get("web_id")
+    return number if isinstance(number, int) and 0 < number <= MAX_ID else None
 
 
 def observe(known, member, tags, owned):
@@ -56,8 +72,8 @@ def observe(known, member, tags, owned):
             news.update(values_seen=seen, edited=sent is not None)
     if news and changed:
         news["last_changed"] = changed
-    if news and member.get("web_id") and not known.get("web_id"):
-        news["web_id"] = member["web_id"]
+    if news and link_id(member) and not known.get("web_id"):
+        news["web_id"] = link_id(member)
     return news
 
 

@@ -140,7 +140,7 @@ def brake(archives, members, percent):
 
     :param int archives: members that would leave by scope, deletion or address;
         opt-outs never wait
-    :param int members: members the audience has
-    :param int percent: the share of the audience that may leave at once
+    :param int members: members of ours; those only in Mailchimp do not count
+    :param int percent: the share of them that may leave at once
     """
     return archives > 50 and archives * 100 > percent * members

@@ -18,6 +18,7 @@ from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
 from . import crm_mailchimp_run
 from . import schedule
+from . import one_by_one
 from . import contact_values
 from . import ledger
 from . import run_pull
@@ -28,6 +29,7 @@ from . import run_segments
 from . import run_tagging
 from . import crm_mailchimp_permission
 from . import run_diff
+from . import run_brake
 from . import run_send
 from . import run_batches
 from . import run_single
@@ -41,6 +43,7 @@ from . import crm_mailchimp_contact_status
 from . import bring_back
 from . import export_failed
 from . import ir_filters
+from . import ir_rule
 from . import saved_filters
 from . import mail_blacklist
 from . import partner_merge

@@ -173,15 +173,18 @@ class CrmMailchimpRun(models.Model):
         """Write values that were changed in Mailchimp; leave locked contacts alone.
 
         :param dict changes: ``{contact id: field values}``, a few
-        :return: ids of the contacts that were written
+        :return: ``(written, refused)``: ids of the contacts that were written, and
+            ``{contact id: sentence}`` of those that refuse their values
         """
-        partners = (
-            self.env["res.partner"]
-            .browse(changes)
-            .try_lock_for_update(allow_referencing=True)
-        )
-        for partner in partners:
-            partner.write(changes[partner.id])
-        self._count(brought_back=len(partners))
+        Partner = self.env["res.partner"]
+        partners = Partner.browse(changes).try_lock_for_update(allow_referencing=True)
+
+        def write(ids):
+            for partner in Partner.browse(ids):
+                partner.write(changes[partner.id])
+
+        refused = self._each(partners.ids, write)
+        written = set(partners.ids) - refused.keys()
+        self._count(brought_back=len(written))
         self._commit()
-        return set(partners.ids)
+        return written, refused

@@ -419,6 +419,10 @@ class CrmMailchimpAccount(models.Model):
             )
         if created:
             return self._toast(self.env._("The synchronisation starts in a moment."))
+        if run.state == "brake":
+            toast = self._toast(run._waiting_sentence())
+            toast["params"].update(type="warning", sticky=True)
+            return toast
         return self._toast(
             self.env._("A synchronisation is already under way: %s", run.progress_label)
         )

@@ -23,6 +23,8 @@ REASONS = [
     # An address Mailchimp refuses is as invalid as one that is never sent.
     *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
+# Reasons whose words, on the member, say what is to be corrected.
+IN_WORDS = ("merge_fields", "required_field", "not_taken", "other")
 
 
 def id_bits(model):
@@ -49,8 +51,14 @@ class CrmMailchimpContactStatus(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     member_id = fields.Many2one("crm.mailchimp.member", readonly=True)
     email = fields.Char(string="Address", readonly=True)
+    # A number, which names nobody: the web client shows the name of any record that a
+    # line points at.
+    winner_ref = fields.Integer(readonly=True)
     winner_id = fields.Many2one(
-        "res.partner", string="Contact in Mailchimp", readonly=True
+        "res.partner",
+        string="Contact in Mailchimp",
+        compute="_compute_winner_id",
+        compute_sudo=False,
     )
     status = fields.Selection(
         [
@@ -75,7 +83,9 @@ class CrmMailchimpContactStatus(models.Model):
         queries = [
             SQL(
                 "SELECT (line.partner_id::bigint << %(bits)s) + %(account)s AS id,"
-                " %(account)s AS account_id, %(company)s AS company_id, line.*"
+                " %(account)s AS account_id, %(company)s AS company_id,"
+                " line.partner_id, line.email, line.winner_id AS winner_ref,"
+                " line.member_id, line.status, line.reason"
                 " FROM (%(lines)s) line",
                 bits=bits,
                 account=account.id,
@@ -88,13 +98,24 @@ class CrmMailchimpContactStatus(models.Model):
             return SQL(
                 "SELECT NULL::bigint AS id, NULL::int AS account_id,"
                 " NULL::int AS company_id, NULL::int AS partner_id,"
-                " NULL::varchar AS email, NULL::int AS winner_id,"
+                " NULL::varchar AS email, NULL::int AS winner_ref,"
                 " NULL::int AS member_id, NULL::varchar AS status,"
                 " NULL::varchar AS reason WHERE FALSE"
             )
         return SQL(" UNION ALL ").join(queries)
 
-    @api.depends("reason", "winner_id")
+    @api.depends_context("uid", "su", "allowed_company_ids")
+    @api.depends("winner_ref")
+    def _compute_winner_id(self):
+        """Tell who stands for the address, if it is a contact one may read."""
+        Partner = self.env["res.partner"].with_context(active_test=False)
+        refs = [line.winner_ref for line in self if line.winner_ref]
+        winners = set(Partner.browse(refs)._filtered_access("read").ids)
+        for line in self:
+            line.winner_id = line.winner_ref in winners and line.winner_ref
+
+    @api.depends_context("uid", "su", "allowed_company_ids")
+    @api.depends("reason", "winner_ref")
     def _compute_remedy(self):
         _ = self.env._
         remedies = {
@@ -129,12 +150,24 @@ class CrmMailchimpContactStatus(models.Model):
                 " brings it back."
             ),
             "other": _("Read the words of Mailchimp on the member."),
+            "not_taken": _(
+                "Correct the contact, or the value in Mailchimp; it is tried again with"
+                " every run."
+            ),
         }
         for line in self:
             if line.reason == "shared_address":
-                line.remedy = _("%s is in Mailchimp.", line.winner_id.display_name)
+                # A contact one may not read is not named.
+                line.remedy = (
+                    _("%s is in Mailchimp.", line.winner_id.display_name)
+                    if line.winner_id
+                    else _("Another contact is in Mailchimp, which you may not see.")
+                )
             else:
                 line.remedy = remedies.get(line.reason, "")
+            if line.reason in IN_WORDS and line.member_id.reason_text:
+                words = line.member_id.reason_text.rstrip(" .")
+                line.remedy = f"{words}. {line.remedy}"
 
     def action_open_contact(self):
         """Open the contact of the line."""
@@ -165,7 +198,7 @@ class CrmMailchimpSegmentContact(models.Model):
             WITH line AS MATERIALIZED (%(lines)s)
             SELECT (r.partner_id::bigint << %(bits)s) + r.segment_id AS id,
                    r.segment_id, s.account_id, line.company_id, r.partner_id,
-                   line.email, line.winner_id, line.member_id,
+                   line.email, line.winner_ref, line.member_id,
                    CASE WHEN h.holds THEN 'in'
                         WHEN line.status = 'out' THEN 'out'
                         ELSE 'waiting' END AS status,

@@ -12,6 +12,8 @@ STATUSES = [
     ("transactional", "Not subscribed"),
     ("archived", "Archived"),
 ]
+# The reason of a member whose contact refuses what Mailchimp says of it.
+NOT_TAKEN = "not_taken"
 # Why Mailchimp did not take an address. Final ones are in engine.plan.FINAL.
 REFUSALS = [
     ("forgotten", "Permanently deleted in Mailchimp"),
@@ -23,6 +25,7 @@ REFUSALS = [
     ("required_field", "A required merge field has no value"),
     ("archived", "Archived in Mailchimp"),
     ("other", "Refused by Mailchimp"),
+    (NOT_TAKEN, "Odoo refuses what Mailchimp says"),
 ]
 OPERATIONS = [
     ("create", "Add"),

@@ -6,12 +6,17 @@ ACTIONS = [
     ("segment", "Move between groups or tags"),
     ("move", "Change the address"),
     ("restore", "Subscribe again"),
+    ("readmit", "Bring back"),
     ("ask", "Ask again"),
+    ("inquire", "Look what it said before it was archived"),
+    ("permit", "Give marketing permissions"),
     ("archive", "Archive"),
     ("held", "Hold: a required value is missing"),
     ("opt_out", "Take the opt-in in Odoo"),
     ("bring_back", "Change the contact in Odoo"),
     ("import", "Make a contact in Odoo"),
+    ("opt_in", "Give the contact its opt-in"),
+    ("not_taken", "Not taken over: Odoo refuses it"),
 ]
 
 

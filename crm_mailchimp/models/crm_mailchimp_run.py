@@ -184,6 +184,8 @@ class CrmMailchimpRun(models.Model):
             "repaired": _("%s differences found and repaired"),
             "deleted_in_mailchimp": _("%s deleted in Mailchimp"),
             "refused": _("%s refused"),
+            "not_taken": _("%s refused by Odoo"),
+            "not_blacklisted": _("%s not put on the blacklist"),
             "lacking": _("%s without a required value"),
             "groups_created": _("%s groups created"),
             "tags_created": _("%s tags created"),
@@ -204,11 +206,15 @@ class CrmMailchimpRun(models.Model):
             "restore": _("%s to subscribe again"),
             "readmit": _("%s to bring back"),
             "ask": _("%s to ask again"),
+            "inquire": _("%s to look at"),
+            "permit": _("%s to give marketing permissions"),
             "archive": _("%s to archive"),
             "held": _("%s without a required value"),
             "opt_out": _("%s opt-ins to take back"),
             "bring_back": _("%s contacts to change"),
             "import": _("%s contacts to make"),
+            "opt_in": _("%s contacts to opt in"),
+            "not_taken": _("%s refused by Odoo"),
         }
 
     @api.depends("counters", "kind")
@@ -250,6 +256,10 @@ class CrmMailchimpRun(models.Model):
         if under_way.state == "waiting":
             # Somebody repaired it and does not want to wait.
             under_way.resume_at = fields.Datetime.now()
+        if under_way.state == "brake":
+            # It compares anew before it goes on.
+            under_way._plan_again(kind)
+            return under_way, False
         if under_way and not under_way._is_too_late_for(kind):
             return under_way, False
         # Two people may press at once: the second insert finds the first's row.
@@ -278,11 +288,7 @@ class CrmMailchimpRun(models.Model):
         """Tell whether this run, under way, cannot do what is asked for now."""
         if kind == "full" and self.kind != kind:
             return True
-        return (
-            kind in PUSHES
-            and self.phase in ("send", "verify")
-            and self.state != "brake"
-        )
+        return kind in PUSHES and self.phase in ("send", "verify")
 
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""
@@ -356,16 +362,6 @@ class CrmMailchimpRun(models.Model):
         """Stop a run. What was sent stays sent; the next run does the rest."""
         self._check_sync_right()
         self.sudo().filtered("is_open")._end("cancelled")
-
-    def action_confirm_archiving(self):
-        """Let a run that waits at the brake archive what it found."""
-        self.ensure_one()
-        self.account_id._check_manager()
-        if self.state == "brake":
-            run = self.sudo()
-            run._set_cursor(brake_confirmed=True)
-            run.write({"state": "running", "phase": "brake"})
-            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
     def action_open_result(self):
         """Open what whoever asked for the run wants to see of it."""

@@ -143,15 +143,20 @@ class CrmMailchimpSegment(models.Model):
 
     @api.model
     def _sync_with_filters(self, account):
-        """Give each flagged filter its segment and withdraw the others."""
+        """Give each flagged filter its segment and withdraw the others.
+
+        A filter whose owner lost the access to the company keeps the segment it has
+        there, which then keeps its last members and says why: nobody took the flag off.
+        """
+        known = {segment.filter_id: segment for segment in account.segment_ids}
+        kept = account.segment_ids.filtered(lambda s: s.state != "withdrawn").filter_id
         filters = self.env["ir.filters"].sudo().search([("mailchimp_sync", "=", True)])
         filters = filters.filtered(
             lambda record: (
                 account.company_id in record.mailchimp_owner_id.company_ids
-                or not record.mailchimp_owner_id.active
+                or record in kept
             )
         )
-        known = {segment.filter_id: segment for segment in account.segment_ids}
         names = filters.mapped("name")
         for record in filters:
             owner = record.mailchimp_owner_id

@@ -211,7 +211,9 @@ class CrmMailchimpAccount(models.Model):
             domain = Domain(
                 safe_eval(
                     self.partner_domain or "[]",
-                    self.env["ir.filters"]._mailchimp_eval_context(self.sync_user_id),
+                    self.env["ir.filters"]._mailchimp_eval_context(
+                        self.sync_user_id, self.company_id
+                    ),
                 )
             )
             domain.validate(self.env["res.partner"].sudo())
@@ -326,11 +328,15 @@ class CrmMailchimpAccount(models.Model):
                                       AND m.status_before = 'subscribed'))
                         THEN 'waiting'
                         ELSE 'out' END AS status,
-                   CASE WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
+                   CASE WHEN m.reason = 'not_taken'
+                             AND COALESCE(m.partner_id, c.partner_id) = c.partner_id
+                        THEN m.reason
+                        WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
                         THEN 'pending'
                         WHEN c.reason IS NOT NULL THEN c.reason
                         WHEN c.winner_id <> c.partner_id THEN 'shared_address'
-                        WHEN m.status = 'subscribed' THEN NULL
+                        -- It is there, but a change of it was refused.
+                        WHEN m.status = 'subscribed' THEN m.reason
                         WHEN m.status IN ('unsubscribed', 'cleaned', 'pending',
                                           'transactional') THEN m.status
                         WHEN m.reason IS NOT NULL THEN m.reason
@@ -368,12 +374,14 @@ class CrmMailchimpAccount(models.Model):
 
         :return: ``{reason: count}``
         """
-        self._flush_contacts()
-        rows = self.env.execute_query(
-            SQL(
-                "SELECT reason, COUNT(*) FROM (%s) line WHERE reason IS NOT NULL"
-                " AND reason <> 'no_opt_in' GROUP BY reason",
-                self._contact_lines_sql(),
+        return dict(
+            self.env["crm.mailchimp.contact.status"]._read_group(
+                [
+                    ("account_id", "in", self.ids),
+                    ("status", "!=", "in"),
+                    ("reason", "not in", (False, "no_opt_in")),
+                ],
+                ["reason"],
+                ["__count"],
             )
         )
-        return dict(rows)

@@ -3,6 +3,8 @@ from urllib.parse import urlencode
 
 from odoo import fields, models
 
+from .crm_mailchimp_member import NOT_TAKEN
+
 COLUMNS = (
     *("partner_id", "email_normalized", "reason", "reason_text"),
     *("refused_at", "next_try", "status", "account_id"),
@@ -15,7 +17,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def action_export_failed(self):
-        """Download a CSV of the contacts Mailchimp refuses now, and why.
+        """Download a CSV of whom Mailchimp, or the contact in Odoo, refuses, and why.
 
         Odoo's own export makes it, so its right to export holds, and what looks like a
         formula in a name is none in the file.
@@ -28,7 +30,9 @@ class CrmMailchimpAccount(models.Model):
             ("account_id", "in", self.ids),
             ("reason", "!=", False),
             # Not those of addresses nobody has any more.
+            "|",
             ("wanted", "=", True),
+            ("reason", "=", NOT_TAKEN),
             *domain,
         ]
         if not Member.search_count(domain, limit=1):
@@ -60,7 +64,11 @@ class CrmMailchimpRun(models.Model):
     def _compute_has_failed(self):
         for run in self:
             counters = run.counters or {}
-            run.has_failed = bool(counters.get("refused") or counters.get("lacking"))
+            run.has_failed = bool(
+                counters.get("refused")
+                or counters.get("lacking")
+                or counters.get("not_taken")
+            )
 
     def action_export_failed(self):
         """Download a CSV of those this run got refused and that still are."""

@@ -106,16 +106,21 @@ class IrFilters(models.Model):
                 raise ValidationError(str(error.args[0])) from error
 
     @api.model
-    def _mailchimp_eval_context(self, user):
-        """Return the names a saved expression may use, as the web client has them."""
+    def _mailchimp_eval_context(self, user, company):
+        """Return the names a saved expression may use, as the web client has them.
+
+        :param user: whose expression it is, maybe nobody's
+        :param company: the only one that is switched on
+        """
+        user = user or self.env.user
         now = fields.Datetime.context_timestamp(
-            self.with_user(user or self.env.user).with_context(
-                tz=(user or self.env.user).tz
-            ),
-            fields.Datetime.now(),
+            self.with_user(user).with_context(tz=user.tz), fields.Datetime.now()
         )
         return {
-            "uid": (user or self.env.user).id,
+            "uid": user.id,
+            "lang": user.lang,
+            "tz": user.tz,
+            "allowed_company_ids": company.ids,
             "context_today": lambda: now,
             "datetime": safe_datetime,
             "relativedelta": dateutil.relativedelta.relativedelta,
@@ -134,7 +139,15 @@ class IrFilters(models.Model):
         :raise UserError: one sentence when the filter cannot be evaluated
         """
         self.ensure_one()
-        owner = self.mailchimp_owner_id or self.env.user
+        owner = self.mailchimp_owner_id
+        if not owner:
+            raise UserError(
+                self.env._(
+                    "The user with whose rights the filter %(name)s works was deleted."
+                    " Somebody else must flag it again.",
+                    name=self.name,
+                )
+            )
         if not owner.active:
             raise UserError(
                 self.env._(
@@ -168,9 +181,8 @@ class IrFilters(models.Model):
             allowed_company_ids=company.ids, tz=owner.tz, lang=owner.lang
         )
         try:
-            domain = Domain(
-                safe_eval(self.domain or "[]", self._mailchimp_eval_context(owner))
-            )
+            names = self._mailchimp_eval_context(owner, company)
+            domain = Domain(safe_eval(self.domain or "[]", names))
             query = model._search(domain)
         except AccessError:
             raise

@@ -6,6 +6,7 @@ from odoo.tools import SQL, Query, html2plaintext
 
 from ..engine.payload import split_as, split_name, values
 from ..engine.plan import Known, held
+from .crm_mailchimp_member import NOT_TAKEN
 
 HEAD = (
     "id",
@@ -244,7 +245,8 @@ class MemberValues:
             ours=known["origin"] != "foreign",
             status_before=known["status_before"],
             by_odoo=known["archived_by"] == "odoo",
-            reason=known["reason"],
+            # What Odoo refuses is no refusal of Mailchimp.
+            reason=None if known["reason"] == NOT_TAKEN else known["reason"],
             sent=known["values_sent"],
             seen=known["values_seen"],
             edited=bool(known["edited"]),

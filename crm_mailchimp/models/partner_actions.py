@@ -61,10 +61,23 @@ class ResPartner(models.Model):
                     " the account."
                 )
             )
+        waits = False
         for account in started:
             if account.state == "linked":
-                account._request_run("push")
+                run, _created = account._request_run("push")
+                waits |= run.state == "brake"
         going, reasons = self._mailchimp_outlook(accounts)
+        if waits:
+            return self._mailchimp_notice(
+                self.env._(
+                    "The synchronisation waits for a manager, as the Mailchimp"
+                    " account says. %(count)s of %(chosen)s contacts are in Mailchimp"
+                    " after it.",
+                    count=going,
+                    chosen=len(self),
+                ),
+                reasons,
+            )
         return self._mailchimp_notice(
             self.env._(
                 "%(count)s of %(chosen)s contacts are in Mailchimp after the run that"

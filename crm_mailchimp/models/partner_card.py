@@ -73,7 +73,7 @@ class ResPartner(models.Model):
         # Made up, not searched: the list would evaluate everybody for one contact.
         _status, reason, winner = account._contact_lines(self).get(self.id, (None,) * 3)
         line = self.env["crm.mailchimp.contact.status"].new(
-            {"reason": reason, "winner_id": winner}
+            {"reason": reason, "winner_ref": winner}
         )
         return line.remedy or ""
 

@@ -1,4 +1,5 @@
 from odoo import models
+from odoo.exceptions import UserError
 
 from ..engine import errors
 
@@ -72,6 +73,35 @@ class CrmMailchimpAccount(models.Model):
             "view_mode": "form",
             "target": "new",
         }
+
+    def _check_no_audience_under_way(self, body=None):
+        """Refuse a second audience while the first is being created.
+
+        :param dict body: what is asked for now; the same once more, as by a double
+            click, is no second one
+        :raise UserError: says which one, and what to do
+        """
+        run = (
+            self.env["crm.mailchimp.run"]
+            .sudo()
+            .search(
+                [
+                    ("account_id", "=", self.id),
+                    ("kind", "=", "audience"),
+                    ("state", "in", self.run_ids.OPEN_STATES),
+                ],
+                limit=1,
+            )
+        )
+        known = (run.cursor or {}).get("audience") or {}
+        if run and known != body:
+            raise UserError(
+                self.env._(
+                    "The audience %(name)s is being created already, and no second one"
+                    " was asked for. Wait until it is linked, or cancel its run first.",
+                    name=known.get("name", ""),
+                )
+            )
 
     def _no_room_sentence(self, constraints):
         """Return why the plan allows no further audience, or nothing."""

@@ -29,9 +29,9 @@ class CrmMailchimpRun(models.Model):
                 .try_lock_for_update(allow_referencing=True)
             )
             partners = partners.filtered("mailchimp_opt_in")
-            self._opt_out(partners, details)
-            taken |= bool(partners)
+            taken |= self._opt_out(partners, details)
             self._commit()
+        self._forget_not_taken()
         return taken
 
     def _said_no(self):
@@ -47,9 +47,45 @@ class CrmMailchimpRun(models.Model):
         )
 
     def _opt_out(self, partners, details):
+        """Take the opt-in of contacts; one that refuses keeps nobody else's.
+
+        :param dict details: contact id -> ``(address, date, reason)``
+        :return: whether an opt-in was taken
+        """
+        Partner = self.env["res.partner"]
+        refused = self._each(
+            partners.ids, lambda ids: self._take_opt_in(Partner.browse(ids), details)
+        )
+        self._note_opt_in_kept(refused, details)
+        done = partners.filtered(lambda partner: partner.id not in refused)
+        if self.account_id.blacklist_on_unsubscribe:
+            self._blacklist({details[partner.id][0] for partner in done})
+        self._count(opted_out=len(done))
+        return bool(done)
+
+    def _note_opt_in_kept(self, refused, details):
+        emails = {details[partner_id][0]: partner_id for partner_id in refused}
+        members = self.env["crm.mailchimp.member"].search(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("email_normalized", "in", list(emails)),
+            ]
+        )
+        self._note_not_taken(
+            {
+                member.id: (
+                    self.env._(
+                        "The opt-in is not taken although the person said no: %s",
+                        refused[emails[member.email_normalized]],
+                    ),
+                    {"opt_out": str(details[emails[member.email_normalized]][1])},
+                )
+                for member in members
+            }
+        )
+
+    def _take_opt_in(self, partners, details):
         account = self.account_id
-        if not partners:
-            return
         partners = partners.with_context(
             mailchimp_grounds=Grounds("mailchimp", details),
             mail_notrack=not account.log_to_chatter,
@@ -67,12 +103,15 @@ class CrmMailchimpRun(models.Model):
                     )
                 )
         partners.write({"mailchimp_opt_in": False})
-        if account.blacklist_on_unsubscribe:
-            self._blacklist({details[partner.id][0] for partner in partners})
-        self._count(opted_out=len(partners))
 
     def _blacklist(self, emails):
+        """Blacklist addresses; one that Odoo does not take keeps no other off."""
         Blacklist = self.env["mail.blacklist"].with_context(active_test=False)
-        entries = Blacklist.create([{"email": email} for email in emails])
-        # ``create`` returns archived entries as they are.
-        entries.filtered(lambda entry: not entry.active).action_unarchive()
+
+        def blacklist(emails):
+            entries = Blacklist.create([{"email": email} for email in emails])
+            # ``create`` returns archived entries as they are.
+            entries.filtered(lambda entry: not entry.active).action_unarchive()
+
+        refused = self._each(sorted(emails), blacklist)
+        self._count(not_blacklisted=len(refused))

@@ -4,7 +4,8 @@ from odoo import fields, models
 from odoo.tools import SQL, split_every
 
 from ..engine.payload import reconcile
-from ..engine.plan import brake, decide, held
+from ..engine.plan import decide, held
+from .crm_mailchimp_member import NOT_TAKEN
 from .member_values import MemberValues
 from .run_consent import CONTACTS
 
@@ -16,7 +17,7 @@ BY_HAND = ("read", "ask", "readmit")
 
 
 class CrmMailchimpRun(models.Model):
-    """Phases *diff* and *brake*: what has to be done so that the audience is right."""
+    """Phase *diff*: what has to be done so that the audience is right."""
 
     _inherit = "crm.mailchimp.run"
 
@@ -251,24 +252,38 @@ class CrmMailchimpRun(models.Model):
         account says so; a contact that somebody holds locked is left out.
         """
         account = self.account_id
-        targets, changes = {}, {}
+        targets, changes, refusing = {}, {}, set()
         for row in rows:
             known = reader.known(row)
             if not known["wanted"]:
                 continue
+            if known["reason"] == NOT_TAKEN:
+                refusing.add(row[0])
             desired = reader.desired(row)
             if account.sync_direction != "push" and known["status"] == "subscribed":
                 desired, vals = self._reconcile(reader, row, desired)
                 if vals:
                     changes[row[2]] = (row[0], vals)
             targets[row[0]] = desired
-        for chunk in split_every(CONTACTS, changes.items(), dict):
-            written = self._write_contacts(
+        # Those that refused the last time do not spoil a group.
+        ordered = sorted(changes.items(), key=lambda item: item[1][0] in refusing)
+        held_up = set()
+        for chunk in split_every(CONTACTS, ordered, dict):
+            written, refused = self._write_contacts(
                 {partner_id: vals for partner_id, (_row, vals) in chunk.items()}
             )
             for partner_id, (row_id, _vals) in chunk.items():
                 if partner_id not in written:
+                    # Neither side takes anything from the other until they agree.
                     del targets[row_id]
+                    held_up.add(row_id)
+            self._note_not_taken(
+                {
+                    chunk[partner_id][0]: (sentence, {"back": chunk[partner_id][1]})
+                    for partner_id, sentence in refused.items()
+                }
+            )
+        self._settle(refusing - held_up)
         return targets
 
     def _reconcile(self, reader, row, desired):
@@ -295,43 +310,6 @@ class CrmMailchimpRun(models.Model):
             # What Odoo has no value for stays as it is in Odoo.
             writable = writable - refused
         return target, vals
-
-    def _phase_brake(self, gateway, deadline):
-        """Wait for a manager when a run would archive unusually many members.
-
-        An opt-out never waits; but when a filter, a scope or an import goes wrong, many
-        members would leave at once, and in Mailchimp that cannot simply be undone.
-        """
-        account = self.account_id
-        Member = self.env["crm.mailchimp.member"]
-        domain = [("account_id", "=", account.id), ("operation", "=", "archive")]
-        archives = Member.search_count(
-            [*domain, ("cause", "not in", ("opt_out", "foreign"))]
-        )
-        members = Member.search_count(
-            [("account_id", "=", account.id), ("status", "=", "subscribed")]
-        )
-        confirmed = (self.cursor or {}).get("brake_confirmed")
-        if not confirmed and brake(archives, members, account.archive_brake_percent):
-            sentence = self.env._(
-                "This run would archive %(archives)s of %(members)s members for other"
-                " reasons than an opt-out. Look at the list, then confirm or correct"
-                " the cause.",
-                archives=archives,
-                members=members,
-            )
-            if not self.error_message:
-                account._notify_managers(sentence)
-            self.write({"state": "brake", "error_message": sentence})
-            self._notify()
-            return "wait"
-        self.error_message = False
-        to_send = Member.search_count(
-            [("account_id", "=", account.id), ("operation", "!=", False)]
-        )
-        counters = self.counters or {}
-        self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
-        return "send" if to_send or self._tags_wait() else "verify"
 
 
 class CrmMailchimpAccount(models.Model):

@@ -5,6 +5,7 @@ from odoo.tools import SQL, split_every
 
 from ..engine.payload import language
 from .crm_mailchimp_consent import Grounds
+from .crm_mailchimp_member import NOT_TAKEN
 from .run_consent import CONTACTS
 
 _logger = logging.getLogger(__name__)
@@ -24,13 +25,23 @@ class CrmMailchimpRun(models.Model):
         """
         if self.account_id.foreign_members != "import":
             return
+        Member = self.env["crm.mailchimp.member"]
         rows = self._foreign_to_import()
         for chunk in split_every(CONTACTS, rows, list):
-            self._import_members(chunk)
+            refused = self._each(chunk, self._import_members)
+            self._note_not_taken(
+                {
+                    row[0]: (sentence, {"import": Member.browse(row[0]).values_seen})
+                    for row, sentence in refused.items()
+                }
+            )
             self._commit()
 
     def _foreign_to_import(self):
-        """Return ``[(member id, id of a contact to opt in or None)]``."""
+        """Return ``[(member id, id of a contact to opt in or None)]``.
+
+        Those that were refused before come last, so that they spoil few groups.
+        """
         account = self.account_id
         account._flush_contacts()
         return self.env.execute_query(
@@ -57,8 +68,9 @@ class CrmMailchimpRun(models.Model):
                            p.active AND p.mailchimp_opt_in IS NOT TRUE
                            AND COALESCE(p.company_id, %(company)s) = %(company)s
                        ), TRUE)
-              ORDER BY m.id
+              ORDER BY m.reason IS NOT DISTINCT FROM %(not_taken)s, m.id
                 """,
+                not_taken=NOT_TAKEN,
                 account=account.id,
                 company=account.company_id.id,
                 **self._contacts_by_address(),

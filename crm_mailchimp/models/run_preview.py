@@ -6,7 +6,8 @@ from odoo import models
 from odoo.tools import SQL
 
 from ..engine.dry_run import DryRun
-from ..engine.plan import brake, held
+from ..engine.plan import REACHABLE, held
+from .crm_mailchimp_member import NOT_TAKEN
 from .member_values import MemberValues
 
 CHUNK = 2000
@@ -36,7 +37,7 @@ class CrmMailchimpRun(models.Model):
                 counters[line[2]] += 1
                 json.dump(line, spool)
                 spool.write("\n")
-            sentence = self._preview_brake(counters)
+            sentence = self._preview_brake()
             self.env.cr.rollback()
             self._store_lines(spool)
         self.counters = dict(counters)
@@ -46,34 +47,23 @@ class CrmMailchimpRun(models.Model):
     def _store_lines(self, spool):
         spool.seek(0)
         self.env.cr.execute_values(
+            # A contact that the run would make, or that is gone by now, is none.
             f"INSERT INTO crm_mailchimp_preview_line (run_id, {COLUMNS})"  # pylint: disable=sql-injection
-            " VALUES %s",
+            " SELECT v.run_id, p.id, v.email_normalized, v.action, v.detail,"
+            " v.entering, v.leaving"
+            f" FROM (VALUES %s) AS v (run_id, {COLUMNS})"
+            " LEFT JOIN res_partner p ON p.id = v.partner_id",
             ((self.id, *json.loads(line)) for line in spool),
+            template="(%s, %s::int, %s, %s, %s, %s, %s)",
             page_size=1000,
         )
         self.env["crm.mailchimp.preview.line"].invalidate_model(flush=False)
 
-    def _preview_brake(self, counters):
+    def _preview_brake(self):
         """Return what the next run would say at the brake, or nothing."""
-        account = self.account_id
-        Member = self.env["crm.mailchimp.member"]
-        archives = Member.search_count(
-            [
-                ("account_id", "=", account.id),
-                ("operation", "=", "archive"),
-                ("cause", "not in", ("opt_out", "foreign")),
-            ]
-        )
-        members = Member.search_count(
-            [("account_id", "=", account.id), ("status", "=", "subscribed")]
-        )
-        if not brake(archives, members, account.archive_brake_percent):
-            return None
-        return self.env._(
-            "The run would wait for a manager before it archives %(archives)s of"
-            " %(members)s members.",
-            archives=archives,
-            members=members,
+        archives, sentence = self._brake_sentence()
+        return sentence and self.env._(
+            "The run would wait for a manager before it archives %s members.", archives
         )
 
     def _preview_lines(self, gateway):
@@ -83,20 +73,27 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         self._pull(gateway)
+        listed = account.blacklist_on_unsubscribe and self.env._("on the blacklist")
         for partner_id, email, _date, reason in self._said_no():
-            yield (partner_id, email, "opt_out", reason, "", "")
-        if account.foreign_members == "import":
-            for member_id, partner_id in self._foreign_to_import():
-                member = self.env["crm.mailchimp.member"].browse(member_id)
-                yield (partner_id, member.email_normalized, "import", "", "", "")
+            detail = "; ".join(filter(None, [reason, listed]))
+            yield (partner_id, email, "opt_out", detail, "", "")
+        importing = account.foreign_members == "import" and self._foreign_to_import()
+        self.env["crm.mailchimp.segment"]._sync_with_filters(account)
+        leaving = self._leaving_with_their_segment()
+        refusing = self._refusing()
         brought_back = []
         self = self.with_context(mailchimp_brought_back=brought_back)
         self._phase_segments(gateway, float("inf"))
+        yield from self._preview_imports(importing or ())
         self._phase_diff(gateway, float("inf"))
         for partner_id, values in brought_back:
             partner = self.env["res.partner"].browse(partner_id)
-            detail = self._describe_vals(partner, values)
-            yield (partner_id, partner.email_normalized, "bring_back", detail, "", "")
+            detail, action = self._describe_vals(partner, values), "bring_back"
+            values = json.loads(json.dumps(values, default=str))
+            refused, words = refusing.get(partner_id, (None, None))
+            if refused == {"back": values}:
+                detail, action = words, "not_taken"
+            yield (partner_id, partner.email_normalized, action, detail, "", "")
         reader = MemberValues(account)
         names = {
             segment[f"{kind}_ref"]: segment.name
@@ -105,6 +102,11 @@ class CrmMailchimpRun(models.Model):
             if segment[f"{kind}_ref"]
         }
         tags = self._tags_of_contacts()
+        causes = dict(
+            self.env["crm.mailchimp.member"]
+            ._fields["cause"]
+            ._description_selection(self.env)
+        )
         after = ""
         while True:
             rows = reader.chunk(
@@ -113,16 +115,55 @@ class CrmMailchimpRun(models.Model):
             if not rows:
                 break
             after = rows[-1][1]
-            yield from self._preview_rows(reader, rows, names, tags)
+            yield from self._preview_rows(reader, rows, names, tags, causes)
             self.env.invalidate_all()
-        yield from self._preview_tags()
+        yield from self._preview_lane(causes)
+        yield from self._preview_tags(leaving)
+        yield from self._preview_permissions()
 
-    def _preview_rows(self, reader, rows, names, tags):
-        causes = dict(
-            self.env["crm.mailchimp.member"]
-            ._fields["cause"]
-            ._description_selection(self.env)
+    def _refusing(self):
+        """Return ``{contact id: (what, words)}`` of contacts that refuse a change."""
+        members = self.env["crm.mailchimp.member"].search(
+            [("account_id", "=", self.account_id.id), ("reason", "=", NOT_TAKEN)]
         )
+        return {
+            member.partner_id.id: (member.values_refused, member.reason_text)
+            for member in members
+        }
+
+    def _preview_imports(self, rows):
+        """Yield what became of the members to make contacts of: it was tried."""
+        for member_id, partner_id in rows:
+            member = self.env["crm.mailchimp.member"].browse(member_id)
+            detail, action = "", "opt_in" if partner_id else "import"
+            if member.reason == NOT_TAKEN:
+                detail, action = member.reason_text, "not_taken"
+            yield (partner_id, member.email_normalized, action, detail, "", "")
+
+    def _preview_lane(self, causes):
+        """Yield the opt-outs that only their own lane knows of."""
+        Member = self.env["crm.mailchimp.member"]
+        for member_id, email, status, *_rest in self.account_id._opt_outs_to_send():
+            member = Member.browse(member_id)
+            if status and member.operation != "archive":
+                partner = member.partner_id.id or None
+                yield (partner, email, "archive", causes["opt_out"], "", "")
+
+    def _preview_permissions(self):
+        """Yield members that are there and wait for marketing permissions."""
+        permissions = self._permissions_to_give()
+        if not permissions:
+            return
+        Member = self.env["crm.mailchimp.member"]
+        for member_id, email in self._members_to_permit(permissions, limit=None):
+            given = permissions.filtered(
+                lambda one, id=member_id: one.after_member < id
+            )
+            if given:
+                partner = Member.browse(member_id).partner_id.id or None
+                yield (partner, email, "permit", _join(given.mapped("name")), "", "")
+
+    def _preview_rows(self, reader, rows, names, tags, causes):
         creates = [row for row in rows if reader.known(row)["operation"] == "create"]
         permissions = _join(self._permissions_to_give().mapped("name"))
         for item, row, desired in self._creation_items(reader, creates, "subscribed"):
@@ -138,7 +179,7 @@ class CrmMailchimpRun(models.Model):
             if operation == "update":
                 for _row, _desired, body in self._update_bodies(reader, [row]):
                     yield self._preview_update(reader, row, body, names)
-            elif operation in ("move", "restore", "readmit", "ask"):
+            elif operation in ("move", "restore", "readmit", "ask", "inquire"):
                 old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])
                 detail = old.email_normalized if operation == "move" else ""
                 yield (row[2], row[1], operation, detail, "", "")
@@ -194,34 +235,90 @@ class CrmMailchimpRun(models.Model):
 
     def _tags_of_contacts(self):
         """Return ``{contact id: names of tags}`` for contacts that are not members."""
-        if self.account_id.segment_target == "group":
-            return {}
         return dict(
             self.env.execute_query(
                 SQL(
-                    """SELECT m.partner_id, ARRAY_AGG(s.name ORDER BY s.name)
+                    """SELECT m.partner_id, ARRAY_AGG(t.name ORDER BY t.name)
                          FROM crm_mailchimp_member m
-                         JOIN crm_mailchimp_segment_partner r
-                           ON r.partner_id = m.partner_id
-                         JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+                         JOIN (SELECT r.partner_id, s.name
+                                 FROM crm_mailchimp_segment_partner r
+                                 JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+                                WHERE s.account_id = %(account)s
+                                  AND s.tag_ref IS NOT NULL
+                                UNION
+                               SELECT t.partner_id, t.name
+                                 FROM crm_mailchimp_contact_tag t
+                                WHERE t.account_id = %(account)s
+                                  AND t.state = 'waiting') t
+                           ON t.partner_id = m.partner_id
                         WHERE m.account_id = %(account)s AND m.operation = 'create'
-                          AND s.account_id = %(account)s AND s.tag_ref IS NOT NULL
                      GROUP BY m.partner_id""",
                     account=self.account_id.id,
                 )
             )
         )
 
-    def _preview_tags(self):
-        """Yield a line for each member that is there and enters or leaves tags."""
-        found = {}
+    def _leaving_with_their_segment(self):
+        """Return ``{(member id, address): names}`` of groups and tags that are deleted.
+
+        Asked before the phases: deleting one forgets who was in it.
+        """
+        account, found = self.account_id, {}
+        self.env["crm.mailchimp.member"].flush_model()
+        for segment in account.segment_ids:
+            gone = segment.state == "withdrawn"
+            groups = [segment.person_ref, segment.company_ref]
+            if not gone and account.segment_target != "tag":
+                groups = []
+            tagged = segment.tag_ref and (gone or account.segment_target == "group")
+            if not any(groups) and not tagged:
+                continue
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT m.id, m.email_normalized FROM crm_mailchimp_member m
+                        WHERE m.account_id = %s AND m.status IN %s
+                          AND (COALESCE(m.values_seen, m.values_sent)->'i' ?| %s
+                               OR %s AND EXISTS (
+                                   SELECT FROM crm_mailchimp_segment_tagged t
+                                    WHERE t.segment_id = %s AND t.member_id = m.id))
+                     ORDER BY m.id""",
+                    account.id,
+                    REACHABLE,
+                    [ref for ref in groups if ref],
+                    bool(tagged),
+                    segment.id,
+                )
+            )
+            for member_id, email in rows:
+                found.setdefault((member_id, email), []).append(segment.name)
+        return found
+
+    def _preview_tags(self, leaving):
+        """Yield a line for each member that is there and enters or leaves tags.
+
+        :param dict leaving: of :meth:`_leaving_with_their_segment`
+        """
+        Member = self.env["crm.mailchimp.member"]
+        found = {key: ([], names) for key, names in leaving.items()}
+        ids = {}
+        for _row_id, name, email in self._contact_tags(limit=None):
+            member = ids.setdefault(
+                email,
+                Member.search(
+                    [
+                        ("account_id", "=", self.account_id.id),
+                        ("email_normalized", "=", email),
+                    ]
+                ),
+            )
+            found.setdefault((member.id, email), ([], []))[0].append(name)
         for segment in self._tag_segments().filtered("tag_ref"):
             for index, rows in enumerate(self._tags_to_change(segment, limit=None)):
                 for member_id, email in rows:
                     entry = found.setdefault((member_id, email), ([], []))
                     entry[index].append(segment.name)
         for (member_id, email), (entering, leaving) in found.items():
-            member = self.env["crm.mailchimp.member"].browse(member_id)
+            member = Member.browse(member_id)
             yield (
                 member.partner_id.id or None,
                 email,
@@ -235,7 +332,7 @@ class CrmMailchimpRun(models.Model):
         if self.kind != "preview":
             return super()._write_contacts(changes)
         self.env.context["mailchimp_brought_back"].extend(changes.items())
-        return set(changes)
+        return set(changes), {}
 
     def action_open_result(self):
         if self.kind == "preview" and self.state == "done":

@@ -6,7 +6,7 @@ from odoo.tools import SQL
 
 from ..engine import errors, payload
 from ..engine.address import member_hash
-from ..engine.observe import observe, utc
+from ..engine.observe import link_id, observe, utc
 from ..engine.plan import FINAL, held
 from .crm_mailchimp_suppression import ABOUT_ADDRESS
 from .member_values import MemberValues
@@ -244,7 +244,7 @@ class CrmMailchimpRun(models.Model):
                     None,
                     None,
                     utc(entry.get("last_changed")),
-                    entry.get("web_id"),
+                    link_id(entry),
                     utc(entry.get("last_changed"))
                     if entry["status"] == "subscribed"
                     else None,

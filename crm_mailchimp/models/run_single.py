@@ -5,7 +5,7 @@ from odoo import models
 
 from ..engine import errors
 from ..engine.address import member_hash
-from ..engine.observe import utc
+from ..engine.observe import link_id, utc
 from ..engine.payload import creation
 from ..engine.plan import REACHABLE, may_restore
 from .member_values import MemberValues
@@ -235,7 +235,7 @@ class CrmMailchimpRun(models.Model):
                     old.values_seen or None,
                     old.edited,
                     utc(member.get("last_changed")),
-                    member.get("web_id"),
+                    link_id(member),
                     utc(member.get("last_changed")),
                 )
             ],

@@ -153,3 +153,29 @@ class TestAccount(MailchimpCase):
                 getattr(self.account.with_user(users["user"]), action)()
         with self.assertRaises(AccessError):
             self.account.with_user(users["user"]).push_enabled = False
+
+    def test_an_audience_that_another_company_has(self):
+        """Two companies may share an audience, but not by mistake."""
+        self.link()
+        other = self.env["res.company"].create({"name": "Other"})
+        account = self.env["crm.mailchimp.account"].create(
+            {"name": "Second", "company_id": other.id}
+        )
+        account.api_key = self.simulator.api_key
+        account.action_connect()
+        wizard = self.env["crm.mailchimp.choose.audience"].create(
+            {"account_id": account.id}
+        )
+        wizard.line_id = wizard.line_ids
+        # The audience is empty: nothing else is to be asked.
+        wizard.action_link()
+        self.assertTrue(wizard.is_confirming)
+        self.assertIn(f"{self.company.name} synchronises", wizard.explanation)
+        self.assertFalse(account.audience_ref)
+        wizard.action_link()
+        self.assertEqual(account.audience_ref, self.audience.id)
+        # One's own audience, linked again, is nobody else's.
+        self.account.active = False
+        wizard.action_back()
+        wizard.action_link()
+        self.assertFalse(wizard.is_confirming)

@@ -269,6 +269,19 @@ class TestCreateAudience(MailchimpCase):
         self.assertEqual(self.audiences(), ["Test audience", "Newsletter"])
         self.assertEqual(self.account.audience_name, "Newsletter")
 
+    def test_a_second_one_is_told(self):
+        first, second = self.wizard(), self.wizard()
+        first.name, second.name = "Newsletter", "Offers"
+        first.action_create()
+        with self.assertRaisesRegex(UserError, "Newsletter is being created already"):
+            second.action_create()
+        with self.assertRaisesRegex(UserError, "Newsletter is being created already"):
+            self.wizard()
+        self.tick()
+        self.assertEqual(self.audiences(), ["Test audience", "Newsletter"])
+        # Afterwards it is another audience to link, as ever.
+        self.wizard()
+
     def test_an_audience_of_the_name_is_never_taken(self):
         wizard = self.wizard()
         wizard.name = "Test audience"

@@ -138,3 +138,98 @@ class TestFilters(MailchimpCase):
             self.groups("ann@firma.be"),
             ["Ghent (filter-manager)", "Ghent (filter-syncer)"],
         )
+
+    # === AN OWNER THAT CANNOT ANY MORE === #
+
+    def with_members(self):
+        """Return a flagged filter of a user with two companies, and its segment."""
+        self.link()
+        self.other = self.env["res.company"].create({"name": "Other"})
+        self.syncer.company_ids = self.company | self.other
+        record = self.as_user(self.syncer, mailchimp_sync=True)
+        self.contact("Ann", city="Ghent")
+        self.push()
+        return record, self.account.segment_ids
+
+    def assert_kept(self, segment, words):
+        """The segment has its last members and says why; a quiet run stays quiet."""
+        self.contact("Bob", city="Ghent")
+        self.push()
+        self.assertEqual(segment.state, "broken")
+        self.assertIn(words, segment.error_message)
+        self.assertEqual(segment.matching_count, 1)
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.groups("bob@firma.be"), [])
+
+    def test_the_owner_loses_access_to_the_company(self):
+        record, segment = self.with_members()
+        self.syncer.write(
+            {"company_id": self.other.id, "company_ids": [Command.set(self.other.ids)]}
+        )
+        self.assert_kept(segment, "has no access to")
+        self.syncer.company_ids |= self.company
+        self.push()
+        self.assertEqual(segment.state, "active")
+        self.assertFalse(segment.error_message)
+        self.assertEqual(self.groups("bob@firma.be"), ["Ghent"])
+        # Taking the flag off withdraws it all the same.
+        self.syncer.write(
+            {"company_ids": [Command.set(self.other.ids)], "company_id": self.other.id}
+        )
+        record.mailchimp_sync = False
+        self.push()
+        self.assertEqual(segment.state, "withdrawn")
+        self.assertFalse(self.interests())
+
+    def test_the_owner_never_had_access_to_the_company(self):
+        self.link()
+        other = self.env["res.company"].create({"name": "Other"})
+        self.syncer.write(
+            {"company_ids": [Command.set(other.ids)], "company_id": other.id}
+        )
+        self.as_user(self.syncer, mailchimp_sync=True)
+        self.push()
+        self.assertFalse(self.account.segment_ids)
+
+    def test_the_owner_is_archived(self):
+        _record, segment = self.with_members()
+        self.syncer.active = False
+        self.assert_kept(segment, "archived")
+
+    def test_the_owner_is_deleted(self):
+        """Nobody's filter is not evaluated with everybody's rights."""
+        record, segment = self.with_members()
+        self.syncer.unlink()
+        self.assertTrue(record.sudo().mailchimp_sync)
+        self.assert_kept(segment, "deleted")
+
+    def test_the_owner_may_not_read_contacts_any_more(self):
+        _record, segment = self.with_members()
+        access = self.env["ir.model.access"].search(
+            [("model_id.model", "=", "res.partner"), ("perm_read", "=", True)]
+        )
+        access.perm_read = False
+        self.addCleanup(access.invalidate_recordset)
+        self.env.registry.clear_cache()
+        self.account.segment_ids._evaluate()
+        self.assertEqual(segment.state, "broken")
+        self.assertEqual(segment.matching_count, 1)
+
+    def test_companies_that_are_switched_on(self):
+        """As in the web client: here it is the account's company, and no other."""
+        self.link()
+        other = self.env["res.company"].create({"name": "Other"})
+        self.syncer.company_ids |= other
+        self.contact("Ann", company_id=self.company.id)
+        self.contact("Bob")
+        self.as_user(
+            self.syncer,
+            domain="[('company_id', 'in', allowed_company_ids), ('lang', '=', lang)]",
+            mailchimp_sync=True,
+        )
+        self.account.partner_domain = (
+            "[('company_id', 'in', allowed_company_ids + [False])]"
+        )
+        self.push()
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        self.assertEqual(self.groups("bob@firma.be"), [])

@@ -6,7 +6,7 @@ from .common import MailchimpCase
 from .test_budget import InsertContacts
 
 # Only lines of a segment have it: a contact's own line does not look at groups.
-ELSEWHERE = {"segment_missing"}
+ELSEWHERE = {"segment_missing", "not_taken"}
 MADE = {
     "No opt-in": "no_opt_in",
     "Archived in Odoo": "contact_archived",

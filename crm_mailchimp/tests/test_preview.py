@@ -1,9 +1,14 @@
+from collections import Counter
+from itertools import product
 from unittest.mock import patch
 
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from .common import MailchimpCase
 from .test_budget import InsertContacts
+
+REFUSAL = "Not Rome."
 
 
 @tagged("post_install", "-at_install")
@@ -143,3 +148,172 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.push()
         done = {email: ", ".join(self.groups(email)) for email in self.audience.members}
         self.assertEqual(said, done)
+
+    # === EVERY OPTION === #
+
+    def test_members_that_become_contacts(self):
+        """Contacts the run would make are none yet: their lines name the address."""
+        self.account.foreign_members = "import"
+        never_asked = self.contact("Nina", mailchimp_opt_in=False)
+        for name in ("eve", "nina"):
+            self.audience.add_member(f"{name}@firma.be", merge_fields={"FNAME": "X"})
+        run, lines = self.preview()
+        actions = {
+            (line.email_normalized, line.action): line.partner_id for line in lines
+        }
+        self.assertIn(("eve@firma.be", "import"), actions)
+        self.assertFalse(actions["eve@firma.be", "import"])
+        self.assertEqual(actions["nina@firma.be", "opt_in"], never_asked)
+        self.assertIn("1 contacts to make", run.summary)
+        self.assertFalse(
+            self.env["res.partner"].search([("email", "=", "eve@firma.be")])
+        )
+        done = self.push().counters
+        self.assertEqual(done["imported"], 2)
+        _run, lines = self.preview()
+        self.assertFalse(lines)
+
+    def test_who_is_brought_back_asked_or_looked_at(self):
+        people = {name: self.contact(name) for name in ("Back", "Ask", "Look", "Again")}
+        self.push()
+        people["Again"].active = False
+        self.push()
+        self.simulator.advance(60)
+        for name in ("back", "ask", "look"):
+            self.audience.archive(f"{name}@firma.be")
+        _run, lines = self.preview()
+        self.assertEqual(
+            {line.email_normalized: line.action for line in lines},
+            dict.fromkeys(
+                ["back@firma.be", "ask@firma.be", "look@firma.be"], "inquire"
+            ),
+        )
+        self.push()
+        people["Again"].active = True
+        self.ledger("back@firma.be").action_bring_back()
+        people["Ask"].action_mailchimp_ask_again()
+        with self.assertNoLogs("odoo.addons.crm_mailchimp", "ERROR"):
+            run = self.env["crm.mailchimp.run"].search(
+                [("kind", "=", "push"), ("state", "=", "queued")]
+            )
+            run.action_cancel()
+        run, lines = self.preview()
+        self.assertEqual(
+            {line.email_normalized: line.action for line in lines},
+            {
+                "again@firma.be": "restore",
+                "back@firma.be": "readmit",
+                "ask@firma.be": "ask",
+            },
+        )
+        self.assertIn("1 to bring back", run.summary)
+        # Every action has a name, or grouping by it fails.
+        names = dict(lines._fields["action"].selection)
+        self.assertLessEqual(set(lines.mapped("action")), set(names))
+
+    def test_tags_asked_for_and_segments_that_are_gone(self):
+        self.account.segment_target = "both"
+        ann = self.contact("Ann", city="Ghent")
+        segment = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        segment.mailchimp_sync = False
+        new = self.contact("Bob")
+        (ann | new).mailchimp_add_tag("Vip")
+        self.env["crm.mailchimp.run"].search([("state", "=", "queued")]).action_cancel()
+        _run, lines = self.preview()
+        self.assertEqual(
+            self.shape(lines),
+            {
+                "ann@firma.be": ("segment", "", "Vip", "Ghent"),
+                "bob@firma.be": ("create", "", "Vip", ""),
+            },
+        )
+        self.push()
+        self.assertFalse(self.groups("ann@firma.be"))
+        _run, lines = self.preview()
+        self.assertFalse(lines)
+
+    def test_what_odoo_refuses(self):
+        self.account.sync_direction = "both"
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.edit("ann@firma.be", merge_fields={"CITY": "Rome"})
+        Partner = type(self.env["res.partner"])
+        original = Partner.write
+
+        def write(records, vals):
+            if ann in records and "city" in vals:
+                raise UserError(REFUSAL)
+            return original(records, vals)
+
+        with patch.object(Partner, "write", write):
+            self.push()
+            _run, lines = self.preview()
+        self.assertEqual(
+            self.shape(lines), {"ann@firma.be": ("not_taken", REFUSAL, "", "")}
+        )
+
+    def test_it_says_what_the_run_does(self):
+        """For every combination of the options, number by number."""
+        options = list(
+            product(
+                ("group", "tag", "both"),
+                ("keep", "archive", "import"),
+                ("push", "pull", "both"),
+                (False, True),
+            )
+        )
+        for turn, (target, foreign, direction, blacklist) in enumerate(options):
+            if turn % 5:  # every fifth meets each value of each option often
+                continue
+            with self.subTest(target=target, foreign=foreign, direction=direction):
+                self.account.write(
+                    {
+                        "segment_target": target,
+                        "foreign_members": foreign,
+                        "sync_direction": direction,
+                        "blacklist_on_unsubscribe": blacklist,
+                    }
+                )
+                self.change_everything(f"t{turn}")
+                run, lines = self.preview()
+                said = Counter(lines.mapped("action"))
+                done = Counter(self.push().counters or {})
+                for action, counters in {
+                    "create": ("created",),
+                    "archive": ("archived",),
+                    "move": ("moved",),
+                    "opt_out": ("opted_out",),
+                    "bring_back": ("brought_back",),
+                    "restore": ("restored",),
+                }.items():
+                    self.assertEqual(
+                        said[action], sum(done[name] for name in counters), action
+                    )
+                self.assertEqual(said["import"] + said["opt_in"], done["imported"])
+                self.assertTrue(said["create"] and said["archive"] and said["move"])
+                _run, lines = self.preview()
+                self.assertFalse(self.shape(lines))
+
+    def change_everything(self, prefix):
+        """Let something of every kind wait for the next run."""
+        people = {
+            name: self.contact(
+                f"{prefix} {name}", f"{prefix}.{name.lower()}@firma.be", city="Ghent"
+            )
+            for name in ("Change", "Group", "Move", "Leave", "Gone", "Edited", "Twin")
+        }
+        people["Leave"].active = False
+        self.flag(f"{prefix} women", "[('gender', '=', 'female')]")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe(f"{prefix}.gone@firma.be")
+        self.audience.edit(f"{prefix}.edited@firma.be", merge_fields={"CITY": "Oslo"})
+        self.audience.add_member(f"{prefix}.foreign@firma.be")
+        people["Change"].city = "Rome"
+        people["Group"].gender = "female"
+        people["Move"].email = f"{prefix}.moved@firma.be"
+        people["Leave"].active = True
+        people["Twin"].active = False
+        self.contact(f"{prefix} New", f"{prefix}.new@firma.be")

@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date
 
+from ..engine.observe import link_id
 from ..models.crm_mailchimp_member import STATUSES
 from ..models.crm_mailchimp_suppression import KINDS
 
@@ -68,7 +69,7 @@ class ChooseAudience(models.TransientModel):
             {
                 "name": audience["name"],
                 "audience_ref": audience["id"],
-                "web_id": audience.get("web_id"),
+                "web_id": link_id(audience),
                 "member_count": (audience.get("stats") or {}).get("member_count", 0),
             }
             for audience in audiences
@@ -142,6 +143,7 @@ class ChooseAudience(models.TransientModel):
         self.takes_over = verdict != "ours"
         parts = [
             self._explain_mark(mark) if self.takes_over else "",
+            self._explain_others(),
             self._explain(counts) if any(counts.values()) else "",
         ]
         return "\n\n".join(filter(None, parts))
@@ -154,6 +156,29 @@ class ChooseAudience(models.TransientModel):
             " asks. Two databases must not synchronise one audience: each would undo"
             " what the other does.",
             date=format_date(self.env, mark.since),
+        )
+
+    def _explain_others(self):
+        """Tell that another company of this database has the audience already."""
+        others = (
+            self.env["crm.mailchimp.account"]
+            .sudo()
+            .search(
+                [
+                    ("audience_ref", "=", self.line_id.audience_ref),
+                    ("id", "!=", self.account_id.id),
+                ]
+            )
+        )
+        if not others:
+            return ""
+        return self.env._(
+            "%(companies)s synchronises this audience already. If two companies share"
+            " one, each sends its own contacts, and where both have a contact of one"
+            " address, each sets the values of the other back. Groups and tags are made"
+            " twice. Rather give each company an audience of its own, unless their"
+            " contacts have nothing to do with each other.",
+            companies=", ".join(others.company_id.mapped("name")),
         )
 
     def _count_members(self, gateway):

@@ -86,6 +86,7 @@ class CreateAudience(models.TransientModel):
         """Refuse before anything is typed when the plan has no room."""
         account = self.account_id
         account._check_manager()
+        account._check_no_audience_under_way()
         with account._asking() as gateway:
             constraints = gateway.audiences()["constraints"]
         sentence = account._no_room_sentence(constraints)
@@ -126,6 +127,8 @@ class CreateAudience(models.TransientModel):
         run, created = account._request_run("audience")
         if created:
             run._set_cursor(audience=self._body())
+        else:
+            account._check_no_audience_under_way(self._body())
         return {
             "type": "ir.actions.act_window",
             "res_model": "crm.mailchimp.account",

@@ -5,6 +5,7 @@ can be played again.
 """
 
 import os
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
@@ -44,6 +45,8 @@ FAULTS = [
 ]
 SKEWS = (0, 20 * 60, -20 * 60)  # seconds by which Odoo's clock is ahead
 MONTH = 31 * 86400
+# What a run finds out only when it carries them out.
+LOOKS = {"ask", "inquire", "move", "readmit", "restore"}
 # Slow answers, and all the product's limits, are this many times quicker than real.
 QUICKER = 100
 
@@ -516,6 +519,45 @@ class OdooHistories(Watcher):
         assert run.state == "done", (run.state, run.error_message, run.error_detail)
         self.after_run()
         self.step()
+
+    # === PREVIEWS === #
+
+    @rule(lambda self: self.pushing, weight=3)
+    def previewed_run(self):
+        """A preview changes nothing, and the run after it does what it said."""
+        Run = self.env["crm.mailchimp.run"]
+        domain = [("account_id", "=", self.account.id)]
+        if Run.search_count([*domain, ("state", "in", Run.OPEN_STATES)]):
+            return self.run()  # what began before would be none of its doing
+        ledger = self.ledger()
+        preview = Run.browse(self.account.action_preview()["res_id"])
+        with patch.object(type(self.account), "_push_due", lambda *args: False):
+            self.case.tick()
+        assert preview.state == "done", (preview.error_message, preview.error_detail)
+        assert self.ledger() == ledger, "a preview changed the ledger"
+        said = preview.counters or {}
+        self.run()
+        done = Counter()
+        for run in Run.search([*domain, ("id", ">", preview.id)]):
+            done.update(run.counters or {})
+        done["imported"] -= said.get("opt_in", 0)
+        told = {
+            "create": "created",
+            "import": "imported",
+            "opt_out": "opted_out",
+            "bring_back": "brought_back",
+            "archive": "archived",
+        }
+        self.tally["previews"] += 1
+        if said.keys() & LOOKS:
+            return  # what Mailchimp answers to a look decides about the rest
+        self.tally["previews compared"] += 1
+        wrong = {
+            action: (said.get(action, 0), done[counter])
+            for action, counter in told.items()
+            if said.get(action, 0) != done[counter]
+        }
+        assert not wrong, f"said and done: {wrong}; {said}; {dict(done)}"
 
     def facts(self):
         """Return contacts, the list of "no" and the ledger."""

@@ -1,0 +1,128 @@
+import json
+import logging
+
+import psycopg2
+
+from odoo import models
+from odoo.exceptions import UserError
+from odoo.tools import SQL, mute_logger
+
+from .crm_mailchimp_member import NOT_TAKEN
+
+_logger = logging.getLogger(__name__)
+
+
+class CrmMailchimpRun(models.Model):
+    """Writing contacts so that one that refuses stops nobody but itself.
+
+    A value may be too large for its field, a constraint or a required field of another
+    add-on may forbid it, an automation rule or an overridden ``write`` may raise. What
+    somebody typed in Mailchimp must not stop everybody else for that.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _each(self, items, act):
+        """Do something to several contacts at once, or else to one after the other.
+
+        :param items: what to call ``act`` with; hashable
+        :param act: takes a list of items; called again with fewer when it raises, after
+            everything it did was undone
+        :return: ``{item: sentence}`` of those it could not be done to
+        """
+        items = list(items)
+        if not items:
+            return {}
+        # What was waiting to be written is nobody's fault here.
+        self.env.cr.flush()
+        try:
+            with mute_logger("odoo.sql_db"), self.env.cr.savepoint(flush=True):
+                act(items)
+            return {}
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            raise  # of the database and not of a contact: the slice is repeated
+        except Exception as error:
+            if len(items) == 1:
+                return {items[0]: self._why_refused(error)}
+        refused = {}
+        for item in items:
+            refused.update(self._each([item], act))
+        return refused
+
+    def _why_refused(self, error):
+        """Word whatever a contact refused a change with."""
+        if isinstance(error, UserError):
+            _logger.info("A contact refuses a change: %s", error)
+            return " ".join(str(error.args[0]).split())
+        if isinstance(error, psycopg2.IntegrityError):
+            _logger.info("The database refuses a change of a contact: %s", error)
+            sentence = self.env["res.partner"]._sql_error_to_message(error)
+            return " ".join(sentence.split())
+        if isinstance(error, psycopg2.Error):
+            _logger.info("The database refuses a change of a contact: %s", error)
+            return self.env._("The value does not fit into its field in Odoo.")
+        # A fault of other code: the log has the detail.
+        _logger.warning("A contact cannot be changed", exc_info=error)
+        return self.env._(
+            "An automation rule or another add-on failed (%s). Ask your administrator"
+            " to look at the log.",
+            type(error).__name__,
+        )
+
+    def _note_not_taken(self, found):
+        """Note on members what Odoo refused, for the status list and the export.
+
+        :param dict found: member id -> ``(sentence, what was refused)``
+        """
+        if not found:
+            return
+        members = self.env["crm.mailchimp.member"].browse(found)
+        rows = []
+        for member in members:
+            sentence, refused = found[member.id]
+            refused = json.loads(json.dumps(refused, default=str))
+            before = (member.reason, member.reason_text, member.values_refused or None)
+            if before != (NOT_TAKEN, sentence, refused):
+                rows.append((member.id, NOT_TAKEN, sentence, refused))
+        members._update_rows(("reason", "reason_text", "values_refused"), rows)
+        self._count(not_taken=len(rows))
+
+    def _forget_not_taken(self):
+        """Take the reason from members where there is nothing left to take over."""
+        account = self.account_id
+        account._flush_contacts()
+        importing = account.foreign_members == "import"
+        ids = [
+            row[0]
+            for row in self.env.execute_query(
+                SQL(
+                    """SELECT m.id FROM crm_mailchimp_member m
+                        WHERE m.account_id = %(account)s AND m.reason = %(reason)s
+                          AND NOT (m.wanted IS TRUE
+                                   AND m.status IS NOT DISTINCT FROM 'subscribed'
+                                   AND %(back)s)
+                          AND NOT (m.origin = 'foreign'
+                                   AND m.status IS NOT DISTINCT FROM 'subscribed'
+                                   AND m.wanted IS NOT TRUE AND %(importing)s)
+                          AND NOT (COALESCE(m.status, 'subscribed')
+                                   NOT IN ('subscribed', 'pending')
+                                   AND EXISTS (
+                              SELECT FROM res_partner p
+                               WHERE p.mailchimp_opt_in
+                                 AND (p.id = m.partner_id
+                                      OR p.email_normalized = m.email_normalized)))""",
+                    account=account.id,
+                    reason=NOT_TAKEN,
+                    back=account.sync_direction != "push",
+                    importing=importing,
+                )
+            )
+        ]
+        self._settle(ids)
+
+    def _settle(self, member_ids):
+        """Take the reason from members that Odoo refuses no longer."""
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("reason", "reason_text", "values_refused"),
+            [(member_id, None, None, None) for member_id in member_ids],
+        )

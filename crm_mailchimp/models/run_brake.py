@@ -1,0 +1,140 @@
+from datetime import timedelta
+
+from odoo import fields, models
+
+from ..engine.plan import REACHABLE, brake
+
+# A run at the brake is planned again: maybe somebody has corrected the cause.
+AGAIN = timedelta(hours=1)
+# What decides who belongs to the audience, and how many may leave it at once.
+CAUSES = {"archive_brake_percent", "email_scope", "partner_domain", "partner_kind"}
+
+
+class CrmMailchimpRun(models.Model):
+    """Phase *brake*: wait for a manager when unusually many members would leave.
+
+    An opt-out never waits; but when a filter, a scope or an import goes wrong, many
+    members would leave at once, and in Mailchimp that cannot simply be undone. What a
+    manager confirms is a number: the run is planned again, on what holds by then, and
+    asks again if there are more. Once the cause is corrected nobody has to confirm.
+    """
+
+    _inherit = "crm.mailchimp.run"
+
+    def _phase_brake(self, gateway, deadline):
+        """Go on, or wait for a manager."""
+        archives, sentence = self._brake_sentence()
+        confirmed = (self.cursor or {}).get("brake_confirmed")
+        if sentence and confirmed is not True and archives > (confirmed or 0):
+            self._wait_at_brake(archives, sentence)
+            return "wait"
+        if "brake" in (self.cursor or {}):
+            self._set_cursor(brake=None)
+            self.account_id.activity_unlink(["mail.mail_activity_data_todo"])
+        self.error_message = False
+        to_send = self.env["crm.mailchimp.member"].search_count(
+            [("account_id", "=", self.account_id.id), ("operation", "!=", False)]
+        )
+        counters = self.counters or {}
+        self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
+        return "send" if to_send or self._tags_wait() else "verify"
+
+    def _brake_sentence(self):
+        """Return ``(number, sentence)``: how many would leave, and the question.
+
+        There is no question while they are no more than usual. Members that are only
+        in Mailchimp neither leave by themselves nor count for the share.
+        """
+        account = self.account_id
+        Member = self.env["crm.mailchimp.member"]
+        domain = [("account_id", "=", account.id)]
+        archives = Member.search_count(
+            [
+                *domain,
+                ("operation", "=", "archive"),
+                ("cause", "not in", ("opt_out", "foreign")),
+            ]
+        )
+        members = Member.search_count(
+            [*domain, ("status", "in", REACHABLE), ("origin", "!=", "foreign")]
+        )
+        if not brake(archives, members, account.archive_brake_percent):
+            return archives, None
+        return archives, self.env._(
+            "This run would archive %(archives)s of the %(members)s members that are"
+            " contacts, for other reasons than an opt-out. Look at the list, then"
+            " confirm, or correct the cause: the run is planned again every hour and"
+            " with “Synchronise now”, and goes on by itself once it would archive no"
+            " more than usual.",
+            archives=archives,
+            members=members,
+        )
+
+    def _wait_at_brake(self, archives, sentence):
+        account = self.account_id
+        if self.error_message != sentence:
+            account.activity_unlink(["mail.mail_activity_data_todo"])
+            account._notify_managers(sentence)
+        at = fields.Datetime.now() + AGAIN
+        self._set_cursor(brake=archives, brake_confirmed=None)
+        self.write(
+            {
+                "state": "brake",
+                "phase": "segments",
+                "error_message": sentence,
+                "resume_at": at,
+            }
+        )
+        self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
+        self._notify()
+
+    def _is_due(self, now):
+        if self._is_planned_again():
+            return not self.resume_at or self.resume_at <= now
+        return super()._is_due(now)
+
+    def _is_planned_again(self):
+        """Tell whether this run waits at the brake, and not as an older database."""
+        return self.state == "brake" and not self._asks_as_older()
+
+    def _plan_again(self, kind=None):
+        """Have runs that wait at the brake planned again at once.
+
+        :param str kind: ``full`` to read the whole audience before
+        """
+        for run in self.filtered(lambda run: run._is_planned_again()):
+            vals = {"resume_at": fields.Datetime.now()}
+            if kind == "full":
+                vals["kind"] = kind
+                run._set_cursor(full_read=None)
+            run.write(vals)
+            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
+
+    def _waiting_sentence(self):
+        """Tell whoever asks for a run what this one, at the brake, waits for."""
+        if not self._is_planned_again():
+            return self.error_message
+        return self.env._(
+            "The synchronisation waits for a manager. %s It is planned again now.",
+            self.error_message,
+        )
+
+    def action_confirm_archiving(self):
+        """Let a run that waits at the brake archive as many members as it said."""
+        self.ensure_one()
+        self.account_id._check_manager()
+        if self.state == "brake":
+            run = self.sudo()
+            run._set_cursor(brake_confirmed=(run.cursor or {}).get("brake") or True)
+            run.write({"state": "running", "phase": "segments", "resume_at": False})
+            self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    def write(self, vals):
+        result = super().write(vals)
+        if CAUSES & vals.keys():
+            self.sudo().run_ids._plan_again()
+        return result
