@@ -540,6 +540,9 @@ class OdooHistories(Watcher):
         self.faulty = False
         self.case.send_opt_outs()
         self.judge_lane(leaving)
+        for address in self.oracle.addresses.values():
+            # Mailchimp may have refused to let it come back, and is not asked again.
+            address.restorable = address.restorable and None
         field.required = False
         for contact in self.oracle.contacts.values():
             # What was refused is tried again when it changes.
