@@ -72,6 +72,7 @@ class Address:
     # Odoo archived it while it was subscribed, and nobody changed it since: it may come
     # back by itself, and has to. ``None``: it may.
     restorable: bool | None = False
+    given_up: bool = False  # it bounced, or was erased, in another audience
     erased: bool = False  # permanently deleted: can never be imported again
     invited: bool = False  # another application let Mailchimp ask the person
     ours: bool = False
