@@ -1,4 +1,5 @@
 import logging
+import time
 
 import psycopg2
 
@@ -8,6 +9,7 @@ from odoo.tools import SQL, format_date
 
 from ..engine import errors
 from ..engine.lease import Leased, Mark, NotOurs, judge, place_hash, read_mark
+from . import crm_mailchimp_run
 from .crm_mailchimp_run import PUSHES
 
 _logger = logging.getLogger(__name__)
@@ -451,6 +453,12 @@ class CrmMailchimpRun(models.Model):
             # Also when nothing is sent: the other database has to stop.
             gateway.hold()
         return super()._phase_segments(gateway, deadline)
+
+    def _phase_send(self, gateway, deadline):
+        gateway.hold()
+        # However long that took, something is sent.
+        least = time.monotonic() + crm_mailchimp_run.PHASE_SECONDS
+        return super()._phase_send(gateway, max(deadline, least))
 
     def _phase_brake(self, gateway, deadline):
         if not self._asks_as_older():

@@ -21,6 +21,8 @@ LANE_SECONDS = 25
 # To connect, and for each part of an answer: one call that hangs must not take the
 # tick from the others. It is tried again by the next tick.
 LANE_TIMEOUT = (5, 15)
+# So many calls in a row without an answer end a tick.
+FAILURES = 8
 # Of which opt-outs the account tells how they went.
 SHOWN = timedelta(days=30)
 # From then on somebody should look.
@@ -260,7 +262,9 @@ class CrmMailchimpAccount(models.Model):
         eligible = rows and self._eligible_emails(
             [row[1] for row in rows], scoped=False
         )
-        return [row for row in rows if row[1] not in eligible]
+        rows = [row for row in rows if row[1] not in eligible]
+        # Who was tried before in vain comes after the others.
+        return sorted(rows, key=lambda row: bool(row[4]))
 
     def _was_eligible_condition(self):
         """Return ``SQL``: the "no" ``s`` ended an opt-in while the audience was linked.
@@ -305,22 +309,25 @@ class CrmMailchimpAccount(models.Model):
             (row, gateway.let_go, self.audience_ref, member_hash(row[1]))
             for row in rows
         )
-        trouble, refusal, confirmed = [], None, 0
+        # One that fails is no reason to leave the others; several in a row are.
+        trouble, in_a_row, refusal, confirmed = None, 0, None, 0
 
         def enough():
-            return trouble or time.monotonic() >= deadline
+            lost = trouble and not isinstance(trouble, errors.PASSING)
+            return lost or in_a_row >= FAILURES or time.monotonic() >= deadline
 
         for outcomes in gateway.map(calls, enough):
             for row, outcome in outcomes:
                 if isinstance(outcome, errors.Rejected):
                     refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
-                    trouble.append(outcome)
+                    trouble, in_a_row = outcome, in_a_row + 1
                 else:
+                    in_a_row = 0
                     confirmed += self._record_opt_out(row, outcome, gateway.clock())
             self.env["ir.cron"]._commit_progress()
         if trouble:
-            raise trouble[0]
+            raise trouble
         self._tell_opt_out_error(refusal or False)
         return confirmed
 
@@ -344,8 +351,9 @@ class CrmMailchimpAccount(models.Model):
                 [(member_id, None, "forgotten", None, now)],
             )
             return True
-        if seen["status"] == "archived" and not sending:
-            # Nothing was sent before this look: somebody in Mailchimp archived it.
+        if seen["status"] not in REACHABLE and not sending:
+            # Nothing was sent before this look: the person said so, or somebody in
+            # Mailchimp archived it.
             Member._update_rows(("sending",), [(member_id, None)])
         self._apply_seen([seen])
         if left["status"] in REACHABLE:

@@ -39,6 +39,8 @@ class ConsentReport(models.AbstractModel):
             ``suppressions`` and ``members``: lists of dicts
         """
         lines = partner.mailchimp_consent_ids.sorted("id")
+        # Who may see the contact may see what its own addresses said.
+        Suppression = self.env["crm.mailchimp.suppression"].sudo()
         members = self.env["crm.mailchimp.member"].search(
             [("partner_id", "=", partner.id)]
         )
@@ -49,7 +51,6 @@ class ConsentReport(models.AbstractModel):
         ]
         addresses = list(dict.fromkeys([*present, *filter(None, former)]))
         members |= members.search([("email_normalized", "in", present)])
-        Suppression = self.env["crm.mailchimp.suppression"]
         said_no = Suppression.search(
             [("email_hash", "in", [member_hash(email) for email in addresses])],
             order="date, id",

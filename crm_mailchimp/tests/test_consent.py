@@ -471,5 +471,4 @@ class TestConsentOtherAnswers(TestConsent):
         "tags_move_last_changed": False,
         "unsubscribed_can_be_archived": False,
         "archived_can_unsubscribe": False,
-        "date_header": False,
     }

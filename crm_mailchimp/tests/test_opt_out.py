@@ -166,6 +166,20 @@ class TestOptOutLane(MailchimpCase):
         self.assertFalse(self.account.opt_out_waiting)
         self.assertFalse(self.account.opt_out_error)
 
+    def test_some_that_are_never_answered_do_not_stop_the_others(self):
+        partners = [self.contact(f"C{number}") for number in range(10)]
+        self.push()
+        for number in range(4):
+            digest = self.member(f"c{number}@firma.be").hash
+            route = f"GET /lists/*/members/{digest}"
+            self.simulator.fault(route, "status", status=504, times=None)
+        self.addCleanup(self.simulator.faults.clear)
+        self.opt_out(*partners[:4])
+        self.opt_out(*partners[4:])
+        self.assertEqual(self.account.opt_out_waiting, 4)
+        for number in range(4, 10):
+            self.assertEqual(self.status(f"c{number}@firma.be"), "archived")
+
     def test_an_answer_that_got_lost(self):
         ann = self.contact("Ann")
         self.push()
@@ -207,6 +221,21 @@ class TestOptOutLane(MailchimpCase):
         self.assertEqual(self.status("bob@firma.be"), "subscribed")
         writes = [call for call in self.simulator.calls if call.method != "GET"]
         self.assertEqual(writes[0].method, "DELETE")
+
+    def test_an_unsubscribe_that_the_lane_is_the_first_to_see(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        entry = self.env["mail.blacklist"].create({"email": "ann@firma.be"})
+        self.send_opt_outs()
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        # No later opt-in lifts what the person said in Mailchimp.
+        entry.active = False
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(ann.mailchimp_reason, "unsubscribed")
 
     def test_who_signs_up_after_a_no_that_an_opt_in_had_lifted(self):
         ann = self.contact("Ann")

@@ -42,6 +42,7 @@ class Contact:
     foreign_company: bool = False  # belongs to another company than the account
     values: dict = field(default_factory=dict)
     former: list = field(default_factory=list)  # its addresses before the last change
+    past: set = field(default_factory=set)  # all addresses it has left
 
     def sort_key(self):
         return (not self.is_company, self.opt_in, self.key)
@@ -85,6 +86,14 @@ class Address:
     # before the first sending, empty when it cannot be known.
     agreed: set = field(default_factory=lambda: {NEVER})
 
+    def changed(self):
+        """Note that somebody changed the member, perhaps after Odoo archived it.
+
+        Of an archiving whose answer got lost nobody knows when it was.
+        """
+        if self.restorable:
+            self.restorable = False
+
     @property
     def barred(self):
         """Tell whether the person or its mail server said no last."""
@@ -105,6 +114,8 @@ class Oracle:
         # Address -> when somebody last said no in Odoo: a contact that has the address
         # opted out, or it was put on the blacklist. A later opt-in in Odoo lifts it.
         self.opt_outs = {}
+        # Address -> the last yes of its person in Mailchimp that a run has seen.
+        self.lifted = {}
         # Address -> the contact it was sent for last, and those a failing run may
         # have sent it for.
         self.owners = {}
@@ -131,6 +142,10 @@ class Oracle:
         contact = self.contacts[key]
         if contact.opt_in is not None:
             self.claim(contact)
+            self.end_opt_in(contact, now)
+
+    def end_opt_in(self, contact, now):
+        if contact.opt_in is not None:
             contact.opt_in, contact.said, contact.doubtful = None, "out", False
             self.note_opt_out(contact, now)
 
@@ -160,6 +175,8 @@ class Oracle:
     def lift(self, email):
         """Lift what an address said, for a later yes of the person in Mailchimp."""
         yes_at = self.address(email).yes_at
+        if yes_at is not None:
+            self.lifted[email] = yes_at
         for noes in (self.said, self.opt_outs):
             if yes_at is not None and noes.get(email, yes_at) < yes_at:
                 del noes[email]
@@ -180,7 +197,9 @@ class Oracle:
                 owners -= set(others)
                 owners.add(kept)
         if out and survivor.opt_in is not None:
-            self.opt_out(kept, now)
+            self.end_opt_in(survivor, now)
+            for email in survivor.emails:
+                self.address(email).maybe_ours = True
         elif out:
             survivor.said = "out"
 

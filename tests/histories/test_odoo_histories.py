@@ -186,7 +186,9 @@ class OdooHistories(Watcher):
         many = self.pick(["never", "never", "time", "polls"], "batches")
         shown = self.pick([False, True], "unsubscribes in the activity")
         self.skew = self.pick(SKEWS, "clock ahead")
-        self.account._note_clock(self.account._gateway())
+        gateway = self.account._gateway()
+        gateway.member_count(self.audience.id)
+        self.account._note_clock(gateway)
         if small:
             self.tally["few a page"] += 1
             self.patch(run_pull, "PAGE", 5)
@@ -447,6 +449,8 @@ class OdooHistories(Watcher):
         trouble = self.pick(["none"] * 6 + ["killed", "hang", "slow", *range(5)])
         self.faulty = trouble != "none"
         self.tally[f"lane: {trouble}"] += 1
+        for _time in range(self.pick([0, 1, 2])):
+            self.opt_out_somebody()
         leaving = self.start_lane()
         with ExitStack() as stack:
             ticks = 2
@@ -514,13 +518,19 @@ class OdooHistories(Watcher):
         self.step()
 
     def facts(self):
-        """Return the list of "no" and the ledger, for the story of a failure."""
+        """Return contacts, the list of "no" and the ledger."""
         self.env.flush_all()
+        lines = [f"    {contact}" for contact in self.oracle.contacts.values()]
+        self.env.cr.execute(
+            """SELECT id, email_normalized, mailchimp_opt_in, mailchimp_opt_in_date
+                 FROM res_partner WHERE email LIKE '%@firma.be%' ORDER BY id"""
+        )
+        lines += [f"    contact: {row}" for row in self.env.cr.fetchall()]
         self.env.cr.execute(
             """SELECT LEFT(email_normalized, 2), source, kind, date, lifted_at, lifted_by
                  FROM crm_mailchimp_suppression ORDER BY email_normalized, id"""
         )
-        lines = [f"    no: {row}" for row in self.env.cr.fetchall()]
+        lines += [f"    no: {row}" for row in self.env.cr.fetchall()]
         self.env.cr.execute(
             """SELECT LEFT(email_normalized, 2), status, status_before, archived_by,
                       origin, wanted, operation, reason, partner_id, last_changed
