@@ -87,13 +87,14 @@ class ReportCalls:
         """Return the report of a campaign; opens and clicks rates are 0 to 1."""
         return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
 
-    def report_part(self, part, campaign, *, offset=0, since=None):
+    def report_part(self, part, campaign, *, offset=0, since=None, count=None):
         """Yield ``(entries, whether more follow)`` by page: who did what, or the links.
 
         :param str part: a key of :data:`PARTS`
         :param offset: how many entries to pass over
         :param since: with ``activity``: datetime (UTC, or with its zone); only events
             after it. Recipients without any may or may not be listed.
+        :param count: entries of a page, :data:`RECIPIENT_PAGE` unless told
         """
         method, key, wanted = PARTS[part]
         options = {"start": offset}
@@ -110,7 +111,7 @@ class ReportCalls:
             yield self._whole(key, call, campaign, **options), False
             return
         for items, reply in self._pages(
-            key, call, campaign, count=RECIPIENT_PAGE, **options
+            key, call, campaign, count=count or RECIPIENT_PAGE, **options
         ):
             offset += len(items)
             total = reply.get("total_items")

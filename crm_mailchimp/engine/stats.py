@@ -5,13 +5,20 @@ are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is
 fractions in a report and for the industry, percent for the audience.
 """
 
+import math
 from datetime import timedelta
 
 from .address import member_hash
 from .observe import utc
+from .storable import storable
 
 #: Of each member's opens, and of its clicks, Mailchimp lists no more than these.
 EVENTS_LISTED = 1000
+#: What columns and their indexes hold.
+INTEGER = 2**31 - 1
+REF_LENGTH, ADDRESS_LENGTH = 100, 254
+#: Mailchimp was founded in 2001.
+FIRST_YEAR, LAST_YEAR = 2000, 2100
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: Age of a campaign -> how often it is read. Numbers lag the send by minutes and move
 #: for days, most of it within the first.
@@ -77,51 +84,86 @@ STATUSES = (
 )
 
 
-def totals(report):
-    """Return the totals of a report as columns of a campaign."""
-    opens, clicks = report.get("opens") or {}, report.get("clicks") or {}
-    bounces = report.get("bounces") or {}
-    hard, soft = _number(bounces, "hard_bounces"), _number(bounces, "soft_bounces")
-    all_bounces = hard + soft + _number(bounces, "syntax_errors")
-    sent = _number(report, "emails_sent")
-    delivered = max(sent - all_bounces, 0)
-    unsubscribed = _number(report, "unsubscribed")
-    industry, audience = report.get("industry_stats"), report.get("list_stats")
-    industry_known = _known(industry, "open_rate")
-    list_known = _known(audience, "open_rate")
-    industry, audience = industry or {}, audience or {}
+#: Part of a report, or ``None`` for the report itself, its key, and the column for it.
+_COUNTS = (
+    (None, "emails_sent", "sent"),
+    (None, "unsubscribed", "unsubscribed"),
+    (None, "abuse_reports", "complaints"),
+    ("opens", "opens_total", "opens_total"),
+    ("opens", "unique_opens", "opens_unique"),
+    ("opens", "proxy_excluded_opens", "opens_total_no_proxy"),
+    ("opens", "proxy_excluded_unique_opens", "opens_unique_no_proxy"),
+    ("clicks", "clicks_total", "clicks_total"),
+    ("clicks", "unique_subscriber_clicks", "clicks_unique"),
+    ("forwards", "forwards_count", "forwards"),
+    ("bounces", "hard_bounces", "hard_bounces"),
+    ("bounces", "soft_bounces", "soft_bounces"),
+)
+#: Likewise, and what a rate of 100 % is there.
+_RATES = (
+    ("opens", "open_rate", "open_rate", 1),
+    ("opens", "proxy_excluded_open_rate", "open_rate_no_proxy", 1),
+    ("clicks", "click_rate", "click_rate", 1),
+    ("industry_stats", "open_rate", "industry_open_rate", 1),
+    ("industry_stats", "click_rate", "industry_click_rate", 1),
+    ("industry_stats", "bounce_rate", "industry_bounce_rate", 1),
+    ("industry_stats", "unsub_rate", "industry_unsubscribe_rate", 1),
+    ("list_stats", "open_rate", "list_open_rate", 100),
+    ("list_stats", "click_rate", "list_click_rate", 100),
+)
+#: Columns that :func:`totals` returns.
+TOTALS = (
+    *(column for _part, _key, column in _COUNTS),
+    *(column for _part, _key, column, _unit in _RATES),
+    *("delivered", "bounces", "bounce_rate", "unsubscribe_rate"),
+    *("proxy_known", "industry_known", "list_known", "industry_name"),
+    *("last_open", "last_click", "timeseries"),
+)
+
+
+def totals(report, known=None):
+    """Return the totals of a report as columns of a campaign.
+
+    :param known: what is stored, by column: it stays where Mailchimp says nothing. A
+        part of a report is ``null`` now and then.
+    """
+    known, vals = known or {}, {}
+    for part, key, column in _COUNTS:
+        value = _count((_dict(report, part) if part else report).get(key))
+        vals[column] = (known.get(column) or 0) if value is None else value
+    for part, key, column, unit in _RATES:
+        value = _fraction(_dict(report, part).get(key), unit)
+        vals[column] = (known.get(column) or 0.0) if value is None else value
+    opens, clicks = _dict(report, "opens"), _dict(report, "clicks")
+    bounces = _dict(report, "bounces")
+    all_bounces = known.get("bounces") or 0
+    if bounces:
+        lost = vals["hard_bounces"] + vals["soft_bounces"]
+        all_bounces = min(lost + _number(bounces, "syntax_errors"), INTEGER)
+    delivered = max(vals["sent"] - all_bounces, 0)
+    industry = _dict(report, "industry_stats")
     return {
-        "sent": sent,
-        "delivered": delivered,
-        "opens_total": _number(opens, "opens_total"),
-        "opens_unique": _number(opens, "unique_opens"),
-        "open_rate": _rate(opens, "open_rate"),
-        "proxy_known": _known(opens, "proxy_excluded_unique_opens"),
-        "opens_total_no_proxy": _number(opens, "proxy_excluded_opens"),
-        "opens_unique_no_proxy": _number(opens, "proxy_excluded_unique_opens"),
-        "open_rate_no_proxy": _rate(opens, "proxy_excluded_open_rate"),
-        "last_open": moment(opens.get("last_open")) or False,
-        "clicks_total": _number(clicks, "clicks_total"),
-        "clicks_unique": _number(clicks, "unique_subscriber_clicks"),
-        "click_rate": _rate(clicks, "click_rate"),
-        "last_click": moment(clicks.get("last_click")) or False,
-        "forwards": _number(report.get("forwards") or {}, "forwards_count"),
-        "unsubscribed": unsubscribed,
-        "unsubscribe_rate": _share(unsubscribed, delivered),
-        "hard_bounces": hard,
-        "soft_bounces": soft,
+        **vals,
         "bounces": all_bounces,
-        "bounce_rate": _share(all_bounces, sent),
-        "complaints": _number(report, "abuse_reports"),
-        "industry_known": industry_known,
-        "industry_name": industry.get("type") or False,
-        "industry_open_rate": _rate(industry, "open_rate"),
-        "industry_click_rate": _rate(industry, "click_rate"),
-        "industry_bounce_rate": _rate(industry, "bounce_rate"),
-        "industry_unsubscribe_rate": _rate(industry, "unsub_rate"),
-        "list_known": list_known,
-        "list_open_rate": _rate(audience, "open_rate", 100),
-        "list_click_rate": _rate(audience, "click_rate", 100),
+        "delivered": delivered,
+        "bounce_rate": _share(all_bounces, vals["sent"]),
+        "unsubscribe_rate": _share(vals["unsubscribed"], delivered),
+        "proxy_known": (
+            _count(opens.get("proxy_excluded_unique_opens")) is not None
+            if opens
+            else bool(known.get("proxy_known"))
+        ),
+        "last_open": moment(opens.get("last_open")) or known.get("last_open") or False,
+        "last_click": (
+            moment(clicks.get("last_click")) or known.get("last_click") or False
+        ),
+        "industry_known": _known(industry, "open_rate")
+        or bool(known.get("industry_known")),
+        "industry_name": _text(industry.get("type"))
+        or known.get("industry_name")
+        or False,
+        "list_known": _known(_dict(report, "list_stats"), "open_rate")
+        or bool(known.get("list_known")),
         "timeseries": [
             {
                 "time": hour["timestamp"],
@@ -129,42 +171,47 @@ def totals(report):
                 "opens": _number(hour, "unique_opens"),
                 "clicks": _number(hour, "recipients_clicks"),
             }
-            for hour in report.get("timeseries") or ()
-            if hour.get("timestamp")
+            for hour in _dicts(report.get("timeseries"))
+            if moment(hour.get("timestamp"))
         ]
+        or known.get("timeseries")
         or False,
     }
+
+
+def identified(entries):
+    """Return those entries of a page that are campaigns or reports with an id."""
+    return [entry for entry in _dicts(entries) if _ref(entry.get("id")) == entry["id"]]
 
 
 def listed(campaign):
     """Return the columns of a campaign that its listing gives."""
-    settings = campaign.get("settings") or {}
-    tracking = campaign.get("tracking") or {}
-    subject = settings.get("subject_line")
+    settings, tracking = _dict(campaign, "settings"), _dict(campaign, "tracking")
+    subject = _text(settings.get("subject_line"))
     test = {
         name: campaign[name]
         for name in ("variate_settings", "ab_split_opts")
-        if campaign.get(name)
+        if _dict(campaign, name)
     }
     return {
-        "name": settings.get("title") or subject or campaign["id"],
+        "name": _text(settings.get("title")) or subject or _ref(campaign["id"]),
         "campaign_type": _type(campaign),
         "status": campaign.get("status") in STATUSES and campaign["status"],
         "subject": subject or False,
         "send_time": moment(campaign.get("send_time")) or False,
-        "archive_url": campaign.get("long_archive_url")
-        or campaign.get("archive_url")
+        "archive_url": _text(campaign.get("long_archive_url"))
+        or _text(campaign.get("archive_url"))
         or False,
-        "google_analytics": (tracking.get("google_analytics") or "").strip() or False,
+        "google_analytics": _text(tracking.get("google_analytics")).strip() or False,
         "test_settings": test or False,
     }
 
 
 def reported(report):
     """Return the columns of a campaign that only its report gives."""
-    subject = report.get("subject_line")
+    subject = _text(report.get("subject_line"))
     return {
-        "name": report.get("campaign_title") or subject or report["id"],
+        "name": _text(report.get("campaign_title")) or subject or _ref(report["id"]),
         "campaign_type": _type(report),
         "status": "sent",
         "subject": subject or False,
@@ -174,7 +221,7 @@ def reported(report):
 
 def _type(source):
     """Return the type of a campaign or report; ``False`` for one nobody knows."""
-    kind = source.get("type") or ""
+    kind = _text(source.get("type"))
     if kind in TYPES:
         return kind
     return "automation" if kind.startswith("auto") else False
@@ -183,15 +230,15 @@ def _type(source):
 def links(entries):
     """Return ``{link_ref: columns}`` of the clicked links of a campaign."""
     return {
-        entry["id"]: {
-            "url": entry.get("url") or False,
+        _ref(entry["id"]): {
+            "url": _text(entry.get("url")) or False,
             "clicks_total": _number(entry, "total_clicks"),
             "clicks_unique": _number(entry, "unique_clicks"),
-            "click_share": _rate(entry, "click_percentage"),
+            "click_share": _fraction(entry.get("click_percentage")) or 0.0,
             "last_click": moment(entry.get("last_click")) or False,
         }
-        for entry in entries
-        if entry.get("id")
+        for entry in _dicts(entries)
+        if _ref(entry.get("id"))
     }
 
 
@@ -204,14 +251,17 @@ def variants(report, sub_reports, settings):
     """
     settings = settings or {}
     found = {}
-    winner = (settings.get("variate_settings") or {}).get("winning_campaign_id")
-    for number, sub in enumerate(sub_reports, 1):
-        numbers = totals(sub)
-        found[sub["id"]] = {
+    winner = _ref(_dict(settings, "variate_settings").get("winning_campaign_id"))
+    for number, sub in enumerate(_dicts(sub_reports), 1):
+        numbers, ref = totals(sub), _ref(sub.get("id"))
+        if not ref:
+            continue
+        subject = _text(sub.get("subject_line"))
+        found[ref] = {
             "sequence": number,
-            "name": sub.get("campaign_title") or sub.get("subject_line") or sub["id"],
-            "subject": sub.get("subject_line") or False,
-            "is_winner": sub["id"] == winner,
+            "name": _text(sub.get("campaign_title")) or subject or ref,
+            "subject": subject or False,
+            "is_winner": ref == winner,
             **{
                 name: numbers[name]
                 for name in (
@@ -220,14 +270,13 @@ def variants(report, sub_reports, settings):
                 )
             },
         }
-    options = settings.get("ab_split_opts") or {}
-    for number, (side, group) in enumerate(
-        sorted((report.get("ab_split") or {}).items()), 1
-    ):
-        found[side] = {
+    options, sides = _dict(settings, "ab_split_opts"), _dict(report, "ab_split")
+    for number, side in enumerate(sorted(sides), 1):
+        group = _dict(sides, side)
+        found[_ref(side)] = {
             "sequence": number,
             "name": side.upper(),
-            "subject": options.get(f"subject_{side}") or False,
+            "subject": _text(options.get(f"subject_{side}")) or False,
             "is_winner": False,
             "opens_total": _number(group, "opens"),
             "opens_unique": _number(group, "unique_opens"),
@@ -247,12 +296,12 @@ def recipient_rows(entries):
     :return: ``[(hash, address or None, status or None, variant or None)]``
     """
     rows = {}
-    for entry in entries:
+    for entry in _dicts(entries):
         who = _who(entry)
         if who:
-            status = entry.get("status")
+            status = _text(entry.get("status"))
             status = status if status in ("sent", "hard", "soft") else None
-            rows[who[0]] = (*who, status, entry.get("absplit_group") or None)
+            rows[who[0]] = (*who, status, _text(entry.get("absplit_group")) or None)
     return list(rows.values())
 
 
@@ -266,10 +315,10 @@ def activity_rows(entries, since=None):
         leaves out recipients who did nothing since, is not documented.
     """
     rows = []
-    for entry in entries:
+    for entry in _dicts(entries):
         who = _who(entry)
         numbers = {}
-        for event in entry.get("activity") or () if who else ():
+        for event in _dicts(entry.get("activity")) if who else ():
             kind, date = event.get("action"), moment(event.get("timestamp"))
             if kind in ("open", "click", "bounce") and date:
                 if since is None or date > since:
@@ -322,7 +371,7 @@ def complaint_rows(entries):
 
 def _event_rows(entries, kind, when, why):
     rows = []
-    for entry in entries:
+    for entry in _dicts(entries):
         who, date = _who(entry), moment(entry.get(when))
         if who and date:
             detail = _text(entry.get(why)) if why else ""
@@ -338,36 +387,74 @@ def _unique(rows):
 def _who(entry):
     """Return ``(hash, address or None)``; ``None`` for somebody without either."""
     address = _text(entry.get("email_address")).strip().lower()
-    ref = entry.get("email_id") or (address and member_hash(address))
+    if len(address) > ADDRESS_LENGTH:
+        address = ""
+    ref = _ref(entry.get("email_id")) or (address and member_hash(address))
     return (ref.lower(), address or None) if ref else None
 
 
-# === SMALL THINGS === #
+# === WHAT CAN BE STORED === #
+# Mailchimp's entries are other people's input. A value that has no place in a column
+# is clipped or left out: one odd entry must not keep the others from being stored.
 
 
 def moment(stamp):
-    """Return a time of a report as naive UTC; ``None`` for none and for nonsense."""
+    """Return a time of a report as naive UTC; ``None`` for none and for nonsense.
+
+    Times that no campaign can have (year 1, year 9999) cannot be shown in every zone.
+    """
     try:
-        return utc(stamp)
-    except (ValueError, TypeError, AttributeError):
+        found = utc(stamp)
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return None
+    return found if found and FIRST_YEAR <= found.year <= LAST_YEAR else None
+
+
+def _dict(source, name):
+    value = source.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(entries):
+    if not isinstance(entries, list | tuple):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _text(value):
-    # The one character PostgreSQL does not store.
-    return (value or "").replace("\x00", "")
+    return storable(str(value)) if isinstance(value, str | int | float) and value else ""
+
+
+def _ref(value):
+    """Return an id of Mailchimp, no longer than an index takes."""
+    return _text(value)[:REF_LENGTH]
+
+
+def _count(value):
+    """Return a count that a column holds; ``None`` for none and for nonsense."""
+    try:
+        return min(max(int(value), 0), INTEGER)
+    except OverflowError:
+        return INTEGER
+    except (TypeError, ValueError):
+        return None
 
 
 def _known(source, name):
-    return bool(source) and source.get(name) is not None
+    return source.get(name) is not None
 
 
 def _number(source, name):
-    return int(source.get(name) or 0)
+    return _count(source.get(name)) or 0
 
 
-def _rate(source, name, unit=1):
-    return float(source.get(name) or 0.0) / unit
+def _fraction(value, unit=1):
+    """Return a rate as a fraction; ``None`` for none and for nonsense."""
+    try:
+        rate = float(value) / unit
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return rate if math.isfinite(rate) else None
 
 
 def _share(part, whole):

@@ -27,6 +27,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
+from .storable import is_suspect, storable
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 90  # Mailchimp itself gives up after 120
@@ -295,11 +296,14 @@ class Transport(ApiClient):
             self._told = moment.replace(tzinfo=None), time.monotonic()
         if 200 <= status < 300 and not content.strip():
             return {}
+        suspect = is_suspect(content)
         if status >= 300:
             content = self._scrub(content.decode("utf-8", "replace"))  # may echo it
         try:
             # Whatever the content type says: problem documents have one of their own.
             data = json.loads(content)
+            if suspect:
+                data = storable(data)
         except (ValueError, RecursionError):
             data = None
         if 200 <= status < 300 and isinstance(data, dict | list):

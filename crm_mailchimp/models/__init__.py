@@ -53,4 +53,5 @@ from . import partner_actions
 from . import crm_mailchimp_invalid_email
 from . import overview
 from . import engagement
+from . import ir_http
 from . import partner_card

@@ -1,10 +1,16 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
-from odoo.tools import SQL, float_compare, format_datetime
+from odoo.fields import Domain
+from odoo.tools import SQL, escape_psql, float_compare, format_datetime
 
 from ..engine.observe import utc
 
 NOT_SENT = ("save", "paused", "schedule")
+# Rate -> what it is a share of: an average counts each campaign by that.
+WEIGHTS = {
+    **dict.fromkeys(("open_rate", "open_rate_no_proxy", "click_rate"), "delivered"),
+    **{"unsubscribe_rate": "delivered", "bounce_rate": "sent"},
+}
 
 
 def differs(record, vals):
@@ -46,6 +52,13 @@ class CrmMailchimpCampaign(models.Model):
     )
     url = fields.Char(string="In Mailchimp", readonly=True)
     archive_url = fields.Char(string="Web version", readonly=True)
+    is_counted = fields.Boolean(
+        string="Counts in totals",
+        compute="_compute_is_counted",
+        search="_search_is_counted",
+        help="Of a campaign that consists of others either the whole counts or its"
+        " parts, whatever was sent more.",
+    )
     campaign_type = fields.Selection(
         [
             ("regular", "Regular"),
@@ -85,6 +98,7 @@ class CrmMailchimpCampaign(models.Model):
             ("refused", "Mailchimp refused the report"),
             ("missing", "Mailchimp does not have the report, or not yet"),
             ("unanswered", "Mailchimp did not bring the report to an end"),
+            ("fault", "Odoo could not store the report, its log says why"),
         ],
         string="Trouble",
         readonly=True,
@@ -321,20 +335,85 @@ class CrmMailchimpCampaign(models.Model):
                 note = _("Results incomplete: %(cause)s; press “Refresh now” to try.")
             campaign.failure_note = note % facts
 
-    @api.depends("utm_campaign_id")
-    def _compute_lead_count(self):
-        counts = dict(
-            self.env["crm.lead"]
-            .with_context(active_test=False)
-            ._read_group(self._lead_domain(), ["campaign_id"], ["__count"])
-        )
+    @api.depends("parent_id.sent", "child_ids.sent", "sent", "status")
+    def _compute_is_counted(self):
+        counted = self.search([("id", "in", self.ids), ("is_counted", "=", True)])
         for campaign in self:
-            campaign.lead_count = counts.get(campaign.utm_campaign_id, 0)
+            campaign.is_counted = campaign._origin in counted
 
-    def _lead_domain(self):
-        return [("campaign_id", "in", self.utm_campaign_id.ids)]
+    def _search_is_counted(self, operator, value):
+        if operator != "in" or set(value) != {True}:
+            return NotImplemented
+        self.flush_model(["parent_id", "sent", "status"])
+        # A parent's totals include its children's. Some parents have none, or not yet.
+        return Domain(
+            "id",
+            "in",
+            SQL(
+                """(SELECT c.id FROM crm_mailchimp_campaign c
+                 LEFT JOIN crm_mailchimp_campaign p ON p.id = c.parent_id
+                 LEFT JOIN (SELECT parent_id, SUM(sent) AS sent
+                              FROM crm_mailchimp_campaign GROUP BY parent_id) parts
+                        ON parts.parent_id = COALESCE(c.parent_id, c.id)
+                     WHERE (c.status <> ALL(%s) OR c.sent > 0)
+                       AND CASE WHEN p.id IS NULL THEN c.sent >= COALESCE(parts.sent, 0)
+                                ELSE p.sent < parts.sent END)""",
+                list(NOT_SENT),
+            ),
+        )
+
+    def _read_group_select(self, aggregate_spec, query):
+        """Let averages of rates count each campaign by the mails they are shares of."""
+        name, _colon, func = aggregate_spec.partition(":")
+        if func != "avg" or name not in WEIGHTS:
+            return super()._read_group_select(aggregate_spec, query)
+        rate = self._field_to_sql(self._table, name, query)
+        weight = self._field_to_sql(self._table, WEIGHTS[name], query)
+        return SQL(
+            "SUM(%(rate)s * %(weight)s) / NULLIF(SUM(%(weight)s), 0)",
+            rate=rate,
+            weight=weight,
+        )
 
     # === LEADS === #
+
+    @api.depends("utm_campaign_id", "send_time")
+    def _compute_lead_count(self):
+        Lead = self.env["crm.lead"].with_context(active_test=False)
+        for campaign in self:
+            campaign.lead_count = Lead.search_count(campaign._lead_domain())
+
+    def _lead_domain(self):
+        """Return the domain of the leads that came by links of these campaigns."""
+        return list(Domain.OR(campaign._own_leads() for campaign in self))
+
+    def _own_leads(self):
+        """Return the domain of the leads of one campaign; each lead is one campaign's.
+
+        Mailchimp's own ``utm_campaign`` begins with the id of the campaign, and
+        ``mc_cid`` is nothing else. Where a link carries a name, which several campaigns
+        may have, the lead is that of the last one sent before it came.
+        """
+        self.ensure_one()
+        ref = escape_psql(self.campaign_ref)
+        found = Domain("campaign_id.name", "=ilike", ref)
+        found |= Domain("campaign_id.name", "=ilike", f"{ref}-%")
+        if not self.utm_campaign_id:
+            return found
+        named = Domain("campaign_id", "=", self.utm_campaign_id.id)
+        others = self.sudo().search(
+            [("utm_campaign_id", "=", self.utm_campaign_id.id), ("id", "!=", self.id)]
+        )
+        own = self._place_in_time()
+        for other in others:
+            if other._place_in_time() > own:
+                named &= Domain("create_date", "<", other._place_in_time()[0])
+        if any(other._place_in_time() < own for other in others):
+            named &= Domain("create_date", ">=", own[0])
+        return found | named
+
+    def _place_in_time(self):
+        return self.send_time or self.create_date, self.id
 
     def _link_utm(self):
         """Give sent campaigns the UTM campaign of their name, an existing one first.

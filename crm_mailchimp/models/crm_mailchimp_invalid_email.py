@@ -3,6 +3,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from .crm_mailchimp_contact_status import id_bits
+from .crm_mailchimp_recipient import STILL_BOUNCES
 
 
 class CrmMailchimpInvalidEmail(models.Model):
@@ -55,6 +56,7 @@ class CrmMailchimpInvalidEmail(models.Model):
                    SELECT r.status, r.campaign_id, r.bounce_date, %s AS detail
                      FROM crm_mailchimp_recipient r
                     WHERE r.member_id = m.id AND r.status = 'hard'
+                      AND r.email_normalized = m.email_normalized
                  ORDER BY r.bounce_date DESC NULLS LAST LIMIT 1) b ON TRUE
              WHERE m.status = 'cleaned'
             """,
@@ -71,17 +73,20 @@ class CrmMailchimpInvalidEmail(models.Model):
                    account.company_id, m.id AS member_id, 'soft' AS kind,
                    b.campaign_id, b.detail, b.bounce_date AS date
               FROM %s
-              JOIN (SELECT DISTINCT ON (r.member_id) r.member_id, r.campaign_id,
-                           r.bounce_date, %s AS detail
+              JOIN (SELECT DISTINCT ON (r.member_id, r.email_normalized) r.member_id,
+                           r.email_normalized, r.campaign_id, r.bounce_date,
+                           %s AS detail
                       FROM crm_mailchimp_recipient r
-                     WHERE r.status = 'soft'
-                  ORDER BY r.member_id, r.bounce_date DESC NULLS LAST) b
-                ON b.member_id = m.id
+                     WHERE r.status = 'soft' AND %s
+                  ORDER BY r.member_id, r.email_normalized,
+                           r.bounce_date DESC NULLS LAST) b
+                ON b.member_id = m.id AND b.email_normalized = m.email_normalized
              WHERE m.status = 'subscribed'
             """,
             self._id_sql(),
             self._contacts_sql(),
             self._detail_sql(),
+            STILL_BOUNCES,
         )
 
     def _id_sql(self):

@@ -33,6 +33,14 @@ EVENT = {
     "number": "int4",
     "detail": "varchar",
 }
+# Of a recipient ``r`` whose mail bounced: nothing shows that its address works. A mail
+# that merely did not bounce does not: bounces are told up to three days late.
+STILL_BOUNCES = SQL(
+    """(r.status = 'hard' OR r.status = 'soft' AND NOT EXISTS (
+            SELECT FROM crm_mailchimp_recipient later
+             WHERE later.email_normalized = r.email_normalized
+               AND GREATEST(later.last_open, later.last_click) > r.bounce_date))"""
+)
 
 
 class CrmMailchimpRecipient(models.Model):

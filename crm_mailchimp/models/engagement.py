@@ -1,10 +1,15 @@
+from operator import ge, gt, le, lt
+
 from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
+from .crm_mailchimp_recipient import STILL_BOUNCES
+
 BOUNCES = [("hard", "Hard bounce"), ("soft", "Soft bounce")]
 AFTER = (">", ">=")
 BEFORE = {"<": ">=", "<=": ">"}
+COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 class CrmMailchimpEngagement(models.AbstractModel):
@@ -20,6 +25,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
     mailchimp_campaign_count = fields.Integer(
         string="Campaigns received",
         compute="_compute_mailchimp_engagement",
+        search="_search_mailchimp_campaign_count",
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_last_open = fields.Datetime(
@@ -52,6 +58,19 @@ class CrmMailchimpEngagement(models.AbstractModel):
         """Return ``SQL``: this model's table ``o`` joined to its recipients ``r``."""
         raise NotImplementedError
 
+    def _mailchimp_address_sql(self):
+        """Return ``SQL``: the recipient ``r`` has an address that ``o`` has now."""
+        raise NotImplementedError
+
+    def _mailchimp_bounces_sql(self, status):
+        """Return ``SQL``, an aggregate: a mail to an address of ``o`` bounced so."""
+        return SQL(
+            "BOOL_OR(r.status = %s AND %s AND %s)",
+            status,
+            STILL_BOUNCES,
+            self._mailchimp_address_sql(),
+        )
+
     def _mailchimp_received(self, domain):
         """Return a domain of the records with a recipient that matches ``domain``."""
         raise NotImplementedError
@@ -63,12 +82,13 @@ class CrmMailchimpEngagement(models.AbstractModel):
         rows = self.env.execute_query(
             SQL(
                 """SELECT o.id, COUNT(DISTINCT r.campaign_id), MAX(r.last_open),
-                          MAX(r.last_click), BOOL_OR(r.status = 'hard'),
-                          BOOL_OR(r.status = 'soft'), BOOL_OR(r.status = 'sent')
+                          MAX(r.last_click), %s, %s, BOOL_OR(r.status = 'sent')
                      FROM %s
                      JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
                     WHERE o.id = ANY(%s) AND c.company_id = ANY(%s)
                  GROUP BY o.id""",
+                self._mailchimp_bounces_sql("hard"),
+                self._mailchimp_bounces_sql("soft"),
                 self._mailchimp_recipients_join(),
                 self.ids,
                 self.env.companies.ids,
@@ -113,11 +133,54 @@ class CrmMailchimpEngagement(models.AbstractModel):
     def _search_mailchimp_bounced(self, operator, value):
         if operator != "in":
             return NotImplemented
-        kinds = [kind for kind in value if kind]
-        found = self._mailchimp_received(Domain("status", "in", kinds))
+        hard, soft = map(self._mailchimp_bounces_sql, ("hard", "soft"))
+        kind = SQL("CASE WHEN %s THEN 'hard' WHEN %s THEN 'soft' END", hard, soft)
+        bounced = SQL("r.status <> 'sent'")
+        kinds = list(filter(None, value))
+        found = self._mailchimp_having(SQL("%s = ANY(%s)", kind, kinds), bounced)
         if False in value:
-            found |= ~self._mailchimp_received(Domain("status", "in", ("hard", "soft")))
+            found |= ~self._mailchimp_having(SQL("%s IS NOT NULL", kind), bounced)
         return found
+
+    def _search_mailchimp_campaign_count(self, operator, value):
+        count = SQL("COUNT(DISTINCT r.campaign_id)")
+        if operator == "in":
+            wanted = {int(number or 0) for number in value}
+            found = self._mailchimp_having(SQL("%s = ANY(%s)", count, list(wanted)))
+            none = 0 in wanted
+        elif operator in COMPARE:
+            value = value or 0
+            condition = SQL("%s %s %s", count, SQL(operator), value)
+            found = self._mailchimp_having(condition)
+            none = COMPARE[operator](0, value)
+        else:
+            return NotImplemented
+        if none:
+            found |= ~self._mailchimp_having(SQL("TRUE"))
+        return found
+
+    def _mailchimp_having(self, condition, of=SQL("TRUE")):
+        """Return a domain of the records whose recipients together fulfil something.
+
+        :param condition: ``SQL`` over the recipients ``r`` of a record, an aggregate
+        :param of: ``SQL``, which of the recipients to look at
+        """
+        self.env["crm.mailchimp.recipient"].flush_model()
+        self.flush_model()
+        return Domain(
+            "id",
+            "in",
+            SQL(
+                """(SELECT o.id FROM %s
+                      JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
+                     WHERE c.company_id = ANY(%s) AND %s
+                  GROUP BY o.id HAVING %s)""",
+                self._mailchimp_recipients_join(),
+                self.env.companies.ids,
+                of,
+                condition,
+            ),
+        )
 
     def _mailchimp_recipients(self, domain, column):
         """Return a subquery of ``column`` of the recipients that match ``domain``."""
@@ -156,6 +219,14 @@ class ResPartner(models.Model):
             "res_partner o JOIN crm_mailchimp_recipient r ON r.partner_id = o.id"
         )
 
+    def _mailchimp_address_sql(self):
+        return SQL(
+            """(r.email_normalized = o.email_normalized OR EXISTS (
+                    SELECT FROM (SELECT o.email, o.email_normalized) p
+             CROSS JOIN LATERAL (%s) a WHERE a.email = r.email_normalized))""",
+            self.env["crm.mailchimp.account"]._further_addresses_sql(),
+        )
+
     def _mailchimp_received(self, domain):
         return Domain("id", "in", self._mailchimp_recipients(domain, "partner_id"))
 
@@ -175,6 +246,9 @@ class CrmLead(models.Model):
                  ON CASE WHEN o.partner_id IS NOT NULL THEN r.partner_id = o.partner_id
                          ELSE r.email_normalized = o.email_normalized END"""
         )
+
+    def _mailchimp_address_sql(self):
+        return SQL("r.email_normalized = o.email_normalized")
 
     def _mailchimp_received(self, domain):
         contacts = self._mailchimp_recipients(domain, "partner_id")

@@ -7,7 +7,6 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 from odoo.tools.date_utils import start_of
 
-from .crm_mailchimp_campaign import NOT_SENT
 from .schedule import NIGHT
 
 #: Days back; 0 for everything.
@@ -103,12 +102,8 @@ class CrmMailchimpAccount(models.Model):
     # === CAMPAIGNS === #
 
     def _overview_domain(self, since):
-        """Return the domain of what was sent; a parent's totals hold its children's."""
-        domain = [
-            ("account_id", "=", self.id),
-            ("parent_id", "=", False),
-            ("status", "not in", list(NOT_SENT)),
-        ]
+        """Return the domain of what was sent, nothing of it twice."""
+        domain = [("account_id", "=", self.id), ("is_counted", "=", True)]
         if since:
             domain.append(("send_time", ">=", fields.Datetime.to_string(since)))
         return domain

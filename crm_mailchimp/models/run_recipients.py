@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from odoo import fields, models
 
-from ..engine import errors, stats
+from ..engine import errors, report_calls, stats
 from .crm_mailchimp_campaign import differs
+from .run_stats import NOT_OURS
 
 _logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ PARTS = {
     "complaints": ("complaints",),
 }
 PAGED = ("sent_to", "activity")
+# Entries of a page that is not halved any more when Mailchimp comes to no end with it.
+SMALLEST_PAGE = 10
 
 
 class CrmMailchimpRun(models.Model):
@@ -70,15 +73,26 @@ class CrmMailchimpRun(models.Model):
             return
         if cursor.get("campaign") != campaign.id:
             began = fields.Datetime.to_string(fields.Datetime.now())
-            fresh = dict.fromkeys(("part", "offset", "failed"))
+            fresh = dict.fromkeys(("part", "offset", "failed", "shrunk"))
             self._set_cursor(campaign=campaign.id, began=began, **fresh)
-        if self._read_parts(gateway, campaign, deadline):
+        failure = None
+        try:
+            if not self._read_parts(gateway, campaign, deadline):
+                return
             failed = self.cursor.get("failed") or {}
             campaign._finish_reading(failed)
-            self._set_cursor(
-                **dict.fromkeys(("campaign", "part", "offset", "began", "failed"))
-            )
-            self._note_failure(next(iter(failed.values()), None))
+            self.env.flush_all()
+            failure = next(iter(failed.values()), None)
+        except NOT_OURS:
+            raise
+        except Exception:
+            # A fault of ours, or of another add-on, is that campaign's, too.
+            self.env.cr.rollback()
+            self._note_fault(campaign, campaign.campaign_ref)
+        self._set_cursor(
+            **dict.fromkeys(("campaign", "part", "offset", "began", "failed", "shrunk"))
+        )
+        self._note_failure(failure)
 
     def _read_parts(self, gateway, campaign, deadline):
         """Read what changed of a campaign.
@@ -100,6 +114,13 @@ class CrmMailchimpRun(models.Model):
             except errors.MailchimpError as error:
                 # What is known stays, and the other parts may be there.
                 failure = self._own_failure(gateway, campaign, error)
+                if failure == "unanswered" and campaign._shrink_pages(part):
+                    # From where it stopped, with less to ask for at once.
+                    self._set_cursor(shrunk=True)
+                    self._pause()
+                    if time.monotonic() >= deadline:
+                        return False
+                    return self._read_parts(gateway, campaign, deadline)
                 self._set_cursor(failed={**failed, part: failure})
                 self._pause()
                 if time.monotonic() >= deadline:
@@ -125,7 +146,8 @@ class CrmMailchimpRun(models.Model):
         if isinstance(error, errors.REFUSED):
             return "refused"
         overloaded = error.status == 429
-        if not isinstance(error, errors.PASSING) or overloaded or not self.attempts:
+        again = self.attempts or (self.cursor or {}).get("shrunk")
+        if not isinstance(error, errors.PASSING) or overloaded or not again:
             raise error
         # Mailchimp is there, if it can answer this.
         gateway.root()
@@ -153,7 +175,11 @@ class CrmMailchimpRun(models.Model):
         since = campaign._activity_since() if part == "activity" else None
         collected, told = [], None
         pages = gateway.report_part(
-            part, campaign.campaign_ref, offset=offset, since=since
+            part,
+            campaign.campaign_ref,
+            offset=offset,
+            since=since,
+            count=campaign._page_size(),
         )
         for page, more in gateway.ahead(pages, deadline):
             if part in ("links", "variants"):
@@ -195,11 +221,29 @@ class CrmMailchimpCampaign(models.Model):
     # ``read_marks`` has, by part, the totals at its last reading; further ``activity``
     # readings begin at ``since``. ``last_id`` is the last recipient of those the
     # campaign was sent to; ``again`` asks for a whole reading; ``grown`` is when an
-    # ongoing campaign was last seen to be sent to somebody.
+    # ongoing campaign was last seen to be sent to somebody; ``page`` is how many
+    # entries are asked for at once where Mailchimp was seen to come to no end.
 
     def _set_marks(self, **values):
         marks = dict(self.read_marks or {}, **values)
         self.read_marks = {k: v for k, v in marks.items() if v is not None}
+
+    def _page_size(self):
+        return (self.read_marks or {}).get("page") or report_calls.RECIPIENT_PAGE
+
+    def _shrink_pages(self, part):
+        """Ask for half as many entries at once from now on.
+
+        Mailchimp comes to no end with the pages of some campaigns, and does with
+        smaller ones.
+
+        :return: ``False`` when they cannot be smaller
+        """
+        size = min(self._page_size(), self.sent) // 2
+        if part in report_calls.UNPAGED or size < SMALLEST_PAGE:
+            return False
+        self._set_marks(page=size)
+        return True
 
     def _mark(self, part):
         return [self[name] for name in PARTS[part]]

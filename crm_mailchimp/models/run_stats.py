@@ -1,9 +1,17 @@
+import logging
 import time
 
 from odoo import fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..engine import errors, stats
 from .crm_mailchimp_campaign import NOT_SENT, differs
+from .crm_mailchimp_run import OutOfTime
+
+_logger = logging.getLogger(__name__)
+
+# What is about more than the campaign that was being stored.
+NOT_OURS = (errors.MailchimpError, OutOfTime, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY)
 
 REPORT_FIELDS = ",".join(
     f"reports.{name}"
@@ -60,18 +68,74 @@ class CrmMailchimpRun(models.Model):
         """List the campaigns of the audience: new ones, and how far they are."""
         self._set_cursor(listed=fields.Datetime.to_string(fields.Datetime.now()))
         known, parents = self._known_campaigns(), {}
+        listed = set()
         for page in gateway.campaigns(self.account_id.audience_ref):
-            for remote in page:
-                self._store_listed(known, remote, parents)
+            for remote in stats.identified(page):
+                listed.add(remote["id"])
+                self._alone(known, remote, self._store_listed, parents)
             self._pause()
         self._store_parents(known, parents)
+        self._forget_deleted_drafts(gateway, known, listed)
         return "reports"
+
+    def _forget_deleted_drafts(self, gateway, known, listed):
+        """Delete campaigns that were never sent and are not in Mailchimp any more.
+
+        A listing read page by page can pass over one that moves, so each is looked
+        for. What was sent stays: its results are worth keeping. Automations are never
+        listed.
+        """
+        for ref, campaign in list(known.items()):
+            if (
+                ref in listed
+                or campaign.status not in NOT_SENT
+                or campaign.report_date
+                or campaign._is_ongoing()
+            ):
+                continue
+            try:
+                remote = gateway.campaign(ref)
+            except errors.NotFound:
+                remote = {}
+            except errors.REFUSED:
+                continue
+            audience = (remote.get("recipients") or {}).get("list_id")
+            if audience != self.account_id.audience_ref:
+                del known[ref]
+                campaign.unlink()
+        self._pause()
+
+    def _alone(self, known, remote, store, *args):
+        """Store one campaign; one that cannot be stored does not keep the others.
+
+        :param known: ``{campaign_ref: campaign}``, which storing may add to
+        :param dict remote: the campaign, or its report, as Mailchimp shows it
+        :param store: called with ``known``, ``remote`` and ``args``
+        """
+        before = dict(known)
+        try:
+            with self.env.cr.savepoint():
+                store(known, remote, *args)
+                self.env.flush_all()
+        except NOT_OURS:
+            raise
+        except Exception:
+            known.clear()
+            known.update(before)
+            self._note_fault(known.get(remote["id"]), remote["id"])
+
+    def _note_fault(self, campaign, ref):
+        """Note a campaign that Odoo cannot store: it is tried again later and later."""
+        _logger.warning("Campaign %s cannot be stored", ref, exc_info=True)
+        self._count(campaigns_failed=1)
+        if campaign:
+            campaign._postpone("fault")
 
     def _store_listed(self, known, remote, parents):
         vals = stats.listed(remote)
         if remote.get("web_id"):
             vals["url"] = self._report_url(remote["web_id"])
-        if remote.get("parent_campaign_id"):
+        if isinstance(remote.get("parent_campaign_id"), str):
             parents[remote["id"]] = remote["parent_campaign_id"]
         self._store_campaign(known, remote["id"], vals)
 
@@ -114,9 +178,11 @@ class CrmMailchimpRun(models.Model):
         offset = (self.cursor or {}).get("report_offset", 0)
         since = None if everything else fields.Datetime.now() - stats.FOLLOW
         for page in gateway.reports(since=since, fields=REPORT_FIELDS, offset=offset):
-            for report in page:
+            for report in stats.identified(page):
                 if report.get("list_id") == self.account_id.audience_ref:
-                    self._store_report(gateway, known, report, everything, parents)
+                    self._alone(
+                        known, report, self._store_report, gateway, everything, parents
+                    )
             offset += len(page)
             self._set_cursor(report_offset=offset)
             self._store_parents(known, parents)
@@ -168,7 +234,7 @@ class CrmMailchimpRun(models.Model):
             domain += [("child_ids", "=", False), ("report_date", "!=", False)]
         return self.env["crm.mailchimp.campaign"].search(domain)
 
-    def _store_report(self, gateway, known, report, everything, parents):
+    def _store_report(self, known, report, gateway, everything, parents):
         """Store the totals of a campaign, and decide when to look again."""
         now = fields.Datetime.now()
         campaign = known.get(report["id"])
@@ -188,7 +254,7 @@ class CrmMailchimpRun(models.Model):
         due = campaign.next_poll and campaign.next_poll <= self._listed_on()
         if not due and not everything and not campaign.failures:
             return
-        vals = stats.totals(report)
+        vals = stats.totals(report, {name: campaign[name] for name in stats.TOTALS})
         moved = differs(campaign, vals)
         if moved or not campaign.report_date:
             vals["report_date"] = now
@@ -220,5 +286,5 @@ class CrmMailchimpRun(models.Model):
                 campaign._postpone(failure)
                 self._note_failure(failure)
             else:
-                self._store_report(gateway, known, report, False, {})
+                self._alone(known, report, self._store_report, gateway, False, {})
                 self._note_failure(None)

@@ -1,3 +1,5 @@
+from lxml.html import fromstring as html_fromstring
+
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
@@ -73,6 +75,71 @@ class TestEngagement(MailingCase):
             self.contacts([("mailchimp_last_open", "=", False)]),
             set(self.people) - opened,
         )
+
+    def test_searches_of_how_many(self):
+        self.audience.send_campaign(
+            self.audience.add_campaign(subject="2", title="2"), ["open@firma.be"]
+        )
+        self.push("stats")
+        none = self.contact("None")
+        counts = {
+            partner.name: partner.mailchimp_campaign_count
+            for partner in [*self.people.values(), none]
+        }
+        self.assertEqual(counts["Open"], 2)
+        self.people["None"] = none
+        for operator in ("=", "!=", "<", "<=", ">", ">="):
+            for value in range(4):
+                same = {"=": "=="}.get(operator, operator)
+                expected = {n for n, c in counts.items() if eval(f"{c}{same}{value}")}
+                self.assertEqual(
+                    self.contacts([("mailchimp_campaign_count", operator, value)]),
+                    expected,
+                    (operator, value),
+                )
+        self.assertEqual(
+            self.contacts([("mailchimp_campaign_count", "=", False)]), {"None"}
+        )
+        Lead = self.env["crm.lead"]
+        Lead.create({"name": "By contact", "partner_id": self.people["Open"].id})
+        self.assertEqual(
+            self.found("crm.lead", [("mailchimp_campaign_count", ">", 1)]),
+            {"By contact"},
+        )
+
+    def test_a_corrected_contact_does_not_bounce(self):
+        Lead = self.env["crm.lead"]
+        Lead.create({"name": "Lead", "partner_id": self.people["Hard"].id})
+        bounced = [("mailchimp_bounced", "!=", False)]
+        self.assertEqual(self.contacts(bounced), {"Hard", "Soft"})
+        self.assertEqual(self.found("crm.lead", bounced), {"Lead"})
+        for name in ("Hard", "Soft"):
+            partner = self.people[name]
+            old, partner.email = partner.email, f"new.{name}@firma.be"
+            partner.invalidate_recordset()
+            self.assertFalse(partner.mailchimp_bounced)
+            partner.email = f"x@firma.be, {old}"
+            partner.invalidate_recordset()
+            self.assertEqual(partner.mailchimp_bounced, name.lower())
+            partner.email = f"new.{name}@firma.be"
+        self.assertFalse(self.contacts(bounced))
+        self.assertFalse(self.found("crm.lead", bounced))
+
+    def test_an_address_that_opened_a_mail_since_does_not_bounce(self):
+        soft = self.people["Soft"]
+        Line = self.env["crm.mailchimp.invalid.email"]
+        second = self.audience.add_campaign(subject="2", title="2")
+        self.audience.send_campaign(second)
+        self.push("stats")
+        # That nothing came back yet proves nothing.
+        self.assertEqual(soft.mailchimp_bounced, "soft")
+        self.assertTrue(Line.search([("partner_id", "=", soft.id)]))
+        self.simulator.advance(60)
+        self.audience.open(second, "soft@firma.be")
+        self.push("stats")
+        self.assertFalse(soft.mailchimp_bounced)
+        self.assertFalse(self.contacts([("mailchimp_bounced", "=", "soft")]))
+        self.assertFalse(Line.search([("partner_id", "=", soft.id)]))
 
     def test_leads_by_contact_or_by_address(self):
         Lead = self.env["crm.lead"]
@@ -160,6 +227,16 @@ class TestInvalidEmails(MailingCase):
         with self.assertRaisesRegex(UserError, "no-address"):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
+        wizard.line_ids.new_email = " Hard@Firma.be"
+        self.assertIn("That is the invalid address", wizard.line_ids.warning)
+        with self.assertRaisesRegex(UserError, "That is the invalid address"):
+            wizard.action_correct()
+        self.audience.clean("never@firma.be")
+        self.push()
+        wizard.line_ids.new_email = "never@firma.be"
+        with self.assertRaisesRegex(UserError, "gave up this address, too"):
+            wizard.action_correct()
+        self.assertEqual(self.people["Hard"].email, "hard@firma.be")
         wizard.line_ids.new_email = "open@firma.be"
         self.assertIn("Open has this address, too", wizard.line_ids.warning)
 
@@ -214,6 +291,15 @@ class TestCampaignReport(MailingCase):
         self.assertIn("https://firma.be/x", text)
         self.assertIn(f"{100 * campaign.click_rate:.1f} %", text)
         self.assertNotIn("<img", text.split('class="page"')[1])
+        heights = [
+            dict(part.split(": ") for part in bar.get("style").split("; "))
+            for bar in html_fromstring(html).xpath("//td/div[contains(@style, '45%')]")
+        ]
+        self.assertEqual(len(heights), 48)
+        self.assertEqual(max(bar["height"] for bar in heights), "130.0px")
+        self.assertEqual(
+            {bar["background-color"] for bar in heights}, {"#714B67", "#21b799"}
+        )
 
     def test_its_buttons_open_the_recipients(self):
         campaign = self.env["crm.mailchimp.campaign"].search([])

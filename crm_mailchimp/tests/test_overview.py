@@ -1,11 +1,17 @@
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from unittest.mock import patch
 
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import new_test_user, tagged
 
 from .common import MailchimpCase
+
+try:
+    from mailchimp_simulator.routes import reports
+except ImportError:
+    pass
 
 
 def past(days):
@@ -106,7 +112,33 @@ class TestOverview(MailchimpCase):
             "there are mails to leave out",
         )
         self.assertEqual([one["name"] for one in data["series"]], ["Welcome"])
-        self.assertEqual(data["figures"]["sent"], 20)
+        self.assertEqual(data["figures"]["sent"], 40)
+
+    def test_mails_of_a_parent_without_totals_count_themselves(self):
+        for kind, told in (("rss", 0), ("automation", 20)):
+            with self.subTest(kind):
+                parent = self.audience.add_campaign(type=kind, title=f"All {kind}")
+                for number in range(2):
+                    self.send(f"{kind} {number}", 5, kind, parent, opens=1)
+                view = reports.report_view
+
+                def report_view(campaign, parent=parent, view=view, told=told):
+                    if campaign is parent:
+                        return {**view(campaign), "emails_sent": told, "opens": None}
+                    return view(campaign)
+
+                with patch.object(reports, "report_view", report_view):
+                    self.push("stats")
+                data = self.overview()
+                names = {one["name"] for one in data["series"]}
+                self.assertLessEqual({f"{kind} 0", f"{kind} 1"}, names)
+                self.assertNotIn(f"All {kind}", names)
+        self.assertEqual(data["figures"]["sent"], 80)
+        self.assertEqual(data["figures"]["open_rate"], 1)
+        Campaign = self.env["crm.mailchimp.campaign"]
+        found = Campaign.search(data["campaign_domain"])
+        self.assertEqual(sum(found.mapped("sent")), 80)
+        self.assertEqual(found, Campaign.search([]).filtered("is_counted"))
 
     def test_nothing_sent_is_unknown_not_zero(self):
         figures = self.overview()["figures"]

@@ -1,9 +1,18 @@
 from datetime import timedelta
+from unittest.mock import patch
 
 from odoo import fields
+from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
+from ..engine import report_calls, stats
 from .common import MailchimpCase
+
+try:
+    from mailchimp_simulator import problems
+    from mailchimp_simulator.routes import recipients, reports
+except ImportError:
+    pass
 
 REACTIONS = {
     **{"opens": 0.5, "clicks": 0.3, "hard_bounces": 0.1, "soft_bounces": 0.1},
@@ -153,7 +162,7 @@ class TestStats(MailchimpCase):
                 sorted(record.child_ids.mapped("name")), [f"{kind} 0", f"{kind} 1"]
             )
             # The parent has the totals; each mail is one line on the contact.
-            self.assertEqual(record.sent, 20)
+            self.assertEqual(record.sent, 40)
             self.assertEqual(record.opens_unique, 1)
             self.assertFalse(record.recipient_ids)
             self.assertEqual(record.recipients_unattributed, 0)
@@ -270,7 +279,211 @@ class TestStats(MailchimpCase):
             self.env.ref("crm_mailchimp.utm_source_mailchimp").name, "Mailchimp"
         )
 
+    def test_mailchimps_own_marks_in_links(self):
+        """Its utm_campaign begins with the campaign's id, and mc_cid is the id."""
+        first, second = self.send(title="Weekly"), self.send(title="Weekly")
+        self.push("stats")
+        Lead, find = self.env["crm.lead"], self.env["utm.mixin"]._find_or_create_record
+        leads = {
+            name: Lead.create(
+                {"name": name, "campaign_id": find("utm.campaign", name).id}
+            )
+            for name in (
+                *(f"{first.id}-EMAIL_CAMPAIGN_2026_11", f"{first.id.upper()}-x"),
+                *(second.id, f"{second.id}-Weekly", f"{second.id}0-no"),
+            )
+        }
+        names = list(leads)
+        for campaign, own in ((first, names[:2]), (second, names[2:4])):
+            record = self.record(campaign)
+            found = Lead.search(record.action_open_leads()["domain"])
+            self.assertEqual(set(found.mapped("name")), set(own))
+            self.assertEqual(record.lead_count, 2)
+
+    def test_a_lead_of_two_campaigns_of_one_title_is_that_of_the_last_before_it(self):
+        campaigns = []
+        for _number in range(3):
+            campaigns.append(self.send(title="Weekly"))
+            self.simulator.advance(7 * 86400)
+        self.push("stats")
+        records = [self.record(campaign) for campaign in campaigns]
+        [utm] = {record.utm_campaign_id for record in records}
+        for record, days in zip(records, (-1, 3, 4), strict=True):
+            lead = self.env["crm.lead"].create({"name": "L", "campaign_id": utm.id})
+            created = record.send_time + timedelta(days=days)
+            self.env.cr.execute(
+                "UPDATE crm_lead SET create_date = %s WHERE id = %s",
+                [created, lead.id],
+            )
+        self.env.invalidate_all()
+        self.assertEqual([record.lead_count for record in records], [1, 1, 1])
+
+    # === WHAT CHANGES IN MAILCHIMP === #
+
+    def test_deleted_drafts_go_and_sent_ones_stay(self):
+        draft, kept, gone = (
+            self.audience.add_campaign(subject=title, title=title)
+            for title in ("Draft", "Kept", "Gone")
+        )
+        self.audience.send_campaign(gone)
+        self.push("stats")
+        self.assertEqual(self.record(draft).status, "save")
+        for campaign in (draft, gone):
+            del self.audience.account.campaigns[campaign.id]
+        self.simulator.clear_calls()
+        self.import_results()
+        self.assertFalse(self.record(draft))
+        self.assertEqual(self.record(gone).sent, 20)
+        self.assertEqual(self.record(kept).status, "save")
+        self.assertEqual(self.simulator.count("GET", "/campaigns/*"), 1)
+
+    def test_null_in_a_report_does_not_undo_what_is_known(self):
+        campaign = self.send()
+        self.audience.open(campaign, "c1@firma.be")
+        self.push("stats")
+        record = self.record(campaign)
+        known = record.read(list(stats.TOTALS))
+        self.assertEqual(record.opens_total, 1)
+        view = reports.report_view
+        with patch.object(
+            reports,
+            "report_view",
+            lambda c: {**view(c), "opens": None, "bounces": None, "timeseries": None},
+        ):
+            self.push("stats")
+        self.assertEqual(record.read(list(stats.TOTALS)), known)
+
+    def test_averages_count_each_campaign_by_its_mails(self):
+        small = self.audience.add_campaign(title="Small", subject="Small")
+        self.audience.send_campaign(small, ["c1@firma.be"])
+        self.audience.open(small, "c1@firma.be")
+        big = self.send(title="Big")
+        self.audience.open(big, "c1@firma.be")
+        self.push("stats")
+        rates = self.record(small).open_rate, self.record(big).open_rate
+        self.assertEqual(rates, (1.0, 0.05))
+        Campaign = self.env["crm.mailchimp.campaign"]
+        domain = [("account_id", "=", self.account.id)]
+        [group] = Campaign.formatted_read_group(
+            domain, ["campaign_type"], ["open_rate:avg", "bounce_rate:avg"]
+        )
+        self.assertAlmostEqual(group["open_rate:avg"], 2 / 21)
+        self.assertEqual(group["bounce_rate:avg"], 0)
+        domain.append(("id", "=", 0))
+        self.assertFalse(Campaign._read_group(domain, [], ["open_rate:avg"])[0][0])
+
     # === TROUBLE OF A CAMPAIGN IS ITS OWN === #
+
+    def odd(self, campaign, **values):
+        """Let Mailchimp's report of a campaign, and only that, hold odd values."""
+        view = reports.report_view
+
+        def report_view(shown):
+            return {**view(shown), **(values if shown is campaign else {})}
+
+        return patch.object(reports, "report_view", report_view)
+
+    def test_odd_entries_stop_nothing(self):
+        """Half an emoji, a number as a link, the year 9999, more than 32 bits."""
+        campaigns = [self.send(title=f"C{n}") for n in range(3)]
+        for campaign in campaigns:
+            self.audience.open(campaign, "c1@firma.be")
+        odd = campaigns[1]
+        self.audience.unsubscribe(
+            "c2@firma.be", "too many \ud83d\x00", campaign=odd.id
+        )
+        truth = odd.recipients[self.member("c3@firma.be")]
+        truth.clicks.append((odd.send_time, 5))
+        truth.opens.append(253402300799)  # 9999-12-31T23:59:59
+        odd.title, odd.subject = "\ud83d Half", "\x00"
+        odd.variate_settings = {"subject_lines": ["\ud83d"]}
+        with self.odd(
+            odd,
+            emails_sent=2**40,
+            opens={"opens_total": 10**30, "open_rate": float("nan"), "unique_opens": 2},
+            clicks="none",
+            timeseries=[{"timestamp": "9999-12-31T23:59:59-05:00"}, None],
+        ):
+            run = self.push("stats")
+        self.assertFalse(run.counters.get("campaigns_failed"))
+        for campaign in (campaigns[0], campaigns[2]):
+            self.assertEqual(self.record(campaign).recipient_count, 20)
+            self.assertEqual(self.record(campaign).opens_unattributed, 0)
+        record = self.record(odd)
+        self.assertFalse(record.failure_note)
+        self.assertEqual(record.recipient_count, 20)
+        self.assertEqual(record.sent, 2**31 - 1)
+        self.assertEqual(record.name, "? Half")
+        told = {r.email_normalized: r for r in record.recipient_ids}
+        self.assertEqual(told["c2@firma.be"].unsubscribe_reason, "too many ?")
+        self.assertEqual(told["c3@firma.be"].event_ids.mapped("url"), ["5"])
+        self.assertEqual(told["c1@firma.be"].open_count, 1)
+
+    def test_a_campaign_that_cannot_be_stored_is_its_own_trouble(self):
+        campaigns = [self.send(title=f"C{n}") for n in range(3)]
+        Campaign = self.env.registry["crm.mailchimp.campaign"]
+        real = {name: getattr(Campaign, name) for name in ("write", "_finish_reading")}
+
+        def fail(name):
+            def method(records, *args):
+                if records.campaign_ref == campaigns[1].id and (
+                    name != "write" or "sent" in args[0]
+                ):
+                    raise ValidationError("Another add-on does not want it.")
+                return real[name](records, *args)
+
+            return patch.object(Campaign, name, method)
+
+        for name in real:
+            with self.subTest(name), fail(name):
+                self.audience.open(campaigns[0], "c1@firma.be")
+                run = self.push("stats")
+                self.assertEqual(run.counters["campaigns_failed"], 1)
+                for campaign in (campaigns[0], campaigns[2]):
+                    self.assertEqual(self.record(campaign).recipient_count, 20)
+                    self.assertFalse(self.record(campaign).failure)
+                record = self.record(campaigns[1])
+                self.assertEqual(record.failure, "fault")
+                self.assertIn("Odoo could not store", record.failure_note)
+                self.assertIn("next try on", record.failure_note)
+                self.assertEqual(self.account.state, "linked")
+        self.read_again(record)
+        self.assertFalse(record.failure_note)
+        self.assertEqual(record.recipient_count, 20)
+
+    def test_pages_are_halved_when_mailchimp_comes_to_no_end(self):
+        campaigns = [self.send(title=f"C{n}") for n in range(2)]
+        for campaign in campaigns:
+            self.audience.open(campaign, "c15@firma.be")
+        asked, activity = [], recipients._activity
+
+        def slow(request, campaign):
+            if campaign is campaigns[1]:
+                asked.append(request.page())
+                if asked[-1][0] > 10:
+                    raise problems.Problem(504, "Gateway Timeout", "")
+            return activity(request, campaign)
+
+        with (
+            patch.object(recipients, "_activity", slow),
+            patch.object(report_calls, "RECIPIENT_PAGE", 40),
+            patch("time.sleep"),
+        ):
+            run = self.push("stats", state="waiting")
+            run.resume_at = False
+            self.import_results()
+        self.assertEqual(run.state, "done", run.error_message)
+        self.assertEqual(asked[-2:], [(10, 0), (10, 10)])
+        for campaign in campaigns:
+            record = self.record(campaign)
+            self.assertFalse(record.failure)
+            self.assertEqual(record.opens_unattributed, 0)
+        # The next reading begins with what worked.
+        asked.clear()
+        self.audience.open(campaigns[1], "c16@firma.be")
+        with patch.object(recipients, "_activity", slow):
+            self.push("stats")
+        self.assertEqual({count for count, _offset in asked}, {10})
 
     def refuse(self, campaign, **fault):
         """Let Mailchimp refuse everything below the report of a campaign, for ever."""

@@ -18,15 +18,13 @@ class CorrectEmail(models.TransientModel):
         lines = self.line_ids.filtered("new_email")
         if not lines:
             raise UserError(self.env._("Enter at least one new address."))
-        wrong = [line.new_email for line in lines if not line._is_valid()]
+        wrong = [
+            f"{line.new_email.strip()}: {line._problem()}"
+            for line in lines
+            if line._problem()
+        ]
         if wrong:
-            raise UserError(
-                self.env._(
-                    "These are no addresses: %(addresses)s. An address looks like"
-                    " name@company.com.",
-                    addresses=", ".join(wrong),
-                )
-            )
+            raise UserError("\n".join(wrong))
         for line in lines:
             line.partner_id._mailchimp_replace_address(
                 line.old_email, line.new_email.strip()
@@ -49,18 +47,27 @@ class CorrectEmailLine(models.TransientModel):
     new_email = fields.Char(string="New address")
     warning = fields.Char(compute="_compute_warning")
 
-    def _is_valid(self):
-        return is_address((self.new_email or "").strip().lower())
+    def _problem(self):
+        """Return a sentence that says why the new address cannot be used, or None."""
+        email = (self.new_email or "").strip().lower()
+        _ = self.env._
+        if not is_address(email):
+            return _("This is no address. An address looks like name@company.com.")
+        if email == self.old_email:
+            return _("That is the invalid address.")
+        given_up = self.env["crm.mailchimp.member"].sudo()
+        if given_up.search_count(
+            [("email_normalized", "=", email), ("status", "=", "cleaned")], limit=1
+        ):
+            return _("Mailchimp gave up this address, too.")
+        return None
 
     @api.depends("new_email")
     def _compute_warning(self):
         for line in self:
             email = (line.new_email or "").strip().lower()
-            line.warning = False
-            if not email:
-                continue
-            if not line._is_valid():
-                line.warning = line.env._("This is no address.")
+            line.warning = email and line._problem()
+            if not email or line.warning:
                 continue
             other = line.env["res.partner"].search(
                 [
@@ -73,5 +80,3 @@ class CorrectEmailLine(models.TransientModel):
                 line.warning = line.env._(
                     "%s has this address, too.", other.display_name
                 )
-            elif email == line.old_email:
-                line.warning = line.env._("That is the invalid address.")

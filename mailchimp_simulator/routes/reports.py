@@ -10,8 +10,8 @@ _TYPES = ("regular", "plaintext", "absplit", "rss", "variate")
 
 def numbers(campaign):
     """All totals of a campaign, counted from its recipients."""
-    everyone = campaign.recipients.values()
-    sent = len(campaign.recipients)
+    everyone = _mails(campaign)
+    sent = len(everyone)
     hard = sum(r.status == "hard" for r in everyone)
     soft = sum(r.status == "soft" for r in everyone)
     delivered = max(sent - hard - soft, 0)
@@ -43,6 +43,12 @@ def numbers(campaign):
         "unsubscribed": sum(bool(r.unsubscribed_at) for r in everyone),
         "complaints": sum(bool(r.complained_at) for r in everyone),
     }
+
+
+def _mails(campaign):
+    """Every mail that was sent: an automation sends several to one person."""
+    parts = campaign.children if campaign.type != "variate" else ()
+    return [r for part in parts or [campaign] for r in part.recipients.values()]
 
 
 def _date(campaign, times):

@@ -204,6 +204,24 @@ def test_rubbish_is_told_as_such(answers, gateway, body):
         gateway.root()
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_no_reply_holds_a_text_that_cannot_be_stored(answers, gateway, status):
+    """PostgreSQL takes neither half an emoji nor NUL."""
+    raw = b'{"detail": "%s", "more": [{"%s": "\\ud83d\\ude00"}]}'
+    for odd in (b"a\\ud83db", b"a\\u0000b", b"a\xed\xa0\xbdb", b"a\\uDE00b"):
+        answers.set(status, raw % (odd, odd))
+        try:
+            data = gateway.root()
+        except errors.Rejected as error:
+            text = error.detail
+        else:
+            text = data["detail"]
+            assert data["more"] == [{text: "\U0001f600"}], "a whole one stays"
+        assert text[0] + text[-1] == "ab"
+        assert "\x00" not in text
+        text.encode()
+
+
 def test_a_redirect_does_not_carry_the_key(answers, gateway):
     answers.set(302, b"", Location=f"{answers.url}/elsewhere")
     with pytest.raises(errors.MailchimpError):

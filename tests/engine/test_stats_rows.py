@@ -1,5 +1,6 @@
 """Entries of Mailchimp's reports as rows of tables."""
 
+import math
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,9 +21,86 @@ def test_a_report_without_optional_fields():
     assert totals["last_open"] is False
 
 
+PARTS = "emails_sent opens clicks bounces industry_stats list_stats timeseries".split()
+REPORT = {
+    **{"id": "c1", "emails_sent": 200, "unsubscribed": 19, "abuse_reports": 2},
+    "bounces": {"hard_bounces": 4, "soft_bounces": 5, "syntax_errors": 1},
+    "opens": {
+        **{"opens_total": 90, "unique_opens": 50, "open_rate": 0.25},
+        **{"proxy_excluded_opens": 40, "proxy_excluded_unique_opens": 30},
+        "last_open": "2026-11-21T12:00:00+00:00",
+    },
+    "clicks": {"clicks_total": 9, "unique_subscriber_clicks": 5, "click_rate": 0.02},
+    "industry_stats": {"type": "Software", "open_rate": 0.21},
+    "list_stats": {"open_rate": 25.0},
+    "timeseries": [{"timestamp": "2026-11-21T12:00:00+00:00", "unique_opens": 3}],
+}
+
+
 def test_null_is_as_good_as_missing():
-    names = "emails_sent opens clicks bounces industry_stats list_stats timeseries"
-    assert stats.totals(dict.fromkeys(names.split())) == stats.totals({})
+    assert stats.totals(dict.fromkeys(PARTS)) == stats.totals({})
+
+
+def test_what_a_report_leaves_out_stays_as_it_is_known():
+    known = stats.totals(REPORT)
+    assert set(known) == set(stats.TOTALS)
+    assert stats.totals({}, known) == known
+    for part in PARTS:
+        assert stats.totals({**REPORT, part: None}, known) == known, part
+        assert stats.totals({**REPORT, part: "?"}, known) == known, part
+    opens = {**REPORT["opens"], "opens_total": None, "unique_opens": 51}
+    changed = stats.totals({**REPORT, "opens": opens}, known)
+    assert (changed["opens_total"], changed["opens_unique"]) == (90, 51)
+
+
+ODD = [None, -1, 1e300, float("nan"), float("inf"), 10**30, "x", [], {}, True, 5]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_numbers_fit_into_their_columns(odd):
+    def put(value):
+        if isinstance(value, dict):
+            return {key: put(inner) for key, inner in value.items()}
+        return odd
+
+    for value in stats.totals(put(REPORT)).values():
+        if isinstance(value, float):
+            assert math.isfinite(value)
+        elif not isinstance(value, str | list):
+            assert 0 <= value < 2**31
+    [link] = stats.links([{"id": "l1", "total_clicks": odd, "click_percentage": odd}])
+    assert link == "l1"
+
+
+@pytest.mark.parametrize("odd", [*ODD, "x" * 5000, "9999-12-31T23:59:59-05:00"])
+def test_an_odd_entry_does_not_keep_the_others(odd):
+    """Whatever stands in one place of one entry, the other entries are rows."""
+    good = {**ANN, "activity": [event("open"), odd]}
+    columns = "email_id email_address activity status absplit_group timestamp reason"
+    for entry in (odd, *({**ANN, name: odd} for name in columns.split())):
+        rows = stats.recipient_rows([entry, good])
+        assert (HASH, "ann@firma.be") in [row[:2] for row in rows]
+        assert all(len(value or "") <= 254 for row in rows for value in row)
+        rows = stats.activity_rows([entry, good])
+        assert [row[2] for row in rows] == ["open"]
+        stats.unsubscribe_rows([entry])
+    for name in ("type", "status", "settings", "tracking", "send_time"):
+        stats.listed({"id": "c1", name: odd})
+        stats.reported({"id": "c1", name: odd})
+        stats.variants({"ab_split": {"a": odd}}, [odd, {"id": odd}], {name: odd})
+
+
+def test_a_number_as_a_link_is_a_text():
+    [(_kind, _date, url, *_rest)] = rows_of(event("click", url=5))
+    assert url == "5"
+
+
+@pytest.mark.parametrize(
+    "stamp", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59-05:00", "0001-01-01"]
+)
+def test_a_time_no_campaign_can_have(stamp):
+    assert stats.moment(stamp) is None
+    assert stats.totals({**REPORT, "timeseries": [{"timestamp": stamp}]})
 
 
 def test_units_of_rates():
