@@ -389,9 +389,7 @@ class TestStats(MailchimpCase):
         for campaign in campaigns:
             self.audience.open(campaign, "c1@firma.be")
         odd = campaigns[1]
-        self.audience.unsubscribe(
-            "c2@firma.be", "too many \ud83d\x00", campaign=odd.id
-        )
+        self.audience.unsubscribe("c2@firma.be", "too many \ud83d\x00", campaign=odd.id)
         truth = odd.recipients[self.member("c3@firma.be")]
         truth.clicks.append((odd.send_time, 5))
         truth.opens.append(253402300799)  # 9999-12-31T23:59:59

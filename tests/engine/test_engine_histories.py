@@ -308,7 +308,6 @@ class EngineHistories(Watcher):
         )
 
     def pull(self):
-        owned = set(self.groups.values())
         listed = {}
         for status in (None, "archived"):
             page = self.gateway.members(self.audience.id, status=status)

@@ -14,7 +14,7 @@ from threading import Lock
 from unittest.mock import patch
 
 from oracle import NO, REACHABLE, Address, Options
-from watcher import CITIES, EMAILS, Watcher, has_members, play, rule
+from watcher import CITIES, EMAILS, Watcher, play, rule
 
 from odoo import fields
 from odoo.exceptions import UserError
@@ -397,14 +397,14 @@ class OdooHistories(Watcher):
         self.start_run(faulty=True)
         self.simulator.latency(8 / QUICKER)
         with patch.object(crm_mailchimp_run, "SLICE_SECONDS", seconds):
-            for tick in range(30):
+            for _tick in range(30):
+                self.tally["slow ticks"] += 1
                 run, created = self.work()
                 if created and run.state == "done":
                     break
             else:
                 self.violations.append(f"slow: {run.state} {run.phase} {run.cursor}")
         self.tally["slow run"] += 1
-        self.tally["slow ticks"] += tick
         self.simulator.latency(0)
         self.after_run()
 
@@ -674,7 +674,8 @@ class OdooHistories(Watcher):
         )
         lines += [f"    contact: {row}" for row in self.env.cr.fetchall()]
         self.env.cr.execute(
-            """SELECT LEFT(email_normalized, 2), source, kind, date, lifted_at, lifted_by
+            """SELECT LEFT(email_normalized, 2), source, kind, date,
+                      lifted_at, lifted_by
                  FROM crm_mailchimp_suppression ORDER BY email_normalized, id"""
         )
         lines += [f"    no: {row}" for row in self.env.cr.fetchall()]

@@ -261,7 +261,7 @@ class Watcher:
         """Judge a write by what people had said at that moment.
 
         :param str what: method, path and body
-        :param bool delayed: it was handed over earlier, and Mailchimp carries it out now
+        :param bool delayed: it was handed over earlier, and is carried out now
         """
         now = self.audience.members
         self.tell(f"    > {what}")
@@ -1007,8 +1007,8 @@ class Watcher:
         elif any(contact.doubtful for contact in self.oracle.contacts.values()):
             pass  # which of two things was said later is not known
         elif found and status == "archived":
-            # Only who was archived by Odoo itself comes back by itself. An old "no" that
-            # shows in the activity may be thought to be the last word.
+            # Only who was archived by Odoo itself comes back by itself. An old "no"
+            # that shows in the activity may be thought to be the last word.
             must = address.restorable and not (address.back or address.overtaken)
             assert not must, f"{context}: should have come back"
         elif found:
