@@ -74,7 +74,9 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         self._pull(gateway)
         listed = account.blacklist_on_unsubscribe and self.env._("on the blacklist")
-        for partner_id, email, _date, reason in self._said_no():
+        said_no = self._said_no()
+        self._expect_opt_outs(said_no)
+        for partner_id, email, _date, reason in said_no:
             detail = "; ".join(filter(None, [reason, listed]))
             yield (partner_id, email, "opt_out", detail, "", "")
         importing = account.foreign_members == "import" and self._foreign_to_import()
@@ -120,6 +122,25 @@ class CrmMailchimpRun(models.Model):
         yield from self._preview_lane(causes)
         yield from self._preview_tags(leaving)
         yield from self._preview_permissions()
+
+    def _expect_opt_outs(self, said_no):
+        """Let the other addresses of who said no leave, as they do with the opt-in.
+
+        The contacts themselves stay as they are, not even locked.
+        """
+        by = {partner_id: email for partner_id, email, *_rest in said_no}
+        dates = {partner_id: date for partner_id, _email, date, _note in said_no}
+        self.env["crm.mailchimp.suppression"]._note(
+            {
+                "email": email,
+                "source": "odoo",
+                "kind": "opt_out",
+                "date": dates[partner.id],
+            }
+            for partner in self.env["res.partner"].browse(by)
+            for email in partner._mailchimp_addresses()
+            if email != by[partner.id]
+        )
 
     def _refusing(self):
         """Return ``{contact id: (what, words)}`` of contacts that refuse a change."""
