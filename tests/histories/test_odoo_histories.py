@@ -567,7 +567,7 @@ class OdooHistories(Watcher):
     def restore_backup(self):
         """An older state of the database: it does not know who said no since."""
         self.tally["backups restored"] += 1
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
         self.env.cr.execute("ROLLBACK TO SAVEPOINT backup")
         self.env.invalidate_all(flush=False)
         self.account, self.audience, taken_at = self.backup
