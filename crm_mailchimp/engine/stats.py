@@ -422,7 +422,9 @@ def _dicts(entries):
 
 
 def _text(value):
-    return storable(str(value)) if isinstance(value, str | int | float) and value else ""
+    return (
+        storable(str(value)) if isinstance(value, str | int | float) and value else ""
+    )
 
 
 def _ref(value):
