@@ -132,7 +132,9 @@ class CrmMailchimpContactStatus(models.Model):
         }
         for line in self:
             if line.reason == "shared_address":
-                line.remedy = _("%s is in Mailchimp.", line.winner_id.display_name)
+                line.remedy = _(
+                    "%(name)s is in Mailchimp.", name=line.winner_id.display_name
+                )
             else:
                 line.remedy = remedies.get(line.reason, "")
 

@@ -312,9 +312,9 @@ class CrmMailchimpRun(models.Model):
         confirmed = (self.cursor or {}).get("brake_confirmed")
         if not confirmed and brake(archives, members, account.archive_brake_percent):
             sentence = self.env._(
-                "This run would archive %(archives)s of %(members)s members for other"
-                " reasons than an opt-out. Look at the list, then confirm or correct"
-                " the cause.",
+                "This run would archive unusually many members for other reasons than"
+                " an opt-out: %(archives)s of %(members)s. Look at the list, then"
+                " confirm or correct the cause.",
                 archives=archives,
                 members=members,
             )

@@ -70,8 +70,8 @@ class CrmMailchimpRun(models.Model):
         if not brake(archives, members, account.archive_brake_percent):
             return None
         return self.env._(
-            "The run would wait for a manager before it archives %(archives)s of"
-            " %(members)s members.",
+            "The run would wait for a manager before it archives so many members:"
+            " %(archives)s of %(members)s.",
             archives=archives,
             members=members,
         )
