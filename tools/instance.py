@@ -267,14 +267,16 @@ class Instance:
     :param Environment environment: where it runs
     :param str database: an existing database
     :param port: HTTP port; a free one if not given
-    :param int cron_threads: threads for scheduled actions
+    :param int cron_threads: threads, or workers, for scheduled actions
+    :param options: further ones of Odoo's command line
     """
 
-    def __init__(self, environment, database, port=None, cron_threads=1):
+    def __init__(self, environment, database, port=None, cron_threads=1, options=()):
         self.environment = environment
         self.database = database
         self.port = port or free_port()
         self.cron_threads = cron_threads
+        self.options = options
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = ENV / f"{database}.{self.port}.log"
         self.process = None
@@ -299,6 +301,7 @@ class Instance:
                     f"--database={self.database}",
                     f"--http-port={self.port}",
                     f"--max-cron-threads={self.cron_threads}",
+                    *self.options,
                 ),
                 env=self.environment.environment(),
                 cwd=ENV,

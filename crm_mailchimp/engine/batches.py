@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import tempfile
+import time
 import zlib
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ MAX_OPERATIONS = 500
 MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 MAX_FILE_BYTES = 128 * 1024 * 1024
-TIMEOUT = (10, 60)
+TIMEOUT = (10, 30)
+DOWNLOAD_SECONDS = 30
 
 _MEMBER = re.compile(r"/lists/[^/?]+/members/[^/?]+")
 
@@ -109,8 +111,11 @@ def _download(url, archive, loopback):
                         path=path,
                     )
                 # As sent: some storages call the archive's own gzip an encoding.
+                end = time.monotonic() + DOWNLOAD_SECONDS
                 for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                     archive.write(chunk)
+                    if time.monotonic() > end:
+                        raise Retryable("The batch results take too long to download.")
                     if archive.tell() > MAX_DOWNLOAD_BYTES:
                         raise Protocol("The batch results are too large to download.")
         except (InvalidSchema, InvalidURL, MissingSchema):

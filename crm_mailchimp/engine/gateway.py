@@ -83,6 +83,10 @@ class Gateway(ReportCalls):
         """What Mailchimp's support can find the last request by."""
         return self._transport.last_request_id
 
+    def until(self, end):
+        """Let no request outlast a moment, a monotonic time (see Transport)."""
+        self._transport.until(end)
+
     def clock(self):
         """Return Mailchimp's time now, a naive UTC datetime (see Transport)."""
         return self._transport.clock()

@@ -122,7 +122,7 @@ class Leased:
             *("abuse_reports", "activity_feed", "ahead", "audience", "audiences"),
             *("batch", "batch_results", "calls", "categories", "category", "clock"),
             *("close", "data_center", "find_member", "interests", "last_request_id"),
-            *("map", "marks", "uses"),
+            *("map", "marks", "until", "uses"),
             *("max_in_flight", "member", "member_count", "members", "merge_fields"),
             *("recent_activity", "root", "static_segments"),
             *("campaign", "campaigns", "report", "report_part", "reports"),

@@ -9,6 +9,7 @@ which is Mailchimp's own limit.
 
 import ipaddress
 import json
+import math
 import random
 import re
 import ssl
@@ -32,6 +33,8 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 90  # Mailchimp itself gives up after 120
 MAX_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
+# Of a reply: small, so that the time is looked at although it comes drop by drop.
+SIP_BYTES = 256
 TRIES = 3
 PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
@@ -136,6 +139,7 @@ class Transport(ApiClient):
         self.calls = 0
         self.last_request_id = None
         self._told = None  # Mailchimp's time of a reply, and monotonic time then
+        self._end = math.inf
         self._sleep = sleep
         self._slots = threading.BoundedSemaphore(self.max_in_flight)
         self._lock = threading.Lock()
@@ -165,6 +169,21 @@ class Transport(ApiClient):
         moment, then = self._told
         passed = timedelta(seconds=int(time.monotonic() - then))
         return moment + passed
+
+    def until(self, end):
+        """Let no request, retries and waiting included, outlast a moment.
+
+        :param float end: monotonic time
+        """
+        self._end = end
+
+    def _limits(self, method, path):
+        """Return how long to wait for a connection, and for a reply, in seconds."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise Retryable("There is no time left to ask.", method=method, path=path)
+        connect, read = self.timeout
+        return min(connect, max(left, 1)), min(read, max(left, 1))
 
     def call_api(
         self,
@@ -221,6 +240,7 @@ class Transport(ApiClient):
                     attempt == TRIES
                     or not (method == "GET" or error.status == 429)
                     or waited + delay > PATIENCE_SECONDS
+                    or time.monotonic() + delay > self._end
                 ):
                     raise
             self._sleep(delay)
@@ -229,6 +249,7 @@ class Transport(ApiClient):
         path = url.removeprefix(self.host)
         headers = {"Content-Type": "application/json"} if data is not None else None
         with self._slots:
+            limits = self._limits(method, path)
             with self._lock:
                 self.calls += 1
             try:
@@ -238,21 +259,21 @@ class Transport(ApiClient):
                     params=query,
                     data=data,
                     headers=headers,
-                    timeout=self.timeout,
+                    timeout=limits,
                     stream=True,
                     # A redirect would carry the key, or turn a POST into a GET.
                     allow_redirects=False,
                 ) as response:
-                    content = self._read(response, method, path)
+                    content = self._read(response, method, path, limits[1])
             except requests.RequestException as error:
                 # The cause holds the request with its Authorization header.
                 raise network_error(error, method, path, self._scrub) from None
         return self._result(response, content, method, path)
 
-    def _read(self, response, method, path):
+    def _read(self, response, method, path, seconds):
         content = bytearray()
-        deadline = time.monotonic() + self.timeout[1]
-        for chunk in response.iter_content(CHUNK_BYTES):
+        deadline = time.monotonic() + seconds
+        for chunk in response.iter_content(SIP_BYTES):
             content += chunk
             if len(content) > self.max_bytes:
                 raise Protocol(

@@ -1,19 +1,23 @@
 import logging
+import math
 import time
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL, config, format_datetime
 
 from ..engine import errors
 
 _logger = logging.getLogger(__name__)
 
-# Work of one call of the scheduled action. The slowest request in flight comes on
-# top, and both together must stay under Odoo's limit of 120 seconds a job.
+# Work of one call of the scheduled action, over all accounts. Requests in flight come
+# on top, but none outlasts its share of Odoo's limit for a job: a prefork server kills
+# a worker that passes it, a threaded one restarts.
 SLICE_SECONDS = 20
+SHARE = 0.75
+LONGEST_SECONDS = 90
 # What a slice has for its phases in any case: reading changes from a slow Mailchimp
 # must not use up every slice.
 PHASE_SECONDS = 10
@@ -27,6 +31,17 @@ KEEP_PREVIEW_DAYS = 7
 PUSHES = ("push", "full")
 # Phase -> counters of what there is to do in it, and of what is done.
 COUNTED = {"send": ("to_send", "sent"), "recipients": ("to_read", "read")}
+
+
+def end_of_job():
+    """Return until when a scheduled action that begins now should be over.
+
+    :return: monotonic time, well before Odoo's own limit
+    """
+    # As Odoo's server reads them: -1 stands for the limit of requests, 0 for none.
+    limit = config["limit_time_real_cron"]
+    limit = config["limit_time_real"] if limit is None or limit < 0 else limit
+    return time.monotonic() + min(SHARE * (limit or math.inf), LONGEST_SECONDS)
 
 
 class OutOfTime(Exception):
@@ -450,20 +465,30 @@ class CrmMailchimpRun(models.Model):
         commit = self.env["ir.cron"]._commit_progress
         cron = self.env["ir.cron"].browse(self.env.context.get("cron_id"))
         commit(remaining=len(runs))
-        unfinished = 0
-        for run in runs:
-            finished = run._try_slice(time.monotonic() + SLICE_SECONDS)
-            unfinished += not finished or run._is_followed()
+        started, end = time.monotonic(), end_of_job()
+        unfinished = False
+        # Who waited longest is first; what is left of the time is shared fairly.
+        runs = runs.sorted("write_date")
+        for turn, run in enumerate(runs):
+            now, left = time.monotonic(), len(runs) - turn
+            share = (started + SLICE_SECONDS - now) / left
+            if share <= 0 and turn:
+                unfinished = True
+                break
+            # One that gets no answer must not use up the others' time.
+            finished = run._try_slice(now + share, now + (end - now) / left)
+            unfinished |= not finished or run._is_followed()
             commit(1)
         if unfinished and cron:
-            # A job that is only partly done is put back without being woken up.
             cron._trigger()
-        commit(remaining=unfinished)
+        # Not the runs that are left: Odoo would call a job that has some up to ten
+        # times in a row, each as long as this one.
+        commit(remaining=0)
 
-    def _try_slice(self, deadline):
+    def _try_slice(self, deadline, end):
         """Work on the run; whatever happens, the runs of other accounts go on."""
         try:
-            return self._run_slice(deadline)
+            return self._run_slice(deadline, end)
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             self.env.cr.rollback()
             return False
@@ -486,10 +511,11 @@ class CrmMailchimpRun(models.Model):
             )
         )
 
-    def _run_slice(self, deadline):
+    def _run_slice(self, deadline, end=math.inf):
         """Work on the run until it is done, waits, or the time is over.
 
-        :param float deadline: monotonic time after which no new request is started
+        :param float deadline: monotonic time after which no new work is begun
+        :param float end: monotonic time that no request outlasts
         :return: ``False`` when work remains that can go on at once
         """
         self.ensure_one()
@@ -502,6 +528,9 @@ class CrmMailchimpRun(models.Model):
         except UserError as error:
             self._end("failed", error)
             return True
+        if self.kind != "preview":
+            # A preview has to be made in one go: it leaves nothing to go on from.
+            gateway.until(end)
         commit = self.env["ir.cron"]._commit_progress
         try:
             self.write(

@@ -11,6 +11,7 @@ from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import utc
 from ..engine.plan import REACHABLE
+from .crm_mailchimp_run import end_of_job
 from .crm_mailchimp_suppression import SAID
 
 _logger = logging.getLogger(__name__)
@@ -139,12 +140,13 @@ class CrmMailchimpAccount(models.Model):
             elif account._opt_outs_to_send():
                 accounts |= account
         commit(remaining=len(accounts))
-        end = time.monotonic() + LANE_SECONDS
+        last, end = time.monotonic() + LANE_SECONDS, end_of_job()
         again = False
         for turn, account in enumerate(accounts):
-            now = time.monotonic()
-            share = max(0, end - now) / (len(accounts) - turn)
-            again |= account._opt_out_slice(now + share)
+            now, left = time.monotonic(), len(accounts) - turn
+            again |= account._opt_out_slice(
+                now + max(0, last - now) / left, now + (end - now) / left
+            )
             commit(1)
         cron = self.env["ir.cron"].browse(self.env.context.get("cron_id"))
         if again and cron:
@@ -152,16 +154,18 @@ class CrmMailchimpAccount(models.Model):
             cron._trigger()
         commit(remaining=0)
 
-    def _opt_out_slice(self, deadline):
+    def _opt_out_slice(self, deadline, end):
         """Send the opt-outs of this account, until the time is over.
 
         :param float deadline: monotonic time after which no new request is started
+        :param float end: monotonic time that no request outlasts
         :return: whether some are left that can go on at once
         """
         self.ensure_one()
         gateway = None
         try:
             gateway = self._gateway(timeout=LANE_TIMEOUT)
+            gateway.until(end)
             if self._check_lease(gateway) == "other":
                 return False
             done = self._send_opt_outs(gateway, deadline)

@@ -12,6 +12,8 @@ from tools.instance import Instance
 from .conftest import DATABASE, Worker
 from .test_kill import LINK, PUSH
 
+OPT_OUTS = "crm_mailchimp.ir_cron_opt_out"
+
 CONTACTS = """
 for n in range(40):
     env["res.partner"].create({{
@@ -150,8 +152,14 @@ def test_an_opt_out_while_mailchimp_is_read(environment, template):
     """A transaction would go on seeing the opt-in it saw before the calls."""
     with Simulator(port=0) as simulator:
         place = Place(environment, template, simulator)
-        simulator.advance(60)
-        place.audience.archive("ann@firma.be")
+        for opted_in in (False, True):
+            place.worker.execute(
+                'env["res.partner"].search([("email", "=", "ann@firma.be")])'
+                f".mailchimp_opt_in = {opted_in}"
+            )
+            assert place.worker.run(trigger=OPT_OUTS) == 0
+        assert place.audience.members["ann@firma.be"].status == "archived"
+        simulator.clear_calls()
         opted_out = []
 
         def on_call(call, point):
