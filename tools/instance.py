@@ -20,6 +20,32 @@ from .postgres import Postgres, free_port
 
 BASE = "crm_mailchimp_base"
 STANDARD_MODULES = "crm,contacts"
+# A record of Odoo's log begins with its time; other lines go on with it.
+RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} )", re.MULTILINE)
+OURS = re.compile(r"crm\.mailchimp|mailchimp_\w|/crm_mailchimp/")
+# The first rows of every table a user or a run writes to; nothing of it stays.
+FIRST_WRITES = """
+account = env["crm.mailchimp.account"].create({"name": "First"})
+account.write({"email_scope": "all", "audience_ref": "a", "lang": "en_US"})
+partner = env["res.partner"].create({"name": "A", "email": "a@firma.be"})
+partner.write({"mailchimp_opt_in": True, "email": "b@firma.be"})
+env["mail.blacklist"].create({"email": "b@firma.be"})
+env["crm.lead"].create({"name": "L", "partner_id": partner.id}).write({"name": "M"})
+values = {
+    "crm.mailchimp.run": ({"kind": "push"}, {"state": "running"}),
+    "crm.mailchimp.campaign": ({"name": "C", "campaign_ref": "c"}, {"sent": 1}),
+    "crm.mailchimp.member": ({"email_normalized": "b@firma.be"}, {"status": "archived"}),
+}
+for model, (first, then) in values.items():
+    record = env[model].create({"account_id": account.id, **first})
+    env.flush_all()
+    record.write(then)
+    record.read()
+partner.read()
+account.read()
+env.flush_all()
+env.cr.rollback()
+"""
 
 
 @contextlib.contextmanager
@@ -97,18 +123,23 @@ class Environment:
     def command(self, *arguments):
         return [str(self.python), "-m", "odoo", *arguments]
 
-    def odoo(self, *arguments, log):
+    def odoo(self, *arguments, log, script=None):
         """Run an Odoo command to its end, with its log in a file.
 
+        :param script: Python to run in Odoo's shell; its log is added to the file
         :raise SetupError: when it fails
         """
-        with open(log, "w") as output:
+        command = ["shell"] if script else []
+        with open(log, "a" if script else "w") as output:
             result = subprocess.run(
-                self.command("--config", str(self.config), *arguments),
-                env=self.environment(),
+                self.command(*command, "--config", str(self.config), *arguments),
+                # What Python warns of is a complaint as any other.
+                env={**self.environment(), "PYTHONWARNINGS": "default"},
                 cwd=ENV,
                 stdout=output,
                 stderr=output,
+                input=script,
+                text=True,
             )
         if result.returncode:
             tail = "\n".join(open(log).read().splitlines()[-15:])
@@ -179,6 +210,9 @@ class Environment:
             "--no-http",
             log=log,
         )
+        if not demo:
+            # Each start warns of some things only when something is written.
+            self.odoo(f"--database={name}", "--no-http", log=log, script=FIRST_WRITES)
         return complaints(log)
 
     def update(self, name):
@@ -208,14 +242,23 @@ class Environment:
 
 
 def complaints(log):
-    """Return the warning and error lines of an Odoo log."""
-    return [
-        line
-        for line in open(log, encoding="utf-8").read().splitlines()
-        if (" WARNING " in line or " ERROR " in line or " CRITICAL " in line)
+    """Return the warning and error lines of an Odoo log.
+
+    What Python warns of counts if the add-on has a part in it: it is named, or among
+    the calls that Odoo lists below.
+    """
+    found = []
+    for record in RECORD.split(open(log, encoding="utf-8").read()):
+        line, _end, calls = record.partition("\n")
+        if not (" WARNING " in line or " ERROR " in line or " CRITICAL " in line):
+            continue
         # About the server, not about any add-on.
-        and not (" ? odoo" in line or "pg_trgm" in line or "unaccent" in line)
-    ]
+        if " ? odoo" in line or "pg_trgm" in line or "unaccent" in line:
+            continue
+        if " py.warnings:" in line and not OURS.search(line.partition(": ")[2] + calls):
+            continue
+        found.append(line)
+    return found
 
 
 class Instance:

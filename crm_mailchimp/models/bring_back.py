@@ -94,8 +94,8 @@ class CrmMailchimpMember(models.Model):
             count = len(back.filtered(lambda m, a=account: m.account_id == a))
             account.sudo()._message_log(
                 body=self.env._(
-                    "%(user)s brings %(count)s members back who were archived in"
-                    " Mailchimp.",
+                    "%(user)s brings members back who were archived in Mailchimp:"
+                    " %(count)s.",
                     user=self.env.user.name,
                     count=count,
                 )
@@ -103,8 +103,8 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return back.account_id[:1]._toast(
             self.env._(
-                "%(count)s of %(chosen)s members are subscribed again with the run that"
-                " starts in a moment.",
+                "Members subscribed again with the run that starts in a moment:"
+                " %(count)s of %(chosen)s.",
                 count=len(back),
                 chosen=len(self),
             )

@@ -56,13 +56,13 @@ class CrmMailchimpAccount(models.Model):
             minutes = round(abs(account.clock_skew) / 60)
             account.clock_message = abs(account.clock_skew) > TOLERANCE and (
                 self.env._(
-                    "Odoo's clock is %(minutes)s minutes ahead of Mailchimp's. Let your"
+                    "Odoo's clock is %(minutes)s min ahead of Mailchimp's. Let your"
                     " administrator set the server's clock.",
                     minutes=minutes,
                 )
                 if account.clock_skew > 0
                 else self.env._(
-                    "Odoo's clock is %(minutes)s minutes behind Mailchimp's. Let your"
+                    "Odoo's clock is %(minutes)s min behind Mailchimp's. Let your"
                     " administrator set the server's clock.",
                     minutes=minutes,
                 )

@@ -238,8 +238,8 @@ class CrmMailchimpCampaign(models.Model):
         if self.recipients_unattributed:
             sentences.append(
                 _(
-                    "%(count)s of %(total)s recipients are not shown: Mailchimp no"
-                    " longer lists people who were permanently deleted there.",
+                    "Recipients not shown: %(count)s of %(total)s. Mailchimp no longer"
+                    " lists people who were permanently deleted there.",
                     count=self.recipients_unattributed,
                     total=self.sent,
                 )
@@ -247,16 +247,16 @@ class CrmMailchimpCampaign(models.Model):
         if known["recipients"] > self.sent:
             sentences.append(
                 _(
-                    "%s recipients are shown twice: their address was changed in"
-                    " Mailchimp after the campaign was sent.",
+                    "Recipients shown twice, because their address was changed in"
+                    " Mailchimp after the campaign was sent: %s.",
                     known["recipients"] - self.sent,
                 )
             )
         if known["nameless"]:
             sentences.append(
                 _(
-                    "%s recipients have no address: they were permanently deleted in"
-                    " Mailchimp.",
+                    "Recipients without an address, because they were permanently"
+                    " deleted in Mailchimp: %s.",
                     known["nameless"],
                 )
             )
@@ -264,8 +264,8 @@ class CrmMailchimpCampaign(models.Model):
         if self.opens_unattributed:
             sentences.append(
                 _(
-                    "%(count)s of %(total)s opens cannot be attributed to a recipient:"
-                    " %(why)s.",
+                    "Opens that cannot be attributed to a recipient: %(count)s of"
+                    " %(total)s; %(why)s.",
                     count=self.opens_unattributed,
                     total=self.opens_total,
                     why=why,
@@ -274,8 +274,8 @@ class CrmMailchimpCampaign(models.Model):
         if self.clicks_unattributed:
             sentences.append(
                 _(
-                    "%(count)s of %(total)s clicks cannot be attributed to a recipient:"
-                    " %(why)s.",
+                    "Clicks that cannot be attributed to a recipient: %(count)s of"
+                    " %(total)s; %(why)s.",
                     count=self.clicks_unattributed,
                     total=self.clicks_total,
                     why=why,
@@ -292,7 +292,7 @@ class CrmMailchimpCampaign(models.Model):
         elif by_proxy > 0:
             sentences.append(
                 _(
-                    "%s opens were made by Apple's mail proxy and not by a person;"
+                    "Opens made by Apple's mail proxy and not by a person: %s."
                     " Mailchimp does not tell which.",
                     by_proxy,
                 )

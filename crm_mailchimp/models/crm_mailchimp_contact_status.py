@@ -159,7 +159,7 @@ class CrmMailchimpContactStatus(models.Model):
             if line.reason == "shared_address":
                 # A contact one may not read is not named.
                 line.remedy = (
-                    _("%s is in Mailchimp.", line.winner_id.display_name)
+                    _("%(name)s is in Mailchimp.", name=line.winner_id.display_name)
                     if line.winner_id
                     else _("Another contact is in Mailchimp, which you may not see.")
                 )

@@ -212,7 +212,7 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return waiting.account_id[:1]._toast(
             self.env._(
-                "%s members are archived with the run that starts in a moment.",
+                "Members archived with the run that starts in a moment: %s.",
                 len(waiting),
             )
         )

@@ -117,9 +117,7 @@ class CrmMailchimpAccount(models.Model):
                 account.permission_ids.create(
                     {"account_id": account.id, "permission_ref": ref, "name": text}
                 )
-        return self._toast(
-            self.env._("%(count)s marketing permissions read.", count=len(found))
-        )
+        return self._toast(self.env._("Marketing permissions read: %s.", len(found)))
 
 
 class CrmMailchimpRun(models.Model):

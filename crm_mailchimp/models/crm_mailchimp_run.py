@@ -172,52 +172,59 @@ class CrmMailchimpRun(models.Model):
     def _counter_labels(self):
         _ = self.env._
         return {
-            "created": _("%s added"),
-            "updated": _("%s changed"),
-            "archived": _("%s archived"),
-            "moved": _("%s addresses changed"),
-            "restored": _("%s subscribed again"),
-            "asked": _("%s asked again"),
-            "brought_back": _("%s contacts changed"),
-            "imported": _("%s contacts made"),
-            "unsubscribed": _("%s unsubscribed in Mailchimp"),
-            "repaired": _("%s differences found and repaired"),
-            "deleted_in_mailchimp": _("%s deleted in Mailchimp"),
-            "refused": _("%s refused"),
-            "not_taken": _("%s refused by Odoo"),
-            "not_blacklisted": _("%s not put on the blacklist"),
-            "lacking": _("%s without a required value"),
-            "groups_created": _("%s groups created"),
-            "tags_created": _("%s tags created"),
-            "tagged": _("%s tags given or taken"),
-            "permitted": _("%s given marketing permissions"),
-            "campaigns": _("%s campaigns"),
-            "campaigns_failed": _("%s of them could not be read"),
-            "events": _("%s opens, clicks and other events"),
+            "created": _("Added: %s"),
+            "updated": _("Changed: %s"),
+            "archived": _("Archived: %s"),
+            "let_go": _("Opt-outs delivered: %s"),
+            "moved": _("Addresses changed: %s"),
+            "restored": _("Subscribed again: %s"),
+            "asked": _("Asked again: %s"),
+            "brought_back": _("Contacts changed: %s"),
+            "imported": _("Contacts made: %s"),
+            "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
+            "repaired": _("Differences found and repaired: %s"),
+            "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
+            "refused": _("Refused: %s"),
+            "not_taken": _("Refused by Odoo: %s"),
+            "not_blacklisted": _("Not put on the blacklist: %s"),
+            "lacking": _("Without a required value: %s"),
+            "opted_out": _("Opt-ins taken back: %s"),
+            "merge_fields_created": _("Merge fields created: %s"),
+            "merge_fields_refused": _("Merge fields refused: %s"),
+            "groups_created": _("Groups created: %s"),
+            "groups_deleted": _("Groups deleted: %s"),
+            "tags_created": _("Tags created: %s"),
+            "tags_deleted": _("Tags deleted: %s"),
+            "tagged": _("Tags given or taken: %s"),
+            "untaggable": _("Tags refused: %s"),
+            "permitted": _("Given marketing permissions: %s"),
+            "campaigns": _("Campaigns: %s"),
+            "campaigns_failed": _("Campaigns that could not be read: %s"),
+            "events": _("Opens, clicks and other events: %s"),
         }
 
     def _preview_labels(self):
         _ = self.env._
         return {
-            "create": _("%s to add"),
-            "update": _("%s to change"),
-            "segment": _("%s to move between groups or tags"),
-            "move": _("%s addresses to change"),
-            "restore": _("%s to subscribe again"),
-            "readmit": _("%s to bring back"),
-            "ask": _("%s to ask again"),
-            "inquire": _("%s to look at"),
-            "permit": _("%s to give marketing permissions"),
-            "archive": _("%s to archive"),
-            "held": _("%s without a required value"),
-            "opt_out": _("%s opt-ins to take back"),
-            "bring_back": _("%s contacts to change"),
-            "import": _("%s contacts to make"),
-            "opt_in": _("%s contacts to opt in"),
-            "not_taken": _("%s refused by Odoo"),
+            "create": _("To add: %s"),
+            "update": _("To change: %s"),
+            "segment": _("To move between groups or tags: %s"),
+            "move": _("Addresses to change: %s"),
+            "restore": _("To subscribe again: %s"),
+            "readmit": _("To bring back: %s"),
+            "ask": _("To ask again: %s"),
+            "inquire": _("To look at: %s"),
+            "permit": _("To give marketing permissions: %s"),
+            "archive": _("To archive: %s"),
+            "held": _("Without a required value: %s"),
+            "opt_out": _("Opt-ins to take back: %s"),
+            "bring_back": _("Contacts to change: %s"),
+            "import": _("Contacts to make: %s"),
+            "opt_in": _("Contacts to opt in: %s"),
+            "not_taken": _("Refused by Odoo: %s"),
         }
 
-    @api.depends("counters", "kind")
+    @api.depends("counters", "kind", "state")
     def _compute_summary(self):
         for run in self:
             counters = run.counters or {}
@@ -227,7 +234,14 @@ class CrmMailchimpRun(models.Model):
                 label % counters[name]
                 for name, label in labels.items()
                 if counters.get(name)
-            ) or self.env._("Nothing to do")
+            )
+            if not run.summary and run.state == "done":
+                created = run.kind == "audience"
+                run.summary = (
+                    self.env._("Audience created")
+                    if created
+                    else self.env._("Nothing to do")
+                )
 
     # === LIFE OF A RUN === #
 
@@ -302,8 +316,40 @@ class CrmMailchimpRun(models.Model):
                 vals.update(run._error_vals(error))
             elif state == "done":
                 vals.update(error_message=False, error_detail=False)
+                if run.kind in PUSHES:
+                    run._count_opt_outs()
             run.write(vals)
             run._notify()
+
+    def _count_opt_outs(self):
+        """Count the opt-outs that were delivered since the last run, but not by this.
+
+        The lane of opt-outs has no runs of its own to tell of them.
+        """
+        last = self.search(
+            [
+                ("account_id", "=", self.account_id.id),
+                ("kind", "in", PUSHES),
+                ("state", "=", "done"),
+                ("id", "<", self.id),
+            ],
+            limit=1,
+        )
+        # A time of Mailchimp's clock, like those it is compared with.
+        since = (last.cursor or {}).get("let_go_until") or fields.Datetime.to_string(
+            self.account_id._mailchimp_now() - timedelta(seconds=1)
+        )
+        domain = [
+            ("account_id", "=", self.account_id.id),
+            ("opt_out_confirmed_at", ">", since),
+        ]
+        [(number, until)] = self.env["crm.mailchimp.member"]._read_group(
+            domain, [], ["__count", "opt_out_confirmed_at:max"]
+        )
+        own = (self.cursor or {}).get("let_go", 0)
+        self._count(let_go=max(number - own, 0))
+        until = until and fields.Datetime.to_string(until)
+        self._set_cursor(let_go_until=until or since)
 
     def _error_vals(self, error):
         if isinstance(error, str):
@@ -573,14 +619,16 @@ class CrmMailchimpRun(models.Model):
         try:
             confirmed = self.account_id._send_opt_outs(gateway, deadline)
             self._count(archived=confirmed)
+            told = (self.cursor or {}).get("let_go", 0) + confirmed
+            self._set_cursor(let_go=told or None)
         except errors.PASSING:
             if self.attempts < OPT_OUT_TRIES:
                 raise
 
     def _findings(self):
         return self.env._(
-            "The comparison of the whole audience with Odoo found %s differences that"
-            " no change explained, and repaired them.",
+            "The comparison of the whole audience with Odoo found what no change"
+            " explained, and repaired it. Differences: %s.",
             self.counters["repaired"],
         )
 

@@ -159,7 +159,7 @@ class CrmMailchimpMergeField(models.Model):
         elif kind in ("dropdown", "radio"):
             found += self._choice_warnings()
         elif kind == "text" and type_ in ("text", "html"):
-            found.append(_("Cut after %(count)s bytes.", count=TEXT_BYTES))
+            found.append(_("Cut after %(limit)s bytes.", limit=TEXT_BYTES))
         if self.required and not self._always_has_value():
             found.append(
                 _(
@@ -231,19 +231,22 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         messages = []
         for limit, words in (
-            (PREMIUM_LIMIT, _("Mailchimp allows %s merge fields in an audience.")),
+            (
+                PREMIUM_LIMIT,
+                _("Mailchimp allows %(limit)s merge fields in an audience."),
+            ),
             (
                 LIMIT,
                 _(
-                    "Mailchimp allows %s merge fields in an audience, more on the"
-                    " Premium plan only."
+                    "Mailchimp allows %(limit)s merge fields in an audience, more on"
+                    " the Premium plan only."
                 ),
             ),
         ):
             names = self._merge_fields_beyond(limit).mapped("name")
             if names:
                 messages.append(
-                    words % limit
+                    words % {"limit": limit}
                     + " "
                     + _(
                         "These would not fit: %(names)s. Take lines out, or delete"
@@ -411,7 +414,7 @@ class CrmMailchimpAccount(models.Model):
         account._set_refs(merge_fields_read=True)
         return self._toast(
             self.env._(
-                "%(count)s merge fields read, %(new)s of them are not mapped.",
+                "Merge fields read: %(count)s; not mapped: %(new)s.",
                 count=len(remote),
                 new=len(account.unmapped_field_ids),
             )

@@ -484,8 +484,8 @@ class CrmMailchimpRun(models.Model):
             "This database is older than what Mailchimp has seen of it: it looks like a"
             " restored backup, which does not know who opted out since. The whole"
             " audience was read, and who was archived meanwhile stays archived."
-            " Opt-outs go on. Everything else waits: %(added)s contacts would be added,"
-            " %(changed)s changed and %(archived)s archived. To let it happen, press"
+            " Opt-outs go on. Everything else waits. Contacts to add: %(added)s, to"
+            " change: %(changed)s, to archive: %(archived)s. To let it happen, press"
             " “Go on with this database”.",
             added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
             changed=sum(counts.get(name, 0) for name in ("update", "move")),

@@ -78,15 +78,15 @@ class CrmMailchimpAccount(models.Model):
             asked, summary = confirmed + len(waiting), False
             if confirmed:
                 summary = self.env._(
-                    "%(asked)s asked in 30 days, %(confirmed)s confirmed by Mailchimp,"
-                    " slowest %(minutes)s minutes",
+                    "Asked in 30 days: %(asked)s; confirmed by Mailchimp:"
+                    " %(confirmed)s; slowest: %(minutes)s min",
                     asked=asked,
                     confirmed=confirmed,
                     minutes=max(1, round(slowest.total_seconds() / 60)),
                 )
             elif asked:
                 summary = self.env._(
-                    "%s asked in 30 days, none confirmed by Mailchimp yet", asked
+                    "Asked in 30 days: %s; none confirmed by Mailchimp yet", asked
                 )
             account.opt_out_summary = summary
 
@@ -98,7 +98,7 @@ class CrmMailchimpAccount(models.Model):
             if not account._opt_outs_are_late():
                 continue
             sentence = self.env._(
-                "%(count)s opt-outs are not delivered to Mailchimp yet, the oldest of"
+                "Opt-outs not delivered to Mailchimp yet: %(count)s; the oldest is of"
                 " %(date)s UTC.",
                 count=account.opt_out_waiting,
                 date=fields.Datetime.to_string(account.opt_out_oldest),

@@ -184,8 +184,8 @@ class CrmMailchimpAccount(models.Model):
         for account in members.account_id:
             account._message_log(
                 body=self.env._(
-                    "%(user)s lets %(count)s members who opted out in Odoo be archived"
-                    " in Mailchimp.",
+                    "%(user)s lets members who opted out in Odoo be archived in"
+                    " Mailchimp: %(count)s.",
                     user=self.env.user.name,
                     count=len(members.filtered(lambda m, a=account: m.account_id == a)),
                 )
@@ -262,5 +262,5 @@ class CrmMailchimpMember(models.Model):
         if others:
             return super(CrmMailchimpMember, others).action_archive_foreign()
         return opted_out.account_id[:1]._toast(
-            self.env._("%s members are archived in a moment.", len(opted_out))
+            self.env._("Members archived in a moment: %s.", len(opted_out))
         )

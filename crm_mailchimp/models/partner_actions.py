@@ -80,8 +80,8 @@ class ResPartner(models.Model):
             )
         return self._mailchimp_notice(
             self.env._(
-                "%(count)s of %(chosen)s contacts are in Mailchimp after the run that"
-                " starts in a moment.",
+                "Contacts in Mailchimp after the run that starts in a moment: %(count)s"
+                " of %(chosen)s.",
                 count=going,
                 chosen=len(self),
             ),
@@ -207,8 +207,8 @@ class ResPartner(models.Model):
             account._request_run("push")
         return members.account_id[0]._toast(
             self.env._(
-                "Mailchimp sends %(count)s of %(chosen)s contacts a mail to confirm,"
-                " with the run that starts in a moment.",
+                "Contacts to whom Mailchimp sends a mail to confirm, with the run that"
+                " starts in a moment: %(count)s of %(chosen)s.",
                 count=len(members.partner_id),
                 chosen=len(self),
             )

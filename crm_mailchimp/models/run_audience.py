@@ -108,9 +108,9 @@ class CrmMailchimpAccount(models.Model):
         if constraints.get("may_create", True):
             return False
         return self.env._(
-            "Your Mailchimp plan allows %(limit)s audiences, and there are %(count)s."
-            " Delete or combine audiences in Mailchimp, change the plan, or link an"
-            " audience that is there.",
+            "Your Mailchimp plan has no room for another audience: there are %(count)s"
+            " of %(limit)s. Delete or combine audiences in Mailchimp, change the plan,"
+            " or link an audience that is there.",
             limit=constraints.get("max_instances", 0),
             count=constraints.get("current_total_instances", 0),
         )

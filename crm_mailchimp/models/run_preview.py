@@ -63,7 +63,8 @@ class CrmMailchimpRun(models.Model):
         """Return what the next run would say at the brake, or nothing."""
         archives, sentence = self._brake_sentence()
         return sentence and self.env._(
-            "The run would wait for a manager before it archives %s members.", archives
+            "The run would wait for a manager before it archives so many members: %s.",
+            archives,
         )
 
     def _preview_lines(self, gateway):

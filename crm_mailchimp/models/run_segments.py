@@ -200,11 +200,11 @@ class CrmMailchimpRun(models.Model):
                     {
                         "state": "full",
                         "error_message": self.env._(
-                            "Mailchimp allows %(count)s groups in an audience, and"
+                            "Mailchimp allows %(limit)s groups in an audience, and"
                             " there is no room for this one. Take the flag off a"
                             " filter that is not needed any more; or delete groups in"
                             " Mailchimp, then press “Full comparison”.",
-                            count=MAX_INTERESTS,
+                            limit=MAX_INTERESTS,
                         ),
                     }
                 )

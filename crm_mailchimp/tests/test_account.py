@@ -66,8 +66,8 @@ class TestAccount(MailchimpCase):
         wizard.line_id = wizard.line_ids[:1]
         wizard.action_link()
         self.assertTrue(wizard.is_confirming)
-        self.assertIn("1 subscribed", wizard.explanation)
-        self.assertIn("1 unsubscribed", wizard.explanation)
+        self.assertIn("subscribed: 1,", wizard.explanation)
+        self.assertIn("unsubscribed: 1,", wizard.explanation)
         self.assertEqual(self.account.state, "connected")
         wizard.action_link()
         self.assertEqual(self.account.state, "linked")

@@ -235,7 +235,9 @@ class TestCreateAudience(MailchimpCase):
 
     def test_the_plan_has_no_room(self):
         self.simulator.switches.update(max_audiences=1)
-        with self.assertRaisesRegex(UserError, "allows 1 audiences, and there are 1"):
+        with self.assertRaisesRegex(
+            UserError, "no room for another audience: there are 1 of 1"
+        ):
             self.wizard()
         self.simulator.switches.update(max_audiences=-1)
         wizard = self.wizard()
@@ -243,7 +245,7 @@ class TestCreateAudience(MailchimpCase):
         wizard.action_create()
         self.tick()
         self.assertEqual(self.audiences(), ["Test audience"])
-        self.assertIn("allows 1 audiences", self.account.health_message)
+        self.assertIn("no room for another audience", self.account.health_message)
         self.assertEqual(self.account.state, "connected")
 
     def test_what_is_missing_is_named_before_any_call(self):

@@ -40,9 +40,9 @@ class TestBringBack(MailchimpCase):
         self.tick()
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertEqual(self.status("bob@firma.be"), "subscribed")
-        self.assertEqual(self.account.last_run_id.summary, "2 subscribed again")
+        self.assertEqual(self.account.last_run_id.summary, "Subscribed again: 2")
         messages = self.account.message_ids.filtered(
-            lambda message: "2 members back" in message.body
+            lambda message: "in Mailchimp: 2." in message.body
         )
         self.assertTrue(messages)
         self.push()

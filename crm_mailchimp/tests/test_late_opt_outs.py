@@ -32,14 +32,16 @@ class TestLateOptOuts(MailchimpCase):
         self.send_opt_outs()
         self.account.invalidate_recordset()
         self.assertFalse(self.account.opt_out_waiting)
-        self.assertIn("1 asked", self.account.opt_out_summary)
-        self.assertIn("1 confirmed", self.account.opt_out_summary)
+        self.assertIn("Asked in 30 days: 1;", self.account.opt_out_summary)
+        self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
 
     def test_late_ones_are_told_even_if_the_lane_never_ran(self):
         self.ann.mailchimp_opt_in = False
         self.opted_out_before(hours=1)
         self.assertEqual(self.account.opt_out_waiting, 1)
-        self.assertIn("1 opt-outs are not delivered", self.account.health_message)
+        self.assertIn(
+            "Opt-outs not delivered to Mailchimp yet: 1;", self.account.health_message
+        )
         self.assertIn("scheduled action", self.account.health_message)
         self.send_opt_outs()
         self.account.invalidate_recordset()
@@ -62,4 +64,4 @@ class TestLateOptOuts(MailchimpCase):
         self.ann.mailchimp_opt_in = False
         self.assertFalse(self.account.health_message)
         self.send_opt_outs()
-        self.assertIn("slowest 1 minutes", self.account.opt_out_summary)
+        self.assertIn("slowest: 1 min", self.account.opt_out_summary)

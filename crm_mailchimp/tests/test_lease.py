@@ -204,7 +204,7 @@ class TestLease(MailchimpCase):
         self.assertTrue(run.read_all)
         self.assertFalse(self.find("Bob").mailchimp_opt_in)
         self.assertIn("older", run.error_message)
-        self.assertIn("2 contacts would be added", run.error_message)
+        self.assertIn("Contacts to add: 2", run.error_message)
         self.assertEqual(self.account.health_message, run.error_message)
         self.assertTrue(self.account.is_older)
         self.assertEqual(len(self.account.activity_ids), 1)

@@ -43,6 +43,38 @@ class TestMailingTours(MailingCase, HttpCase):
             "crm_mailchimp_campaign",
         )
 
+    def test_averages_of_campaigns(self):
+        # One of one mail, that was opened: half of all campaigns, a fifth of all mails.
+        small = self.audience.add_campaign(subject="Small", title="Small")
+        self.audience.send_campaign(small, ["open@firma.be"])
+        self.audience.open(small, "open@firma.be")
+        self.push("stats")
+        campaigns = self.env["crm.mailchimp.campaign"].search([])
+        rates = {c.name: (c.delivered, c.open_rate) for c in campaigns}
+        self.assertEqual(rates, {"November": (4, 0.25), "Small": (1, 1.0)})
+        self.tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign",
+            "crm_mailchimp_campaign_averages",
+        )
+
+    def test_a_visit_by_mailchimps_own_mark(self):
+        """Links have mc_cid even where nobody asked for Google Analytics."""
+        ref = self.campaign.id
+
+        def cookie(query):
+            self.opener.cookies.clear()
+            self.url_open(f"/web/login?{query}")
+            return self.opener.cookies.get("odoo_utm_campaign")
+
+        self.assertEqual(cookie(f"mc_cid={ref}&mc_eid=abc"), ref)
+        self.assertEqual(cookie(f"mc_cid={ref}&utm_campaign=Own"), "Own")
+        self.assertIsNone(cookie("mc_cid=<script>"))
+        find = self.env["utm.mixin"]._find_or_create_record
+        utm = find("utm.campaign", cookie(f"mc_cid={ref}"))
+        lead = self.env["crm.lead"].create({"name": "L", "campaign_id": utm.id})
+        record = self.env["crm.mailchimp.campaign"].search([])
+        self.assertEqual(lead.search(record.action_open_leads()["domain"]), lead)
+
     def test_a_contact(self):
         self.tour(
             f"/odoo/res.partner/{self.people['Leaves'].id}",

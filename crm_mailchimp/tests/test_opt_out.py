@@ -26,11 +26,24 @@ class TestOptOutLane(MailchimpCase):
         # The first one looks whose the audience is.
         self.assertEqual(methods, ["GET", "GET", "DELETE", "GET"])
         self.assertFalse(self.account.opt_out_waiting)
-        self.assertIn("1 asked", self.account.opt_out_summary)
-        self.assertIn("1 confirmed", self.account.opt_out_summary)
+        self.assertIn("Asked in 30 days: 1;", self.account.opt_out_summary)
+        self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
         self.simulator.clear_calls()
         self.send_opt_outs()
         self.assertFalse(self.simulator.calls)
+
+    def test_the_next_run_tells_what_the_lane_did(self):
+        people = [self.contact(name) for name in ("Ann", "Bob", "Eve")]
+        self.push()
+        self.opt_out(*people[:2])
+        self.assertEqual(self.push().summary, "Opt-outs delivered: 2")
+        self.assertEqual(self.push().summary, "Nothing to do")
+        self.assertEqual(self.push().summary, "Nothing to do")
+        # Delivered by the run itself, which was first.
+        self.simulator.advance(60)
+        people[2].mailchimp_opt_in = False
+        self.assertEqual(self.push().summary, "Archived: 1")
+        self.assertEqual(self.push().summary, "Nothing to do")
 
     def test_an_opt_out_wakes_the_lane(self):
         ann = self.contact("Ann")

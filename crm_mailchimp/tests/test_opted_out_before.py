@@ -42,7 +42,7 @@ class TestOptedOutBefore(MailchimpCase):
             [(line.email, line.kind) for line in wizard.opted_out_ids],
             [("ann@firma.be", "opt_out"), ("bob@firma.be", "blacklist")],
         )
-        self.assertIn("2 members opted out", wizard.opted_out_explanation)
+        self.assertIn("subscribed there: 2.", wizard.opted_out_explanation)
         self.assertFalse(wizard.archive_opted_out)
         wizard.action_link()
         self.account.push_enabled = True
@@ -63,7 +63,7 @@ class TestOptedOutBefore(MailchimpCase):
         # Since somebody decided so, not since they opted out.
         self.assertEqual(
             self.account.opt_out_summary,
-            "2 asked in 30 days, 2 confirmed by Mailchimp, slowest 1 minutes",
+            "Asked in 30 days: 2; confirmed by Mailchimp: 2; slowest: 1 min",
         )
         self.push("full")
         self.assertFalse(self.account.opted_out_count)
@@ -89,7 +89,7 @@ class TestOptedOutBefore(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("bob@firma.be"), "archived")
         self.assertFalse(self.account.opted_out_count)
-        self.assertIn("2 members", self.account.message_ids[0].body)
+        self.assertIn("Mailchimp: 2.", self.account.message_ids[0].body)
 
     def test_an_unsubscribe_in_between_is_not_hidden_by_archiving(self):
         self.link(push=False)

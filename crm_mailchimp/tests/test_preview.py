@@ -76,7 +76,7 @@ class TestPreview(InsertContacts, MailchimpCase):
                 "new@firma.be": ("create", "", "Ghent", ""),
             },
         )
-        self.assertIn("1 to add", run.summary)
+        self.assertIn("To add: 1", run.summary)
         self.assertTrue(contacts["Gone"].mailchimp_opt_in)
         self.assertEqual(contacts["Edited"].name, "Edited")
         run = self.push()

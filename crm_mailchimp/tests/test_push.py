@@ -307,8 +307,8 @@ class TestPush(MailchimpCase):
         for _tick in range(2):
             self.tick()
         self.assertEqual((run + following).mapped("state"), ["done", "done"])
-        self.assertEqual(run.summary, "1 added")
-        self.assertEqual(following.summary, "1 added")
+        self.assertEqual(run.summary, "Added: 1, Merge fields created: 3")
+        self.assertEqual(following.summary, "Added: 1")
         self.assertEqual(self.status("bob@firma.be"), "subscribed")
 
     # === THE WEEKLY COMPARISON === #
@@ -337,8 +337,8 @@ class TestPush(MailchimpCase):
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
         self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
         self.assertEqual(run.counters["repaired"], 2)
-        self.assertIn("2 differences", run.summary)
-        self.assertIn("2 differences", self.account.message_ids[0].body)
+        self.assertIn("Differences found and repaired: 2", run.summary)
+        self.assertIn("Differences: 2", self.account.message_ids[0].body)
         self.assertEqual(ann.mailchimp_status, "in")
 
     def test_it_comes_by_itself_every_week(self):

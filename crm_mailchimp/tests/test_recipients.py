@@ -311,8 +311,8 @@ class TestRecipients(MailchimpCase):
         self.assertEqual(record.recipient_count, 29)
         self.assertEqual(record.recipients_unattributed, 1)
         self.assertEqual(record.opens_unattributed, 1)
-        self.assertIn("1 of 30 recipients are not shown", record.attribution_note)
-        self.assertIn("1 of 2 opens", record.attribution_note)
+        self.assertIn("Recipients not shown: 1 of 30.", record.attribution_note)
+        self.assertIn("to a recipient: 1 of 2;", record.attribution_note)
         self.assertIn("recipients who are not shown", record.attribution_note)
 
     def test_erased_after_the_import(self):
@@ -343,7 +343,7 @@ class TestRecipients(MailchimpCase):
         [nameless] = record.recipient_ids.filtered(lambda r: not r.email_normalized)
         self.assertEqual(nameless.open_count, 1)
         self.assertFalse(nameless.partner_id)
-        self.assertIn("1 recipients have no address", record.attribution_note)
+        self.assertIn("deleted in Mailchimp: 1.", record.attribution_note)
 
     def test_more_opens_than_mailchimp_lists(self):
         campaign = self.send()

@@ -226,8 +226,8 @@ class ChooseAudience(models.TransientModel):
         if listed:
             sentences.append(
                 _(
-                    "%s members opted out in Odoo, or are on its blacklist, and are"
-                    " subscribed there. Nobody can tell who subscribed them and what"
+                    "Members who opted out in Odoo, or are on its blacklist, and are"
+                    " subscribed there: %s. Nobody can tell who subscribed them and what"
                     " they agreed to. They stay subscribed unless you have them"
                     " archived, now or later on the account.",
                     len(listed),
@@ -245,9 +245,9 @@ class ChooseAudience(models.TransientModel):
     def _explain(self, counts):
         _ = self.env._
         return _(
-            "This audience is not empty. It has %(subscribed)s subscribed, %(pending)s"
-            " pending, %(unsubscribed)s unsubscribed, %(cleaned)s cleaned and"
-            " %(transactional)s not subscribed members.\n\n"
+            "This audience is not empty. Its members: subscribed: %(subscribed)s,"
+            " pending: %(pending)s, unsubscribed: %(unsubscribed)s, cleaned:"
+            " %(cleaned)s, not subscribed: %(transactional)s.\n\n"
             "If you link it:\n"
             "- Members that are contacts with an opt-in in Odoo are kept up to date by"
             " Odoo from the first push on, and archived when they leave.\n"

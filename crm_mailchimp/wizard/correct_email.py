@@ -78,5 +78,5 @@ class CorrectEmailLine(models.TransientModel):
             )
             if other:
                 line.warning = line.env._(
-                    "%s has this address, too.", other.display_name
+                    "%(name)s has this address, too.", name=other.display_name
                 )

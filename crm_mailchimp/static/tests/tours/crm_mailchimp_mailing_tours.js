@@ -26,6 +26,19 @@ registry.category("web_tour.tours").add("crm_mailchimp_campaign", {
     ],
 });
 
+registry.category("web_tour.tours").add("crm_mailchimp_campaign_averages", {
+    steps: () => [
+        {
+            content: "Of all campaigns, by the mails that arrived",
+            trigger: ".o_list_footer .o_list_number:contains(/^40%$/)",
+        },
+        {content: "Grouped", trigger: ".o_searchview_dropdown_toggler", run: "click"},
+        {trigger: ".o_group_by_menu .o_menu_item:contains(Type)", run: "click"},
+        {trigger: ".o_group_header .o_list_number:contains(/^40%$/)"},
+        {trigger: ".o_list_footer .o_list_number:contains(/^40%$/)"},
+    ],
+});
+
 registry.category("web_tour.tours").add("crm_mailchimp_contact_card", {
     steps: () => [
         {trigger: ".oe_stat_button:contains(Campaigns)"},
