@@ -612,6 +612,8 @@ class OdooHistories(Watcher):
         """A month passes: what an address said that a contact left counts no more."""
         self.run()
         self.simulator.advance(MONTH)
+        for contact in self.oracle.contacts.values():
+            contact.past.clear()
         for email, owners in self.oracle.owners.items():
             for key in list(owners):
                 contact = self.oracle.contacts.get(key)

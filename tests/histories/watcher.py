@@ -863,7 +863,7 @@ class Watcher:
                 self.oracle.said[email] = address.no_at
         no_at = self.oracle.said.get(email)
         for contact in self.oracle.affected(email, no_at):
-            if contact.doubtful:
+            if not self.oracle.is_sure(contact, email):
                 self.doubts.append((email, no_at))
             elif not self.faulty:
                 self.oracle.hear(contact, no_at)
