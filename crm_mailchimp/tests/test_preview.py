@@ -164,7 +164,7 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.assertIn(("eve@firma.be", "import"), actions)
         self.assertFalse(actions["eve@firma.be", "import"])
         self.assertEqual(actions["nina@firma.be", "opt_in"], never_asked)
-        self.assertIn("1 contacts to make", run.summary)
+        self.assertIn("Contacts to make: 1", run.summary)
         self.assertFalse(
             self.env["res.partner"].search([("email", "=", "eve@firma.be")])
         )
@@ -206,7 +206,7 @@ class TestPreview(InsertContacts, MailchimpCase):
                 "ask@firma.be": "ask",
             },
         )
-        self.assertIn("1 to bring back", run.summary)
+        self.assertIn("To bring back: 1", run.summary)
         # Every action has a name, or grouping by it fails.
         names = dict(lines._fields["action"].selection)
         self.assertLessEqual(set(lines.mapped("action")), set(names))

@@ -143,6 +143,8 @@ class Watcher:
         self.clock_known = True
         # Who said no while a run was under way: it cannot know in time.
         self.meanwhile = set()
+        # Whose values Mailchimp may have refused.
+        self.refused = set()
         # Contacts that may have lost their opt-in, and to which "no".
         self.doubts = []
         # Whether somebody signed up whose earlier member was erased: what only the
@@ -861,7 +863,7 @@ class Watcher:
                 self.oracle.said[email] = address.no_at
         no_at = self.oracle.said.get(email)
         for contact in self.oracle.affected(email, no_at):
-            if contact.doubtful:
+            if not self.oracle.is_sure(contact, email):
                 self.doubts.append((email, no_at))
             elif not self.faulty:
                 self.oracle.hear(contact, no_at)
@@ -906,7 +908,8 @@ class Watcher:
         for email in self.members("subscribed") if self.pushing else ():
             found = self.oracle.eligible(email)
             values = self.audience.members[email].merge_fields
-            if found[:1] != self.oracle.eligible(email, lenient=True)[:1]:
+            unsure = found[:1] != self.oracle.eligible(email, lenient=True)[:1]
+            if unsure or email in self.refused:
                 # Whose values it gets depends on what this run is able to see.
                 self.oracle.address(email).agreed = set()
             elif found and "CITY" in values:
@@ -1030,5 +1033,7 @@ class Watcher:
                 assert shown == "Foreign", f"{context}: {shown}"
 
     def compare_values(self, email, contact, context):
+        if email in self.refused:
+            return
         shown, wanted = self.shown(email), self.wanted_shown(contact)
         assert shown == wanted, f"{context}: {shown}, expected {wanted}"
