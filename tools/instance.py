@@ -34,7 +34,7 @@ env["crm.lead"].create({"name": "L", "partner_id": partner.id}).write({"name": "
 values = {
     "crm.mailchimp.run": ({"kind": "push"}, {"state": "running"}),
     "crm.mailchimp.campaign": ({"name": "C", "campaign_ref": "c"}, {"sent": 1}),
-    "crm.mailchimp.member": ({"email_normalized": "b@firma.be"}, {"status": "archived"}),
+    "crm.mailchimp.member": ({"email_normalized": "b@x.be"}, {"status": "archived"}),
 }
 for model, (first, then) in values.items():
     record = env[model].create({"account_id": account.id, **first})

@@ -159,11 +159,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
             found |= ~self._mailchimp_having(SQL("TRUE"))
         return found
 
-    def _mailchimp_having(self, condition, of=SQL("TRUE")):
+    def _mailchimp_having(self, condition, of=None):
         """Return a domain of the records whose recipients together fulfil something.
 
         :param condition: ``SQL`` over the recipients ``r`` of a record, an aggregate
-        :param of: ``SQL``, which of the recipients to look at
+        :param of: ``SQL``, which of the recipients to look at; all unless told
         """
         self.env["crm.mailchimp.recipient"].flush_model()
         self.flush_model()
@@ -177,7 +177,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
                   GROUP BY o.id HAVING %s)""",
                 self._mailchimp_recipients_join(),
                 self.env.companies.ids,
-                of,
+                of or SQL("TRUE"),
                 condition,
             ),
         )

@@ -231,8 +231,8 @@ class CrmMailchimpAccount(models.Model):
             (
                 LIMIT,
                 _(
-                    "Mailchimp allows %(limit)s merge fields in an audience, more on the"
-                    " Premium plan only."
+                    "Mailchimp allows %(limit)s merge fields in an audience, more on"
+                    " the Premium plan only."
                 ),
             ),
         ):

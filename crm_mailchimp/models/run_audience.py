@@ -79,8 +79,8 @@ class CrmMailchimpAccount(models.Model):
             return False
         return self.env._(
             "Your Mailchimp plan has no room for another audience: there are %(count)s"
-            " of %(limit)s. Delete or combine audiences in Mailchimp, change the plan, or link an"
-            " audience that is there.",
+            " of %(limit)s. Delete or combine audiences in Mailchimp, change the plan,"
+            " or link an audience that is there.",
             limit=constraints.get("max_instances", 0),
             count=constraints.get("current_total_instances", 0),
         )

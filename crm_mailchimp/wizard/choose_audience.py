@@ -202,8 +202,8 @@ class ChooseAudience(models.TransientModel):
             sentences.append(
                 _(
                     "Members who opted out in Odoo, or are on its blacklist, and are"
-                    " subscribed there: %s. Nobody can tell who subscribed them and what"
-                    " they agreed to. They stay subscribed unless you have them"
+                    " subscribed there: %s. Nobody can tell who subscribed them and"
+                    " what they agreed to. They stay subscribed unless you have them"
                     " archived, now or later on the account.",
                     len(listed),
                 )
