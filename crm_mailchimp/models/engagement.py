@@ -163,7 +163,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
         """Return a domain of the records whose recipients together fulfil something.
 
         :param condition: ``SQL`` over the recipients ``r`` of a record, an aggregate
-        :param of: ``SQL``, which of the recipients to look at
+        :param of: ``SQL``, which of the recipients to look at; all unless told
         """
         self.env["crm.mailchimp.recipient"].flush_model()
         self.flush_model()

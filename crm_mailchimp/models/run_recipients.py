@@ -75,6 +75,9 @@ class CrmMailchimpRun(models.Model):
             began = fields.Datetime.to_string(fields.Datetime.now())
             fresh = dict.fromkeys(("part", "offset", "failed", "shrunk"))
             self._set_cursor(campaign=campaign.id, began=began, **fresh)
+        if self._was_unanswered():
+            # Is Mailchimp there at all? Asked first: afterwards no time may be left.
+            gateway.root()
         failure = None
         try:
             if not self._read_parts(gateway, campaign, deadline):
@@ -113,7 +116,7 @@ class CrmMailchimpRun(models.Model):
                 campaign._note_reading(part, self.cursor["began"])
             except errors.MailchimpError as error:
                 # What is known stays, and the other parts may be there.
-                failure = self._own_failure(gateway, campaign, error)
+                failure = self._own_failure(campaign, error)
                 if failure == "unanswered" and campaign._shrink_pages(part):
                     # From where it stopped, with less to ask for at once.
                     self._set_cursor(shrunk=True)
@@ -130,7 +133,7 @@ class CrmMailchimpRun(models.Model):
 
     # === WHAT CANNOT BE READ === #
 
-    def _own_failure(self, gateway, campaign, error):
+    def _own_failure(self, campaign, error):
         """Return how a campaign failed if that is nothing but its own trouble.
 
         Mailchimp refuses single reports, and comes to no end with others for days. What
@@ -146,12 +149,14 @@ class CrmMailchimpRun(models.Model):
         if isinstance(error, errors.REFUSED):
             return "refused"
         overloaded = error.status == 429
-        again = self.attempts or (self.cursor or {}).get("shrunk")
-        if not isinstance(error, errors.PASSING) or overloaded or not again:
+        passing = isinstance(error, errors.PASSING)
+        if not passing or overloaded or not self._was_unanswered():
             raise error
-        # Mailchimp is there, if it can answer this.
-        gateway.root()
         return "unanswered"
+
+    def _was_unanswered(self):
+        """Tell whether Mailchimp did not answer before what is asked for now."""
+        return bool(self.attempts or (self.cursor or {}).get("shrunk"))
 
     def _note_failure(self, failure):
         """Count a campaign that could not be read; stop when it is not that one's.

@@ -189,11 +189,13 @@ class CrmMailchimpRun(models.Model):
             self._pause()
             if page and time.monotonic() >= deadline:
                 return None
-        if not everything:
-            self._read_single_reports(gateway, known, since)
+        if not everything and not self._read_single_reports(
+            gateway, known, since, deadline
+        ):
+            return None
         # A parent's recipients are its children's: it is done.
         self._due_campaigns().filtered("child_ids")._schedule_poll()
-        self._set_cursor(report_offset=None, everything=None)
+        self._set_cursor(report_offset=None, everything=None, single=None)
         to_read = sum(
             campaign._pages_to_read() for campaign in self._due_campaigns(leaves=True)
         )
@@ -269,9 +271,15 @@ class CrmMailchimpRun(models.Model):
             campaign._store_variants(stats.variants(report, (), campaign.test_settings))
         self._count(reports=1)
 
-    def _read_single_reports(self, gateway, known, since):
-        """Read the reports of due campaigns that the listing of three months lacks."""
-        for campaign in self._due_campaigns():
+    def _read_single_reports(self, gateway, known, since, deadline):
+        """Read the reports of due campaigns that the listing of three months lacks.
+
+        :return: ``False`` when the time is over before all are read
+        """
+        after = (self.cursor or {}).get("single", 0)
+        for campaign in self._due_campaigns().sorted("id"):
+            if campaign.id <= after:
+                continue
             if (
                 campaign.report_date
                 and campaign.send_time
@@ -281,10 +289,16 @@ class CrmMailchimpRun(models.Model):
             try:
                 report = gateway.report(campaign.campaign_ref)
             except errors.MailchimpError as error:
-                # Not there yet, or deleted in Mailchimp: what is known stays.
-                failure = self._own_failure(gateway, campaign, error)
+                # Not there yet, or deleted in Mailchimp: what is known stays. That
+                # Mailchimp is there, the listing of reports has just shown.
+                failure = self._own_failure(campaign, error)
                 campaign._postpone(failure)
                 self._note_failure(failure)
             else:
                 self._alone(known, report, self._store_report, gateway, False, {})
                 self._note_failure(None)
+            self._set_cursor(single=campaign.id)
+            self._pause()
+            if time.monotonic() >= deadline:
+                return False
+        return True

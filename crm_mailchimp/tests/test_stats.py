@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -5,7 +6,8 @@ from odoo import fields
 from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
-from ..engine import report_calls, stats
+from ..engine import report_calls, stats, transport
+from ..models import crm_mailchimp_run
 from .common import MailchimpCase
 
 try:
@@ -560,6 +562,32 @@ class TestStats(MailchimpCase):
         self.read_again(record)
         self.assertEqual(record.opens_unattributed, 0)
         self.assertFalse(record.failure)
+
+    def test_a_report_that_uses_up_the_time_is_its_own_trouble(self):
+        """Odoo's limit for a job leaves no time to ask for anything after it."""
+        campaigns = [self.send(title=f"C{n}") for n in range(3)]
+        for campaign in campaigns:
+            self.audience.open(campaign, "c1@firma.be")
+        activity = recipients._activity
+
+        def slow(request, campaign):
+            if campaign is campaigns[1]:
+                time.sleep(0.6)
+                raise problems.Problem(504, "Gateway Timeout", "")
+            return activity(request, campaign)
+
+        with patch.object(recipients, "_activity", slow):
+            with patch.object(transport, "TRIES", 1):
+                run = self.push("stats", state="waiting")
+            run.resume_at = False
+            with patch.multiple(
+                crm_mailchimp_run, SLICE_SECONDS=0.4, LONGEST_SECONDS=0.5
+            ):
+                self.import_results()
+        self.assertEqual(run.state, "done", run.error_message)
+        self.assertEqual(self.record(campaigns[1]).failure, "unanswered")
+        for campaign in (campaigns[0], campaigns[2]):
+            self.assertEqual(self.record(campaign).opens_unattributed, 0)
 
     def test_totals_stay_fresh_while_recipients_cannot_be_read(self):
         campaign = self.send()
