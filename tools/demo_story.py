@@ -167,8 +167,8 @@ def _say_push(odoo, account, run, say):
     say(f"Groups created: {counters.get('groups_created', 0)} now, for these filters:")
     for segment in segments:
         say(
-            f"  {segment['name']}: {segment['matching_count']} contacts match,"
-            f" {segment['member_count']} are in Mailchimp"
+            f"  {segment['name']}: contacts that match {segment['matching_count']},"
+            f" in Mailchimp {segment['member_count']}"
         )
     if not members:
         raise StoryError("No contact reached the audience.")

@@ -71,8 +71,8 @@ class ResPartner(models.Model):
             return self._mailchimp_notice(
                 self.env._(
                     "The synchronisation waits for a manager, as the Mailchimp"
-                    " account says. %(count)s of %(chosen)s contacts are in Mailchimp"
-                    " after it.",
+                    " account says. Contacts in Mailchimp after it: %(count)s of"
+                    " %(chosen)s.",
                     count=going,
                     chosen=len(self),
                 ),

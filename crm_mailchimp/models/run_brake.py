@@ -61,11 +61,11 @@ class CrmMailchimpRun(models.Model):
         if not brake(archives, members, account.archive_brake_percent):
             return archives, None
         return archives, self.env._(
-            "This run would archive %(archives)s of the %(members)s members that are"
-            " contacts, for other reasons than an opt-out. Look at the list, then"
-            " confirm, or correct the cause: the run is planned again every hour and"
-            " with “Synchronise now”, and goes on by itself once it would archive no"
-            " more than usual.",
+            "This run would archive unusually many members that are contacts, for"
+            " other reasons than an opt-out: %(archives)s of the %(members)s. Look at"
+            " the list, then confirm, or correct the cause: the run is planned again"
+            " every hour and with “Synchronise now”, and goes on by itself once it"
+            " would archive no more than usual.",
             archives=archives,
             members=members,
         )

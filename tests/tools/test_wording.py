@@ -15,8 +15,9 @@ XML = sorted(p for p in ADDON.rglob("*.xml") if "demo" not in p.parts)
 JS = sorted(p for p in (ADDON / "static" / "src").rglob("*.js"))
 # What stands in a sentence as a name, a date, or a text.
 NO_NUMBERS = set(
-    "address at button campaign cause company date detail email error field fields"
-    " filter kind link method name names path reason seconds sentence status subject"
+    "address at button campaign cause companies company date detail email error"
+    " field fields filter kind link method name names path reason seconds sentence"
+    " status subject"
     " tag tags text user value why other others url model record owner audience key"
     " database first second choices choice option options example addresses former"
     " account filters".split()
