@@ -72,6 +72,7 @@ class Address:
     # Odoo archived it while it was subscribed, and nobody changed it since: it may come
     # back by itself, and has to. ``None``: it may.
     restorable: bool | None = False
+    given_up: bool = False  # it bounced, or was erased, in another audience
     erased: bool = False  # permanently deleted: can never be imported again
     invited: bool = False  # another application let Mailchimp ask the person
     ours: bool = False
@@ -208,7 +209,7 @@ class Oracle:
     def affected(self, email, no_at):
         """Return the contacts whose opt-in a "no" of that time takes.
 
-        Those in doubt are among them: their opt-in may have got a later date.
+        Those in doubt are among them: see ``is_sure``.
         """
         return [
             contact
@@ -219,8 +220,17 @@ class Oracle:
             and (
                 email in self.emails(contact)
                 or contact.key in self.owners.get(email, ())
+                or email in contact.past
             )
         ]
+
+    def is_sure(self, contact, email):
+        """Tell whether a "no" of an address surely takes the opt-in of a contact.
+
+        The opt-in may have got a later date, or the address may be another's by now.
+        """
+        owns = contact.key in self.owners.get(email, ())
+        return not contact.doubtful and (email in self.emails(contact) or owns)
 
     def hear(self, contact, no_at):
         """Take the opt-in of a contact because one of its addresses said no."""
