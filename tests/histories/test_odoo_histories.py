@@ -13,7 +13,7 @@ from threading import Lock
 from unittest.mock import patch
 
 from oracle import NO, REACHABLE, Address, Options
-from watcher import CITIES, EMAILS, LEAVES, Watcher, has_members, play, rule
+from watcher import CITIES, EMAILS, LEAVES, Watcher, play, rule
 
 from odoo import fields
 from odoo.exceptions import UserError
@@ -507,6 +507,7 @@ class OdooHistories(Watcher):
             address = self.oracle.address(email)
             # Such an address is not tried again, wherever it bounced or was erased.
             given_up = address.erased or (address.bounced_at and not address.back)
+            given_up = given_up or address.given_up
             self.oracle.addresses[email] = Address(given_up=bool(given_up))
         self.oracle.owners, self.leaving = {}, set()
         for email in self.random.sample(EMAILS, self.pick(range(4))):
