@@ -170,7 +170,8 @@ class TestFormerAudience(MailchimpCase):
             # Each slice is over before it began.
             patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1),
         ):
-            self.tick()
+            for _slice in range(4):
+                self.tick()
             run = self.account.open_run_id
             self.assertEqual(run.state, "waiting")
             self.assertEqual(run.cursor["former"]["offset"], 4)

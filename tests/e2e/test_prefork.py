@@ -1,4 +1,4 @@
-"""Odoo with workers that it kills after some time, and a Mailchimp that takes its time."""
+"""Odoo with workers that it kills after some time, and a Mailchimp that hangs."""
 
 import time
 
