@@ -15,7 +15,6 @@ LIMIT = 72
 OPTIONS = ("--workers=2", f"--limit-time-real-cron={LIMIT}")
 JOB = "Job 'Mailchimp: synchronise contacts'"
 OTHERS = """
-from odoo.addons.crm_mailchimp.models import crm_mailchimp_account  # noqa: F401
 key = {key!r}
 for number in range(2):
     company = env["res.company"].create({{"name": f"Company {{number}}"}})
