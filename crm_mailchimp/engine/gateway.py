@@ -485,7 +485,11 @@ class Gateway(ReportCalls):
         if seen is None or seen["status"] not in ("subscribed", "pending"):
             return seen, seen
         _status, left = self.archive_member(ref, email_hash)
-        return seen, left or self.find_member(ref, email_hash)
+        try:
+            return seen, left or self.find_member(ref, email_hash)
+        except MailchimpError as error:
+            error.outcome_unknown = True  # it was asked to leave before
+            raise
 
     def activity_feed(self, ref, email_hash, filters=None):
         """Return all events of a member, the latest first.

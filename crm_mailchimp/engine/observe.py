@@ -1,6 +1,6 @@
 """What a member as read from Mailchimp means for the ledger."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from .payload import same_values, seen_values
 from .plan import NO, REACHABLE
@@ -10,6 +10,10 @@ ASKED_FOR = ("restore", "readmit", "ask")
 # What makes a member subscribed without the person doing anything.
 OURS = ("create", "restore", "readmit")
 MAX_ID = 2**31 - 1
+# How long after a call that got no answer its change may be dated, and how much
+# before: times of Mailchimp are known to the second or two.
+ON_ITS_WAY = timedelta(minutes=1)
+BEFORE = timedelta(seconds=5)
 
 
 def utc(stamp):
@@ -44,8 +48,8 @@ def observe(known, member, tags, owned):
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
-        operation, sending, last_changed, values_sent, values_sending, values_seen,
-        edited, partner_id``, or ``None`` for an address the ledger does not have
+        operation, sending, sent_at, batch_ref, last_changed, values_sent,
+        values_sending, values_seen, edited, partner_id``, or ``None`` for an address the ledger does not have
     :param dict member: the member of the API
     :param tags: the mapped merge tags
     :param owned: ids of our groups
@@ -77,6 +81,24 @@ def observe(known, member, tags, owned):
     return news
 
 
+def is_ours(known, changed):
+    """Tell whether an archiving of ours that got no answer explains a change.
+
+    The call may never have arrived, and somebody else archived the member later, after
+    a "no" perhaps: only a change at the time of the call is ours. When a batch that is
+    under way gets to a member nobody knows; its result tells.
+
+    :param known: as for :func:`observe`
+    :param changed: naive UTC datetime, or ``None``
+    """
+    if known.get("sending") != "archive":
+        return False
+    sent_at = known.get("sent_at")
+    return bool(known.get("batch_ref")) or bool(
+        sent_at and changed and sent_at - BEFORE <= changed <= sent_at + ON_ITS_WAY
+    )
+
+
 def _status_news(known, member, changed):
     """Return what the status of a member, or a change of it, means for the ledger."""
     status, before = member["status"], known.get("status")
@@ -95,8 +117,7 @@ def _status_news(known, member, changed):
     if status == "archived":
         # Our own call may have been carried out without an answer. That an archiving
         # was planned is no proof that it was sent.
-        by_odoo = known.get("sending") == "archive"
-        news["archived_by"] = "odoo" if by_odoo else "mailchimp"
+        news["archived_by"] = "odoo" if is_ours(known, changed) else "mailchimp"
         if before:
             news["status_before"] = before
     elif status == "unsubscribed":
@@ -126,7 +147,7 @@ def said(known, member, news):
     status, known = news.get("status"), known or {}
     changed = utc(member.get("last_changed"))
     if status in NO:
-        if status == "unsubscribed" and known.get("sending") == "archive":
+        if status == "unsubscribed" and is_ours(known, changed):
             # Odoo let a pending member leave: the "no" is Odoo's and on the list.
             return None, None
         return status, changed

@@ -87,6 +87,7 @@ class CrmMailchimpMember(models.Model):
     # What is under way: committed before the call, so that an answer that gets lost
     # can be told from what somebody else did.
     sending = fields.Selection(OPERATIONS)
+    sent_at = fields.Datetime(string="Sent on")
     cause = fields.Selection(CAUSES)
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
@@ -141,6 +142,7 @@ class CrmMailchimpMember(models.Model):
         "reason_text": "varchar",
         "next_try": "timestamp",
         "sending": "varchar",
+        "sent_at": "timestamp",
         "no_date": "timestamp",
         "asked_at": "timestamp",
         "left_at": "timestamp",

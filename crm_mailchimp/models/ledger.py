@@ -29,8 +29,8 @@ class CrmMailchimpAccount(models.Model):
             self._set_refs(merge_fields_read=None)
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
-            " sending, values_sent, values_sending, values_seen, edited, partner_id,"
-            " wanted, web_id, origin, moved_from_id, last_changed"
+            " sending, sent_at, batch_ref, values_sent, values_sending, values_seen,"
+            " edited, partner_id, wanted, web_id, origin, moved_from_id, last_changed"
         )
         names = [name.strip() for name in columns.split(",")]
         self.env["crm.mailchimp.member"].flush_model()

@@ -29,6 +29,8 @@ HEAD = (
     "moved_from_id",
     "values_sending",
     "sending",
+    "sent_at",
+    "batch_ref",
     "last_changed",
 )
 

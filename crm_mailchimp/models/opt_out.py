@@ -216,14 +216,15 @@ class CrmMailchimpAccount(models.Model):
         one that was only in Mailchimp when the contact opted out before the audience
         was linked is for a person to decide about.
 
-        :return: ``[(member id, address, status, said no since, sending)]``
+        :return: ``[(member id, address, status, said no since, sending, sent at)]``
         """
         self.ensure_one()
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, email_normalized, status, MAX(date), sending FROM (
-                     SELECT m.id, m.email_normalized, m.status, m.sending,
+                """SELECT id, email_normalized, status, MAX(date), sending, sent_at
+                     FROM (
+                     SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
                             -- Of one before linking, since when somebody decided so.
                             GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
@@ -240,7 +241,8 @@ class CrmMailchimpAccount(models.Model):
                                 AND COALESCE(m.asked_at < s.date, TRUE))
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
-                     SELECT m.id, m.email_normalized, m.status, m.sending, c.date
+                     SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
+                            c.date
                        FROM crm_mailchimp_consent c
                        JOIN res_partner p ON p.id = c.partner_id
                        JOIN crm_mailchimp_member m
@@ -248,7 +250,7 @@ class CrmMailchimpAccount(models.Model):
                       WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
                         AND %(reachable)s AND m.origin <> 'foreign'
                    ) leaving
-                GROUP BY id, email_normalized, status, sending
+                GROUP BY id, email_normalized, status, sending, sent_at
                 ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
@@ -300,10 +302,11 @@ class CrmMailchimpAccount(models.Model):
             [(row[0], row[3], None) for row in rows if row[2]],
         )
         # Whatever else was planned or is under way for them, this is what counts.
+        now = self._mailchimp_now()
         Member._update_rows(
-            ("operation", "cause", "sending", "wanted", "batch_ref"),
+            ("operation", "cause", "sending", "sent_at", "wanted", "batch_ref"),
             [
-                (row[0], "archive", "opt_out", "archive", False, None)
+                (row[0], "archive", "opt_out", "archive", now, False, None)
                 for row in rows
                 if row[2]
             ],
@@ -315,6 +318,7 @@ class CrmMailchimpAccount(models.Model):
         )
         # One that fails is no reason to leave the others; several in a row are.
         trouble, in_a_row, refusal, confirmed = None, 0, None, 0
+        unsent = {row[0]: row for row in rows if row[2]}
 
         def enough():
             lost = trouble and not isinstance(trouble, errors.PASSING)
@@ -322,6 +326,8 @@ class CrmMailchimpAccount(models.Model):
 
         for outcomes in gateway.map(calls, enough):
             for row, outcome in outcomes:
+                if getattr(outcome, "outcome_unknown", True):
+                    unsent.pop(row[0], None)
                 if isinstance(outcome, errors.Rejected):
                     refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
@@ -330,6 +336,11 @@ class CrmMailchimpAccount(models.Model):
                     in_a_row = 0
                     confirmed += self._record_opt_out(row, outcome, gateway.clock())
             self.env["ir.cron"]._commit_progress()
+        # An archiving by somebody else must not pass for a call that was never made.
+        Member._update_rows(
+            ("sending", "sent_at"), [(row[0], *row[4:]) for row in unsent.values()]
+        )
+        self.env["ir.cron"]._commit_progress()
         if trouble:
             raise trouble
         self._tell_opt_out_error(refusal or False)
@@ -343,7 +354,7 @@ class CrmMailchimpAccount(models.Model):
         :param now: Mailchimp's time
         :return: whether Mailchimp confirmed that it left
         """
-        member_id, email, status, since, sending = row
+        member_id, email, status, since, *earlier = row
         seen, left = outcome
         Member = self.env["crm.mailchimp.member"]
         if left is None:
@@ -355,10 +366,10 @@ class CrmMailchimpAccount(models.Model):
                 [(member_id, None, "forgotten", None, now)],
             )
             return True
-        if seen["status"] not in REACHABLE and not sending:
-            # Nothing was sent before this look: the person said so, or somebody in
-            # Mailchimp archived it.
-            Member._update_rows(("sending",), [(member_id, None)])
+        if seen["status"] not in REACHABLE:
+            # Nothing was sent before this look but by an earlier call: the person said
+            # so, or somebody in Mailchimp archived it.
+            Member._update_rows(("sending", "sent_at"), [(member_id, *earlier)])
         self._apply_seen([seen])
         if left["status"] in REACHABLE:
             return False

@@ -96,14 +96,21 @@ class CrmMailchimpRun(models.Model):
         rows = {
             row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
-        looks, when = [], utc(batch.get("completed_at")) or gateway.clock()
+        looks, not_ours = [], []
+        when = utc(batch.get("completed_at")) or gateway.clock()
         results = gateway.batch_results(batch["response_body_url"])
         for operation_id, result in results:
             row = rows.get(int(operation_id or 0))
             if row is None or isinstance(result, errors.PASSING):
                 continue
             if not reader.known(row)["sending"]:
-                continue  # a reading has shown meanwhile what came of it
+                # A reading has shown meanwhile what came of it; whose doing it was only
+                # the result tells.
+                whose = reader.known(row)["archived_by"]
+                refused = getattr(result, "code", None) == "not_archivable"
+                if refused and whose == "odoo":
+                    not_ours.append((row[0], "mailchimp"))
+                continue
             # What was sent, not what is planned by now, nor what the contact holds.
             if reader.known(row)["sending"] == "archive":
                 if getattr(result, "code", None) == "not_archivable":
@@ -117,6 +124,7 @@ class CrmMailchimpRun(models.Model):
             else:
                 desired = reader.known(row)["values_sending"]
                 self._record_update(reader, row, desired, result)
+        self.env["crm.mailchimp.member"]._update_rows(("archived_by",), not_ours)
         calls = (
             (row, gateway.archive_member, self._audience(), member_hash(row[1]))
             for row in looks

@@ -259,12 +259,9 @@ class CrmMailchimpRun(models.Model):
                 continue
             if known["reason"] == NOT_TAKEN:
                 refusing.add(row[0])
-            desired = reader.desired(row)
-            if account.sync_direction != "push" and known["status"] == "subscribed":
-                desired, vals = self._reconcile(reader, row, desired)
-                if vals:
-                    changes[row[2]] = (row[0], vals)
-            targets[row[0]] = desired
+            targets[row[0]], vals = self._target(reader, row)
+            if vals:
+                changes[row[2]] = (row[0], vals)
         # Those that refused the last time do not spoil a group.
         ordered = sorted(changes.items(), key=lambda item: item[1][0] in refusing)
         held_up = set()
@@ -286,15 +283,17 @@ class CrmMailchimpRun(models.Model):
         self._settle(refusing - held_up)
         return targets
 
-    def _reconcile(self, reader, row, desired):
+    def _target(self, reader, row):
         """Return the values both sides should hold, and what to write in Odoo."""
-        account = self.account_id
-        writable, refused = reader.writable, True
-        unfit = reader.unfit(row) if account.sync_direction != "push" else ()
+        account, known = self.account_id, reader.known(row)
+        desired = reader.desired(row)
+        if account.sync_direction == "push" or known["status"] != "subscribed":
+            return desired, {}
+        writable, refused, unfit = reader.writable, True, reader.unfit(row)
         while refused:
             target, back = reconcile(
                 desired,
-                reader.known(row)["values_sent"],
+                known["values_sent"],
                 held(reader.state(row)),
                 reader.tags,
                 writable,

@@ -12,7 +12,9 @@ from .crm_mailchimp_suppression import ABOUT_ADDRESS
 from .member_values import MemberValues
 from .run_batches import BATCH_FROM, POLL
 
+AGAIN = 3  # times a run compares once more; what is left then, the next one does
 SUBSCRIBE = 500  # Mailchimp's limit of one batch subscribe call
+AT_ONCE = 10  # archived after one note of the time: the last must not be long after it
 # "Signed up to a lot of lists" passes after some days.
 PASSING = timedelta(days=3)
 
@@ -84,14 +86,12 @@ class CrmMailchimpRun(models.Model):
         )
         if uncertain:
             self._look_up(gateway, uncertain)
-            # What is known now was planned on a guess: plan again, once.
+            # What is known now was planned on a guess: plan again.
             uncertain.filtered(lambda m: m.operation == "read").operation = False
-            again = (self.cursor or {}).get("again", 0)
-            if again < 3:
-                self._set_cursor(again=again + 1)
-                return "diff"
-        if (self.cursor or {}).get("plan_again"):
-            self._set_cursor(plan_again=None)
+        cursor = self.cursor or {}
+        again = cursor.get("again", 0)
+        if (uncertain or cursor.get("plan_again")) and again < AGAIN:
+            self._set_cursor(again=again + 1, plan_again=None)
             return "diff"
         if (self.counters or {}).get("sent") and self._drifted(gateway):
             # The next run reads everything that is not explained by then.
@@ -360,7 +360,12 @@ class CrmMailchimpRun(models.Model):
         same = []
         for row in rows:
             known = reader.known(row)
-            desired, _vals = self._reconcile(reader, row, reader.desired(row))
+            desired, vals = self._target(reader, row)
+            if vals:
+                # Edited in Mailchimp since the comparison: its contact comes first.
+                self._set_cursor(plan_again=True)
+                same.append((row[0], None))
+                continue
             body = payload.difference(
                 desired,
                 held(reader.state(row)),
@@ -423,10 +428,11 @@ class CrmMailchimpRun(models.Model):
             return self._send_batches(gateway, reader, "archive", deadline)
 
         def calls():
-            for rows in self._walk(reader, "archive", 100, deadline):
+            for rows in self._walk(reader, "archive", AT_ONCE, deadline):
                 # Should an answer get lost, it is known whose doing it was.
                 self.env["crm.mailchimp.member"]._update_rows(
-                    ("sending",), [(row[0], "archive") for row in rows]
+                    ("sending", "sent_at"),
+                    [(row[0], "archive", account._mailchimp_now()) for row in rows],
                 )
                 self._commit()
                 for row in rows:
@@ -466,9 +472,15 @@ class CrmMailchimpRun(models.Model):
                 last_changed=when,
             )
         else:
-            if member["status"] == "archived" and not reader.known(row)["sending"]:
-                # Not by this call, which was refused, nor by an earlier one.
-                Member._update_rows(("sending",), [(row[0], None)])
+            if member["status"] == "archived":
+                # Not by this call, which was refused; by an earlier one perhaps.
+                known = reader.known(row)
+                Member._update_rows(
+                    ("sending", "sent_at", "batch_ref"),
+                    [(row[0], None, None, None)]
+                    if known["batch_ref"]
+                    else [(row[0], known["sending"], known["sent_at"], None)],
+                )
             self._apply_seen([member])
         Member._update_rows(tuple(done), [(row[0], *done.values())])
         self._count(archived=1, sent=1)

@@ -1,5 +1,8 @@
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
+from ..engine import errors
 from .common import MailchimpCase
 
 
@@ -70,6 +73,20 @@ class TestDirections(MailchimpCase):
         self.push()
         self.push()
         self.assertEqual((self.ann.city, self.there("CITY")), ("Rome", "Rome"))
+        self.assert_quiet()
+
+    def test_an_edit_between_the_comparison_and_the_sending(self):
+        self.account.sync_direction = "both"
+        self.ann.name = "Anna Lee"
+        run_class = type(self.env["crm.mailchimp.run"])
+        stopped = errors.Retryable("Mailchimp did not answer in time")
+        with patch.object(run_class, "_phase_send", side_effect=stopped):
+            run = self.push(state="waiting")
+        self.edit(CITY="Paris")
+        run.resume_at = False
+        self.push()
+        self.assertEqual((self.ann.city, self.there("CITY")), ("Paris", "Paris"))
+        self.assertEqual(self.there("FNAME"), "Anna")
         self.assert_quiet()
 
     def test_a_value_emptied_in_mailchimp(self):

@@ -205,6 +205,28 @@ class TestOptOutLane(MailchimpCase):
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
 
+    def test_an_archiving_by_hand_after_a_call_that_never_arrived(self):
+        """What somebody else did in Mailchimp does not pass for our doing."""
+        ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        for method, partner in (("DELETE", ann), ("GET", bob)):
+            email = partner.email_normalized
+            route = f"{method} /lists/*/members/{self.member(email).hash}"
+            self.simulator.fault(route, "drop", times=9)
+            self.opt_out(partner)
+            self.simulator.faults.clear()
+            self.simulator.advance(120)
+            self.audience.unsubscribe(email)
+            self.audience.archive(email)
+            self.simulator.advance(120)
+            self.send_opt_outs()
+            self.assertFalse(self.account.opt_out_waiting)
+            self.assertEqual(self.ledger(email).archived_by, "mailchimp")
+            partner.mailchimp_opt_in = True
+            self.push()
+            self.push()
+            self.assertEqual(self.status(email), "archived")
+
     def test_slow_answers_and_calls_that_hang(self):
         """Within two ticks, though every answer takes long and one never comes."""
         partners = [self.contact(f"C{number}") for number in range(4)]

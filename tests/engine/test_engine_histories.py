@@ -247,11 +247,17 @@ class EngineHistories(Watcher):
                 self.let_go(email, row)
 
     def let_go(self, email, row):
-        sent = row["sending"]
-        row.update(sending="archive")
-        seen, left = self.gateway.let_go(self.audience.id, member_hash(email))
-        if seen and seen["status"] not in REACHABLE and not sent:
-            row.update(sending=None)
+        earlier = {"sending": row["sending"], "sent_at": row["sent_at"]}
+        now = datetime.fromtimestamp(self.now, timezone.utc).replace(tzinfo=None)
+        row.update(sending="archive", sent_at=now)
+        try:
+            seen, left = self.gateway.let_go(self.audience.id, member_hash(email))
+        except Retryable as error:
+            if not error.outcome_unknown:
+                row.update(earlier)
+            raise
+        if seen and seen["status"] not in REACHABLE:
+            row.update(earlier)
         if left is None:
             row.update(status=None, reason="forgotten", sending=None)
             return
@@ -279,6 +285,7 @@ class EngineHistories(Watcher):
             "archived_by": None,
             "last_changed": None,
             "sending": None,
+            "sent_at": None,
             "values_sending": None,
             "operation": None,
             "values_sent": None,

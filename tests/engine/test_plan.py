@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from engine.observe import observe, said, utc
@@ -201,8 +201,16 @@ def test_whose_doing_it_is_that_a_member_is_there():
 
 
 def test_our_archive_call_whose_answer_got_lost():
-    sent = dict(LEDGER, operation="archive", sending="archive")
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    sent = dict(LEDGER, sending="archive", sent_at=at - timedelta(seconds=20))
     assert look(sent, status="archived")["archived_by"] == "odoo"
+    # It may never have arrived, and somebody archived the member later, or had before.
+    for moment in (at - timedelta(minutes=2), at + timedelta(minutes=2), None):
+        other = look(dict(sent, sent_at=moment), status="archived")
+        assert other["archived_by"] == "mailchimp"
+    # When a batch gets to a member, nobody knows.
+    batch = dict(sent, sent_at=None, batch_ref="b1")
+    assert look(batch, status="archived")["archived_by"] == "odoo"
     # That it was planned does not tell who did it.
     planned = dict(LEDGER, operation="archive")
     assert look(planned, status="archived")["archived_by"] == "mailchimp"
@@ -225,8 +233,10 @@ def test_what_a_member_said():
         ours = dict(LEDGER, status="archived", operation=operation)
         assert spoken(ours) == (None, None)
     # Odoo lets a pending member leave by this status.
-    leaving = dict(LEDGER, status="pending", sending="archive")
+    leaving = dict(LEDGER, status="pending", sending="archive", sent_at=at)
     assert spoken(leaving, status="unsubscribed") == (None, None)
+    late = dict(leaving, sent_at=at - timedelta(minutes=2))
+    assert spoken(late, status="unsubscribed") == ("unsubscribed", at)
 
 
 def test_an_edit_is_seen_and_so_is_its_undoing():
