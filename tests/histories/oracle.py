@@ -229,7 +229,7 @@ class Oracle:
 
         The opt-in may have got a later date, or the address may be another's by now.
         """
-        owns = contact.key in self.owners.get(email, ())
+        owns = self.owners.get(email) == {contact.key}
         return not contact.doubtful and (email in self.emails(contact) or owns)
 
     def hear(self, contact, no_at):

@@ -515,6 +515,9 @@ class OdooHistories(Watcher):
         self.oracle.owners, self.leaving = {}, set()
         for email in self.random.sample(EMAILS, self.pick(range(4))):
             self.add_in_mailchimp(email, self.pick(REACHABLE))
+            if email in self.oracle.opt_outs:
+                # The manager is asked about those who opted out before, and agrees.
+                self.oracle.address(email).doomed = None
         self.case.link()
         self.account = self.case.account = self.env["crm.mailchimp.account"].search(
             [("company_id", "=", self.account.company_id.id)]
