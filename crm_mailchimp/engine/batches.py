@@ -18,7 +18,8 @@ from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import HTTPError
 
 from .errors import Protocol, Retryable, classify
-from .transport import CHUNK_BYTES, network_error, new_session
+from .session import new_session
+from .transport import CHUNK_BYTES, network_error
 
 MAX_OPERATIONS = 500
 MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024

@@ -17,16 +17,15 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote, urlsplit
 
 import requests
 from mailchimp_marketing.api_client import ApiClient
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
+from .session import new_session
 from .storable import is_suspect, storable
 
 CONNECT_SECONDS = 10
@@ -38,7 +37,6 @@ SIP_BYTES = 256
 TRIES = 3
 PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
-USER_AGENT = "crm_mailchimp (Odoo add-on)"
 
 
 def check_key(api_key):
@@ -329,29 +327,6 @@ class Transport(ApiClient):
 
     def _scrub(self, text):
         return text.replace(self._secret, "***")
-
-
-def new_session(loopback, pool_size, auth=None):
-    """Return a session for Mailchimp's hosts: https only, except on this machine."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=pool_size)
-    session.adapters.clear()
-    session.mount("https://", adapter)
-    if loopback:
-        session.mount("http://", adapter)
-        session.trust_env = False  # a proxy would carry the key off the machine
-    session.auth = auth
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.hooks["response"].append(_enforce_length)
-    session.headers["User-Agent"] = USER_AGENT
-    session.headers["Accept"] = "application/json, application/problem+json"
-    return session
-
-
-def _enforce_length(response, **_kwargs):
-    # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a reply that
-    # was cut off for a whole one unless told otherwise.
-    response.raw.enforce_content_length = True
 
 
 def network_error(error, method, path, scrub=str):

@@ -1,4 +1,4 @@
-"""Odoo with workers that it kills after some time, and a Mailchimp that hangs."""
+"""Odoo with workers that it kills after some time; a Mailchimp that hangs or drips."""
 
 import time
 
@@ -13,6 +13,7 @@ from .test_kill import LINK, PUSH
 # it sleeps for up to 70, and below that it would be killed in its sleep.
 LIMIT = 72
 OPTIONS = ("--workers=2", f"--limit-time-real-cron={LIMIT}")
+KINDS = ("trickle", "hang")  # how the other accounts' Mailchimp behaves
 JOB = "Job 'Mailchimp: synchronise contacts'"
 OTHERS = """
 key = {key!r}
@@ -45,7 +46,7 @@ def wait_for(what, seconds):
 
 
 def test_no_worker_is_killed(environment, template):
-    """Three accounts whose Mailchimp gives no answer: each job ends by itself in time,
+    """Three accounts whose Mailchimp gives no answer, or byte by byte: each job ends by itself in time,
     and all goes on afterwards."""
     environment.clone_database(template, DATABASE)
     with Simulator(port=0) as simulator:
@@ -59,7 +60,10 @@ def test_no_worker_is_killed(environment, template):
         for _tick in range(4):
             assert worker.run(trigger=PUSH) == 0
         assert audience.members["bob@firma.be"].status == "subscribed"
-        simulator.fault("* /lists/**", "hang", seconds=300, times=None)
+        for audience_id, kind in ((audience.id, "hang"), *zip(others, KINDS, strict=True)):
+            route = f"* /lists/{audience_id}**"
+            seconds = 300 if kind == "hang" else 1
+            simulator.fault(route, kind, seconds=seconds, times=None)
         with Instance(environment, DATABASE, cron_threads=2, options=OPTIONS) as server:
             worker.execute(WORK)  # which wakes the workers
             worker.close()

@@ -6,7 +6,8 @@ import json
 import tarfile
 
 import pytest
-from engine import batches, errors, transport
+from engine import batches, errors
+from engine import session as session_module
 
 MEMBER = "/lists/l/members/0123"
 
@@ -124,7 +125,7 @@ def test_the_storage_gets_no_key_nor_netrc(answers, gateway, tmp_path, monkeypat
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     def new_session(*args, **kwargs):
-        session = transport.new_session(*args, **kwargs)
+        session = session_module.new_session(*args, **kwargs)
         session.trust_env = True  # as for hosts that are not this machine
         return session
 

@@ -1,0 +1,102 @@
+"""Connections to Mailchimp's hosts: https only, without cookies, bounded in time."""
+
+import contextlib
+import http.client
+import socket
+import threading
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+USER_AGENT = "crm_mailchimp (Odoo add-on)"
+
+
+def new_session(loopback, pool_size, auth=None):
+    """Return a session for Mailchimp's hosts: https only, except on this machine."""
+    session = requests.Session()
+    adapter = _Adapter(pool_connections=2, pool_maxsize=pool_size)
+    session.adapters.clear()
+    session.mount("https://", adapter)
+    if loopback:
+        session.mount("http://", adapter)
+        session.trust_env = False  # a proxy would carry the key off the machine
+    session.auth = auth
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.hooks["response"].append(_enforce_length)
+    session.headers["User-Agent"] = USER_AGENT
+    session.headers["Accept"] = "application/json, application/problem+json"
+    return session
+
+
+def _enforce_length(response, **_kwargs):
+    # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a reply that
+    # was cut off for a whole one unless told otherwise.
+    response.raw.enforce_content_length = True
+
+
+class _Bounded:
+    """Bounds the time until a reply has told its status and headers.
+
+    A socket's own timeout begins anew with each byte, so headers that come drop by drop
+    would keep a worker until Odoo kills it.
+    """
+
+    def getresponse(self, *args, **kwargs):
+        sock, over = self.sock, threading.Event()
+        # Where the time for reading is kept depends on urllib3's version.
+        limits = [self.timeout, sock.gettimeout()]
+
+        def give_up():
+            over.set()
+            with contextlib.suppress(OSError):
+                # Past TLS, which another thread is reading from.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        timer = threading.Timer(
+            max(limit for limit in limits if isinstance(limit, int | float)), give_up
+        )
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse(*args, **kwargs)
+        except (OSError, http.client.HTTPException):
+            if not over.is_set():
+                raise
+            response = None
+        finally:
+            timer.cancel()
+        if over.is_set():  # headers that were cut off may look complete
+            raise TimeoutError("The headers of the reply took too long to arrive.")
+        return response
+
+
+class _Connection(_Bounded, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Bounded, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    POOLS = {"http": _Pool, "https": _SecurePool}
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self.POOLS
+
+    def proxy_manager_for(self, *args, **kwargs):
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self.POOLS
+        return manager
