@@ -14,6 +14,8 @@ MAX_ID = 2**31 - 1
 # before: times of Mailchimp are known to the second or two.
 ON_ITS_WAY = timedelta(minutes=1)
 BEFORE = timedelta(seconds=5)
+# How the reason begins where an application or a user unsubscribed a member.
+BY_ADMIN = "N/A (Unsubscribed by"
 
 
 def utc(stamp):
@@ -48,7 +50,7 @@ def observe(known, member, tags, owned):
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
-        operation, sending, sent_at, batch_ref, last_changed, values_sent,
+        operation, sending, sent_at, batch_ref, last_changed, no_date, values_sent,
         values_sending, values_seen, edited, partner_id``, or ``None`` for an address the ledger does not have
     :param dict member: the member of the API
     :param tags: the mapped merge tags
@@ -104,10 +106,16 @@ def _status_news(known, member, changed):
     status, before = member["status"], known.get("status")
     if status == before:
         left_at = known.get("last_changed")
-        ours = status == "archived" and known.get("archived_by") == "odoo"
-        if ours and changed and left_at and changed > left_at:
+        if not (changed and left_at and changed > left_at):
+            return {}
+        if status == "archived" and known.get("archived_by") == "odoo":
             # It was changed since, so it may have said no in between.
             return {"archived_by": "mailchimp"}
+        if status == "unsubscribed" and not known.get("no_date"):
+            # Odoo had let a pending member leave; now the person may say it itself.
+            reason = member.get("unsubscribe_reason") or BY_ADMIN
+            if not reason.startswith(BY_ADMIN):
+                return {"no_date": changed}
         return {}
     news = {"status": status}
     asked_for = known.get("operation") in ASKED_FOR
@@ -120,9 +128,11 @@ def _status_news(known, member, changed):
         news["archived_by"] = "odoo" if is_ours(known, changed) else "mailchimp"
         if before:
             news["status_before"] = before
-    elif status == "unsubscribed":
+    elif status == "unsubscribed" and not is_ours(known, changed):
         news["no_date"] = changed
-    elif status == "subscribed":
+    elif status in REACHABLE and known.get("no_date"):
+        news["no_date"] = None
+    if status == "subscribed":
         if before in (*NO, "archived") and not asked_for:
             # The person signed up again by itself: that is not our doing.
             news["origin"] = "foreign"
@@ -146,11 +156,11 @@ def said(known, member, news):
     """
     status, known = news.get("status"), known or {}
     changed = utc(member.get("last_changed"))
-    if status in NO:
+    if status in NO or news.get("no_date"):
         if status == "unsubscribed" and is_ours(known, changed):
             # Odoo let a pending member leave: the "no" is Odoo's and on the list.
             return None, None
-        return status, changed
+        return member["status"], changed
     if status == "subscribed" and known.get("operation") not in OURS:
         signed_up = utc(member.get("timestamp_opt") or member.get("timestamp_signup"))
         if signed_up or known:

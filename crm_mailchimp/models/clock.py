@@ -32,13 +32,10 @@ class CrmMailchimpAccount(models.Model):
         :param gateway: one that has had a reply
         """
         skew = round((fields.Datetime.now() - gateway.clock()).total_seconds())
-        if abs(skew - self.clock_skew) > UNSTEADY:
+        known = (self.clock_skew, self._known_skew())
+        if any(abs(skew - seconds) > UNSTEADY for seconds in known):
             # Mailchimp's clock is the same for all, also for those that rest.
-            everybody = (
-                self.sudo()
-                .with_context(active_test=False)
-                .search([("company_id", "!=", False)])
-            )
+            everybody = self.sudo().with_context(active_test=False).search([])
             everybody.clock_skew = skew
 
     @api.model
@@ -47,8 +44,13 @@ class CrmMailchimpAccount(models.Model):
 
         :return: naive UTC datetime
         """
-        skew = self.sudo().search([], limit=1).clock_skew
-        return fields.Datetime.now() - timedelta(seconds=skew)
+        return fields.Datetime.now() - timedelta(seconds=self._known_skew())
+
+    @api.model
+    def _known_skew(self):
+        """Return the skew in seconds: the oldest account has always been told it."""
+        accounts = self.sudo().with_context(active_test=False)
+        return accounts.search([], limit=1, order="id").clock_skew
 
     @api.depends("clock_skew")
     def _compute_clock_message(self):

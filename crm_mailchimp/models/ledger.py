@@ -30,7 +30,8 @@ class CrmMailchimpAccount(models.Model):
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
             " sending, sent_at, batch_ref, values_sent, values_sending, values_seen,"
-            " edited, partner_id, wanted, web_id, origin, moved_from_id, last_changed"
+            " edited, partner_id, wanted, web_id, origin, moved_from_id, last_changed,"
+            " no_date"
         )
         names = [name.strip() for name in columns.split(",")]
         self.env["crm.mailchimp.member"].flush_model()

@@ -32,6 +32,7 @@ HEAD = (
     "sent_at",
     "batch_ref",
     "last_changed",
+    "no_date",
 )
 
 

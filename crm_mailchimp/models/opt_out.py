@@ -13,6 +13,7 @@ from ..engine.observe import utc
 from ..engine.plan import REACHABLE
 from .crm_mailchimp_run import end_of_job
 from .crm_mailchimp_suppression import SAID
+from .eligibility import SEVERAL
 
 _logger = logging.getLogger(__name__)
 
@@ -281,10 +282,14 @@ class CrmMailchimpAccount(models.Model):
         return SQL(
             """(s.date >= %s AND (s.source = 'odoo' OR s.source = 'blacklist'
                 AND EXISTS (SELECT FROM res_partner p
-                             WHERE p.email_normalized = s.email_normalized
+                             WHERE (p.email_normalized = s.email_normalized OR %s)
                                AND p.mailchimp_opt_in
-                               AND p.mailchimp_opt_in_date <= s.date)))""",
+                               AND p.mailchimp_opt_in_date <= s.date
+                               AND EXISTS (SELECT FROM (%s) a
+                                            WHERE a.email = s.email_normalized))))""",
             self.linked_at or self.create_date,
+            SQL(SEVERAL) if self.email_scope == "all" else SQL("FALSE"),
+            self._addresses_sql(),
         )
 
     def _send_opt_outs(self, gateway, deadline):

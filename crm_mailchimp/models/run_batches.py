@@ -103,16 +103,18 @@ class CrmMailchimpRun(models.Model):
             row = rows.get(int(operation_id or 0))
             if row is None or isinstance(result, errors.PASSING):
                 continue
-            if not reader.known(row)["sending"]:
+            known = reader.known(row)
+            if not known["sending"]:
                 # A reading has shown meanwhile what came of it; whose doing it was only
                 # the result tells.
-                whose = reader.known(row)["archived_by"]
-                refused = getattr(result, "code", None) == "not_archivable"
-                if refused and whose == "odoo":
-                    not_ours.append((row[0], "mailchimp"))
+                if known["archived_by"] == "odoo":
+                    if not isinstance(result, errors.MailchimpError):
+                        self._count(archived=1, sent=1)
+                    elif getattr(result, "code", None) == "not_archivable":
+                        not_ours.append((row[0], "mailchimp"))
                 continue
             # What was sent, not what is planned by now, nor what the contact holds.
-            if reader.known(row)["sending"] == "archive":
+            if known["sending"] == "archive":
                 if getattr(result, "code", None) == "not_archivable":
                     looks.append(row)
                 elif isinstance(result, errors.NotFound):
@@ -122,8 +124,7 @@ class CrmMailchimpRun(models.Model):
                 else:
                     self._record_archive(reader, row, ("archived", None), when)
             else:
-                desired = reader.known(row)["values_sending"]
-                self._record_update(reader, row, desired, result)
+                self._record_update(reader, row, known["values_sending"], result)
         self.env["crm.mailchimp.member"]._update_rows(("archived_by",), not_ours)
         calls = (
             (row, gateway.archive_member, self._audience(), member_hash(row[1]))

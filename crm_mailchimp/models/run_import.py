@@ -57,16 +57,17 @@ class CrmMailchimpRun(models.Model):
                         WHERE s.email_hash = MD5(m.email_normalized)
                           AND s.date >= COALESCE(m.opt_in_date, '-infinity'))
                    AND NOT EXISTS (
-                       SELECT FROM crm_mailchimp_consent c
-                        WHERE c.kind = 'out' AND c.partner_id = p.id
-                          AND c.date >= COALESCE(m.opt_in_date, '-infinity'))
-                   AND NOT EXISTS (
                        SELECT FROM mail_blacklist b
                         WHERE b.email = m.email_normalized AND b.active)
               GROUP BY m.id
                 HAVING COALESCE(BOOL_AND(
                            p.active AND p.mailchimp_opt_in IS NOT TRUE
                            AND COALESCE(p.company_id, %(company)s) = %(company)s
+                           -- One that opted out later speaks for all that share it.
+                           AND NOT EXISTS (
+                               SELECT FROM crm_mailchimp_consent c
+                                WHERE c.kind = 'out' AND c.partner_id = p.id
+                                  AND c.date >= COALESCE(m.opt_in_date, '-infinity'))
                        ), TRUE)
               ORDER BY m.reason IS NOT DISTINCT FROM %(not_taken)s, m.id
                 """,

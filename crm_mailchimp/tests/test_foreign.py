@@ -156,6 +156,18 @@ class TestForeignMembers(MailchimpCase):
             self.env["res.partner"].search([("email", "=", "eve@firma.be")])
         )
 
+    def test_who_opted_out_speaks_for_others_with_the_address(self):
+        """One that opted out since has taken the address of another contact."""
+        self.account.foreign_members = "import"
+        other = self.contact("Other", "new@firma.be")
+        other.mailchimp_opt_in = False
+        cat = self.contact("Cat", "cat@firma.be")
+        self.audience.sign_up("new@firma.be")
+        cat.mailchimp_opt_in = False
+        cat.email = "new@firma.be"
+        self.push()
+        self.assertFalse((other | cat).filtered("mailchimp_opt_in"))
+
     def test_no_contact_is_doubled_for_its_second_address(self):
         self.account.write({"foreign_members": "import", "email_scope": "all"})
         ann = self.contact("Ann", "ann@firma.be, eve@firma.be")

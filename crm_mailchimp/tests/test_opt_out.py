@@ -69,6 +69,19 @@ class TestOptOutLane(MailchimpCase):
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
 
+    def test_who_was_let_go_says_no_later(self):
+        self.account.double_opt_in = True
+        ann = self.contact("Ann")
+        self.push()
+        ann.active = False
+        self.push()
+        ann.active = True
+        self.simulator.advance(120)
+        self.audience.archive("ann@firma.be")
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+
     def test_a_pending_member_out_of_scope_is_unsubscribed(self):
         self.account.double_opt_in = True
         ann = self.contact("Ann")

@@ -4,6 +4,7 @@ import pytest
 from engine.observe import observe, said, utc
 from engine.plan import Known, brake, decide, may_restore
 
+BY_ADMIN = "N/A (Unsubscribed by admin)"
 VALUES = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
 OTHER = {"m": {"FNAME": "Bob"}, "i": []}
 STATUSES = (
@@ -237,6 +238,14 @@ def test_what_a_member_said():
     assert spoken(leaving, status="unsubscribed") == (None, None)
     late = dict(leaving, sent_at=at - timedelta(minutes=2))
     assert spoken(late, status="unsubscribed") == ("unsubscribed", at)
+    # Later the person says it, too.
+    left = dict(LEDGER, status="unsubscribed", last_changed=at - timedelta(minutes=2))
+    by_admin = {"status": "unsubscribed", "unsubscribe_reason": BY_ADMIN}
+    assert spoken(left, **by_admin) == (None, None)
+    by_person = {"status": "unsubscribed", "unsubscribe_reason": "N/A (Unsubscribed)"}
+    assert spoken(left, **by_person) == ("unsubscribed", at)
+    assert spoken(dict(left, last_changed=at), **by_person) == (None, None)
+    assert spoken(dict(left, no_date=at), **by_person) == (None, None)
 
 
 def test_an_edit_is_seen_and_so_is_its_undoing():

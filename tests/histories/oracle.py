@@ -234,6 +234,8 @@ class Oracle:
 
     def hear(self, contact, no_at):
         """Take the opt-in of a contact because one of its addresses said no."""
+        for email in contact.emails:
+            self.address(email).maybe_ours = True  # see ``claim``
         contact.opt_in, contact.said, contact.doubtful = None, "out", False
         self.note_opt_out(contact, no_at)
 

@@ -515,9 +515,13 @@ class OdooHistories(Watcher):
         self.oracle.owners, self.leaving = {}, set()
         for email in self.random.sample(EMAILS, self.pick(range(4))):
             self.add_in_mailchimp(email, self.pick(REACHABLE))
-            if email in self.oracle.opt_outs:
+            address = self.oracle.address(email)
+            if self.status(email) == "subscribed":
+                # Nobody can tell a newer sign-up by an admin from the person's own.
+                address.yes_at, address.yes_shows = self.now, True
+            elif email in self.oracle.opt_outs:
                 # The manager is asked about those who opted out before, and agrees.
-                self.oracle.address(email).doomed = None
+                address.doomed, address.maybe_ours = None, True
         self.case.link()
         self.account = self.case.account = self.env["crm.mailchimp.account"].search(
             [("company_id", "=", self.account.company_id.id)]

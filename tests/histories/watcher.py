@@ -131,7 +131,7 @@ class Watcher:
         )
         self.flagged = set()
         self.before, self.violations = {}, []
-        self.leaving, self.cities = set(), []
+        self.leaving, self.cities, self.unjudged = set(), [], []
         self.imports, self.importing = {}, set()
         self.faulty = False
         self.story = []
@@ -291,6 +291,10 @@ class Watcher:
                 self.tally[f"{old} -> {new}"] += 1
                 self.tell(f"    > {email} {old} -> {new}")
                 self.judge(f"{what}: {email} {old} -> {new}", email, old, new, delayed)
+        if what.startswith("DELETE") and ("/segments/" in what or "/interests/" in what):
+            # Mailchimp changes everybody who was in it, also who was archived.
+            for address in self.oracle.addresses.values():
+                address.restorable = address.restorable and None
         places = {member: email for email, member in now.items()}
         for old_email, (member, _status) in self.before.items():
             if member not in places:
@@ -904,14 +908,15 @@ class Watcher:
 
     def note_cities(self):
         """Note what both sides have before this run settles it."""
-        self.cities = []
+        self.cities, self.unjudged = [], []
         for email in self.members("subscribed") if self.pushing else ():
             found = self.oracle.eligible(email)
             values = self.audience.members[email].merge_fields
-            unsure = found[:1] != self.oracle.eligible(email, lenient=True)[:1]
-            if unsure or email in self.refused:
+            lenient = self.oracle.eligible(email, lenient=True)
+            if found[:1] != lenient[:1] or email in self.refused:
                 # Whose values it gets depends on what this run is able to see.
                 self.oracle.address(email).agreed = set()
+                self.unjudged += [*found[:1], *lenient[:1]]
             elif found and "CITY" in values:
                 self.cities.append(
                     (email, found[0], self.city(found[0]), values["CITY"])
@@ -939,6 +944,8 @@ class Watcher:
         self.meanwhile = set()
         for email, contact, ours, theirs in self.cities:
             self.judge_city(email, contact, ours, theirs)
+        for contact in self.unjudged:
+            contact.values["CITY"] = self.city(contact)
         for email in self.members("pending"):
             self.oracle.address(email).agreed = set()  # nobody is asked about these
 
