@@ -13,11 +13,11 @@ from functools import partial
 from threading import Lock
 from unittest.mock import patch
 
-from oracle import NO, REACHABLE, Address, Options
-from watcher import CITIES, EMAILS, LEAVES, Watcher, play, rule
+from oracle import NEVER, NO, REACHABLE, Address, Options
+from watcher import CITIES, EMAILS, LEAVES, Watcher, has_members, play, rule
 
 from odoo import fields
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tests import tagged
 
 from odoo.addons.base.models import ir_cron
@@ -49,6 +49,8 @@ SKEWS = (0, 20 * 60, -20 * 60)  # seconds by which Odoo's clock is ahead
 MONTH = 31 * 86400
 # What a run finds out only when it carries them out.
 LOOKS = {"ask", "inquire", "move", "readmit", "restore"}
+# A city that another add-on does not let anybody write.
+ODD = "Atlantis"
 # Slow answers, and all the product's limits, are this many times quicker than real.
 QUICKER = 100
 
@@ -87,6 +89,8 @@ class OdooHistories(Watcher):
         self.patch(Transport, "_sleep", QUICK)
         self.patch(Transport, "_attempt", self.killed_at(Transport._attempt))
         self.patch(batches, "_run", self.judged(batches._run))
+        partners = type(self.env["res.partner"])
+        self.patch(partners, "write", self.refusing(partners.write))
         # A tick is one slice: Odoo would let a job go on that says more is to do.
         self.patch(ir_cron, "MIN_RUNS_PER_JOB", 1)
         self.patch(ir_cron, "MIN_TIME_PER_JOB", 0)
@@ -141,6 +145,17 @@ class OdooHistories(Watcher):
             return self.carried_out(what, lambda: run(account, batch, operation))
 
         return judged_run
+
+    @staticmethod
+    def refusing(write):
+        """Have contacts that refuse a value, as add-ons with rules of their own do."""
+
+        def write_or_refuse(records, vals):
+            if vals.get("city") == ODD:
+                raise ValidationError(f"No contact lives in {ODD}.")
+            return write(records, vals)
+
+        return write_or_refuse
 
     def killed_at(self, attempt):
         """Let the process die at a certain call, before it is sent or unanswered."""
@@ -564,6 +579,56 @@ class OdooHistories(Watcher):
         self.start_run(faulty=True)
         self.work("full")
         self.after_run()
+
+    @rule(has_members("subscribed"), weight=1)
+    def edit_oddly(self):
+        """Somebody enters what no contact can take: nobody else waits for it."""
+        email = self.pick(self.members("subscribed"))
+        fields_there = self.audience.merge_fields.values()
+        if self.oracle.address(email).ours and any(
+            field.tag == "CITY" for field in fields_there
+        ):
+            self.tally["odd values"] += 1
+            self.audience.edit(email, merge_fields={"CITY": ODD})
+
+    def unsettled(self, email):
+        return super().unsettled(email) or (
+            self.oracle.options.sync_direction == "both"
+            and self.audience.members[email].merge_fields.get("CITY") == ODD
+        )
+
+    @rule(lambda self: self.pushing, weight=1)
+    def delete_by_hand(self):
+        """Somebody deletes in Mailchimp what Odoo needs there."""
+        audience = self.audience
+        groups = {
+            interest.id: category.interests
+            for category in audience.categories.values()
+            for interest in category.interests.values()
+            if self.is_ours(interest)
+        }
+        tags = {tag.id: tag for tag in audience.segments.values() if self.is_ours(tag)}
+        there = [f for f in audience.merge_fields.values() if f.tag == "CITY"]
+        kind = self.pick(["group", "tag", "field"])
+        if kind == "group" and groups:
+            ref = self.pick(groups)
+            del groups[ref][ref]
+            for member in audience.members.values():
+                member.interests -= {ref}
+        elif kind == "tag" and tags:
+            tag = audience.segments.pop(self.pick(tags))
+            for member in audience.members.values():
+                member.tags.discard(tag)
+        elif kind == "field" and there:
+            del audience.merge_fields[there[0].merge_id]
+            for email, member in audience.members.items():
+                member.values.pop(there[0].merge_id, None)
+                # Nothing is left of what both sides had.
+                self.oracle.address(email).agreed = {NEVER}
+        else:
+            return
+        self.tally[f"{kind} deleted by hand"] += 1
+        self.reborn = True
 
     @rule(lambda self: "backups" in WORLDS and self.backup is None, weight=1)
     def take_backup(self):

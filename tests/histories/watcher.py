@@ -913,7 +913,7 @@ class Watcher:
             found = self.oracle.eligible(email)
             values = self.audience.members[email].merge_fields
             lenient = self.oracle.eligible(email, lenient=True)
-            if found[:1] != lenient[:1] or email in self.refused:
+            if found[:1] != lenient[:1] or self.unsettled(email):
                 # Whose values it gets depends on what this run is able to see.
                 self.oracle.address(email).agreed = set()
                 self.unjudged += [*found[:1], *lenient[:1]]
@@ -1039,8 +1039,12 @@ class Watcher:
                 shown = self.audience.members[email].merge_fields["FNAME"]
                 assert shown == "Foreign", f"{context}: {shown}"
 
+    def unsettled(self, email):
+        """Tell whether nobody can say which values a member has to have."""
+        return email in self.refused
+
     def compare_values(self, email, contact, context):
-        if email in self.refused:
+        if self.unsettled(email):
             return
         shown, wanted = self.shown(email), self.wanted_shown(contact)
         assert shown == wanted, f"{context}: {shown}, expected {wanted}"
