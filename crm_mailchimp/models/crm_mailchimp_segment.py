@@ -275,6 +275,23 @@ class CrmMailchimpSegment(models.Model):
             "domain": [("mailchimp_segment_ids", "in", self.ids)],
         }
 
+    @api.model
+    def _move_tagged(self, pairs):
+        """Note that tags went with their members to other addresses.
+
+        :param pairs: ``(id of the old member, id of the new one)``
+        """
+        for old_id, new_id in pairs:
+            self.env[self._name]._forget_tagged([new_id])
+            self.env.cr.execute(
+                SQL(
+                    "UPDATE crm_mailchimp_segment_tagged SET member_id = %s"
+                    " WHERE member_id = %s",
+                    new_id,
+                    old_id,
+                )
+            )
+
     def _forget_tagged(self, member_ids):
         """Note that members do not have the tag of these segments; without any: of all.
 

@@ -335,6 +335,9 @@ class CrmMailchimpRun(models.Model):
             else:
                 rows.append((member.id, None, member.reason or None, "create", None))
         Member._update_rows(("status", "reason", "operation", "values_seen"), rows)
+        self.env["crm.mailchimp.segment"]._move_tagged(
+            [(m.moved_from_id.id, m.id) for m in moved if m.moved_from_id in gone]
+        )
         Member._update_rows(("moved_from_id",), [(m.id, None) for m in moved])
         account._note_forgotten(forgotten)
         self._count(deleted_in_mailchimp=len(forgotten))

@@ -244,6 +244,7 @@ class CrmMailchimpRun(models.Model):
             ("status", "operation", "cause", "wanted", "values_sent", "values_seen"),
             [(old.id, None, None, None, False, None, None)],
         )
+        self.env["crm.mailchimp.segment"]._move_tagged([(old.id, row[0])])
         # Its values may differ, too.
         self._set_cursor(plan_again=True)
         self._count(moved=1, sent=1)

@@ -49,6 +49,22 @@ class TestTags(MailchimpCase):
         self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
         self.assert_quiet()
 
+    def test_tags_go_with_a_member_to_its_new_address(self):
+        self.ann.email = "anna@firma.be"
+        self.push()
+        self.assertEqual(self.tags("anna@firma.be"), ["Ghent"])
+        self.assert_quiet()
+        # Another contact gets the address.
+        self.bob.write({"email": "ann@firma.be", "city": "Ghent"})
+        self.audience.archive("bob@firma.be")
+        self.push()
+        self.push()
+        self.assertEqual(self.tags("ann@firma.be"), ["Ghent"])
+        self.ann.city = "Paris"
+        self.push()
+        self.assertEqual(self.tags("anna@firma.be"), [])
+        self.assert_quiet()
+
     def test_renamed_and_unflagged(self):
         self.filter.name = "Gent"
         self.push()

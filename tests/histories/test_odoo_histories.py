@@ -525,7 +525,8 @@ class OdooHistories(Watcher):
             address = self.oracle.address(email)
             # Such an address is not tried again, wherever it bounced or was erased.
             given_up = address.erased or (address.bounced_at and not address.back)
-            given_up = given_up or address.given_up
+            # What an archiving hid may have been found.
+            given_up = given_up or address.given_up or address.hidden
             self.oracle.addresses[email] = Address(given_up=bool(given_up))
         self.oracle.owners, self.leaving = {}, set()
         for email in self.random.sample(EMAILS, self.pick(range(4))):
