@@ -40,12 +40,14 @@ class CrmMailchimpRun(models.Model):
         waiting = self._poll_batches(gateway)
         for step in (
             self._send_archives,
+            # What an archiving hid counts for the contact's other addresses, too:
+            # those who may have said no are looked at before anybody is subscribed.
+            self._send_inquiries,
+            self._send_restores,
             self._send_moves,
             self._send_creates,
             self._send_updates,
-            self._send_restores,
             self._send_readmits,
-            self._send_inquiries,
             self._send_asks,
             self._send_tags,
             self._send_contact_tags,

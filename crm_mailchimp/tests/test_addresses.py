@@ -209,6 +209,18 @@ class TestAddresses(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(self.status("ann@home.be"), "unsubscribed")
 
+    def test_a_hidden_unsubscribe_is_found_before_another_address_is_added(self):
+        self.account.email_scope = "all"
+        ann = self.contact("Ann", "ann@firma.be")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.complain("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        ann.email = "ann@firma.be, ann@home.be"
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.assertNotIn("ann@home.be", self.audience.members)
+
     def test_an_opt_out_leaves_with_every_address(self):
         self.account.email_scope = "all"
         ann = self.contact("Ann", "ann@firma.be, ann@home.be")
