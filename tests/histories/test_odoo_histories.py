@@ -619,7 +619,7 @@ class OdooHistories(Watcher):
         elif kind == "tag" and tags:
             tag = audience.segments.pop(self.pick(tags))
             for member in audience.members.values():
-                member.tags.discard(tag)
+                member.tags.pop(tag, None)
         elif kind == "field" and there:
             del audience.merge_fields[there[0].merge_id]
             for email, member in audience.members.items():
