@@ -93,8 +93,9 @@ class _Adapter(HTTPAdapter):
     POOLS = {"http": _Pool, "https": _SecurePool}
 
     def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
+        result = super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self.POOLS
+        return result
 
     def proxy_manager_for(self, *args, **kwargs):
         manager = super().proxy_manager_for(*args, **kwargs)

@@ -60,7 +60,10 @@ def test_no_worker_is_killed(environment, template):
         for _tick in range(4):
             assert worker.run(trigger=PUSH) == 0
         assert audience.members["bob@firma.be"].status == "subscribed"
-        for audience_id, kind in ((audience.id, "hang"), *zip(others, KINDS, strict=True)):
+        for audience_id, kind in (
+            (audience.id, "hang"),
+            *zip(others, KINDS, strict=True),
+        ):
             route = f"* /lists/{audience_id}**"
             seconds = 300 if kind == "hang" else 1
             simulator.fault(route, kind, seconds=seconds, times=None)

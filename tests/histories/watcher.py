@@ -291,7 +291,9 @@ class Watcher:
                 self.tally[f"{old} -> {new}"] += 1
                 self.tell(f"    > {email} {old} -> {new}")
                 self.judge(f"{what}: {email} {old} -> {new}", email, old, new, delayed)
-        if what.startswith("DELETE") and ("/segments/" in what or "/interests/" in what):
+        if what.startswith("DELETE") and (
+            "/segments/" in what or "/interests/" in what
+        ):
             # Mailchimp changes everybody who was in it, also who was archived.
             for address in self.oracle.addresses.values():
                 address.restorable = address.restorable and None
