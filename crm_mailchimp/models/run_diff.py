@@ -251,7 +251,6 @@ class CrmMailchimpRun(models.Model):
         What was changed in Mailchimp is written to the contacts first, where the
         account says so; a contact that somebody holds locked is left out.
         """
-        account = self.account_id
         targets, changes, refusing = {}, {}, set()
         for row in rows:
             known = reader.known(row)

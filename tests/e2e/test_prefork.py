@@ -46,8 +46,8 @@ def wait_for(what, seconds):
 
 
 def test_no_worker_is_killed(environment, template):
-    """Three accounts whose Mailchimp gives no answer, or byte by byte: each job ends by itself in time,
-    and all goes on afterwards."""
+    """Three accounts whose Mailchimp gives no answer, or one byte by byte: each job
+    ends by itself in time, and all goes on afterwards."""
     environment.clone_database(template, DATABASE)
     with Simulator(port=0) as simulator:
         audience = simulator.add_audience("Test audience")

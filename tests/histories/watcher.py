@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 from collections import Counter
 from dataclasses import asdict
 
@@ -291,12 +292,7 @@ class Watcher:
                 self.tally[f"{old} -> {new}"] += 1
                 self.tell(f"    > {email} {old} -> {new}")
                 self.judge(f"{what}: {email} {old} -> {new}", email, old, new, delayed)
-        if what.startswith("DELETE") and (
-            "/segments/" in what or "/interests/" in what
-        ):
-            # Mailchimp changes everybody who was in it, also who was archived.
-            for address in self.oracle.addresses.values():
-                address.restorable = address.restorable and None
+        self.note_removal(what)
         places = {member: email for email, member in now.items()}
         for old_email, (member, _status) in self.before.items():
             if member not in places:
@@ -309,6 +305,20 @@ class Watcher:
         for member, theirs in self.untouchable:
             if self.theirs(member) != theirs:
                 self.violations.append(f"{what}: {theirs} of {member} was touched")
+
+    def note_removal(self, what):
+        """Mailchimp changes everybody who was in a group or tag, archived ones, too."""
+        if re.match("DELETE .*/(segments|interests)/", what):
+            for address in self.oracle.addresses.values():
+                address.restorable = address.restorable and None
+
+    def may_leave_scope(self, email):
+        """Tell whether a value this run brings back takes the contact out of scope."""
+        return self.oracle.options.partner_domain != "[]" and any(
+            there == email
+            and "Rome" in self.oracle.settle(*values, self.oracle.address(email).agreed)
+            for there, _contact, *values in self.cities
+        )
 
     def judge(self, what, email, old, new, delayed):
         address = self.oracle.address(email)
@@ -327,7 +337,8 @@ class Watcher:
             address.hidden |= old in NO and not address.heard
             sure = address.seen and not self.faulty and not delayed
             address.restorable = old == "subscribed" and (sure or None)
-            if self.oracle.eligible(email) and not (self.faulty or delayed):
+            excused = self.faulty or delayed or self.may_leave_scope(email)
+            if self.oracle.eligible(email) and not excused:
                 self.violations.append(f"{what}: it belongs there")
         if new in REACHABLE:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
