@@ -51,7 +51,7 @@ def observe(known, member, tags, owned):
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
         operation, sending, sent_at, batch_ref, last_changed, no_date, values_sent,
-        values_sending, values_seen, edited, partner_id``, or ``None`` for an address the
+        values_sending, values_seen, edited, partner_id``; ``None`` for an address the
         ledger does not have
     :param dict member: the member of the API
     :param tags: the mapped merge tags
