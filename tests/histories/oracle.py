@@ -54,6 +54,8 @@ class Address:
 
     no_at: int | None = None  # the person unsubscribed or complained
     hidden: bool = False  # and was archived before anybody could see it
+    # When somebody changed the member before a run saw the "no": it passes for its time.
+    no_until: int | None = None
     shown: bool = False  # its activity shows the "no" all the same
     heard: bool = False  # a run has seen it
     heard_at: int | None = None  # the last "no" that a run has seen
@@ -189,7 +191,8 @@ class Oracle:
         survivor = self.contacts[kept]
         survivor.out_at = max(contact.out_at for contact in group)
         for key in others:
-            del self.contacts[key]
+            other = self.contacts.pop(key)
+            survivor.past |= other.past | set(other.emails)
         if survivor.opt_in is None and dates:
             survivor.opt_in = dates[0]
             survivor.said = "in"

@@ -617,6 +617,9 @@ class Watcher:
             contact.emails = []
             while len(contact.emails) < number:
                 contact.emails.append(self.pick(set(EMAILS) - set(contact.emails)))
+        for email in self.oracle.blacklist.intersection(contact.emails):
+            # It looks as if it had been the contact's when it was put there.
+            self.oracle.address(email).maybe_ours |= contact.opt_in is not None
         self.set_email(contact)
 
     @rule(has_contacts)
@@ -683,7 +686,7 @@ class Watcher:
         else:
             self.audience.unsubscribe(email, reason="enough")
         address = self.oracle.address(email)
-        address.no_at, address.hidden = self.now, False
+        address.no_at, address.hidden, address.no_until = self.now, False, None
         address.shown = complains or self.shows_unsubscribes()
         address.heard = address.maybe_heard = address.back = address.asked = False
         address.restorable, address.yes_at = False, None
@@ -756,6 +759,7 @@ class Watcher:
         """Somebody changes what is none of Odoo's business."""
         email = self.pick(self.members("subscribed", "unsubscribed"))
         note = self.pick(["", "Likes tea"])
+        self.note_touched(email)
         self.audience.tag(email, "Theirs")
         self.audience.edit(
             email,
@@ -763,6 +767,12 @@ class Watcher:
             interests={self.theirs_group: True},
             vip=bool(note),
         )
+
+    def note_touched(self, email):
+        """Somebody changes a member: nobody can tell any more when it said no before."""
+        address = self.oracle.address(email)
+        if address.no_at is not None and not address.heard:
+            address.no_until = self.now
 
     @rule(has_members("subscribed"), weight=3)
     def change_many(self):
@@ -774,6 +784,7 @@ class Watcher:
         self.audience.touch(emails, merge_fields={"NOTE": f"Bulk {self.now}"})
         for email in emails:
             self.oracle.address(email).changed()
+            self.note_touched(email)
 
     @rule(has_members(None), weight=1)
     def ask_in_mailchimp(self):
@@ -879,6 +890,10 @@ class Watcher:
             if not address.back:
                 self.oracle.said[email] = address.no_at
         no_at = self.oracle.said.get(email)
+        if address.no_until:
+            self.doubts.append((email, address.no_until))
+            if not self.faulty:
+                address.no_until = None
         for contact in self.oracle.affected(email, no_at):
             if not self.oracle.is_sure(contact, email):
                 self.doubts.append((email, no_at))
