@@ -15,7 +15,7 @@ from pathlib import Path
 from . import auth, batches, control, problems, routing, spec, web
 from . import routes as _routes  # noqa: F401  (registers the endpoints)
 from .acts import AudienceActs
-from .faults import BLOCKED, GARBAGE, Faults
+from .faults import BLOCKED, DAMAGE, GARBAGE, HTML, Faults
 from .server import Reply, Server
 from .state import DEFAULT_KEY, Account, ApiKey
 from .switches import Switches
@@ -334,9 +334,15 @@ class Simulator:
             if fault.kind == "drop_applied":
                 return Reply(drop=True)
             if fault.kind == "garbage":
-                return Reply(200, {"Content-Type": "text/html"}, GARBAGE)
+                return Reply(200, dict(HTML), GARBAGE)
+            if fault.kind == "empty":
+                return Reply(200)
             if fault.kind == "hang":
                 return Reply(hang=fault.seconds, ended=ended)
+            if fault.kind == "malformed" and reply.body:
+                reply.body = reply.body[: -len(DAMAGE)] + DAMAGE
+            if fault.kind == "mistyped":
+                reply.headers.update(HTML)
             if fault.kind == "trickle":
                 reply.trickle, reply.ended = fault.seconds, ended
             if fault.kind == "wait":
@@ -407,7 +413,7 @@ class Simulator:
         if fault.body == "problem":
             return self._problem_reply(fault.problem())
         if fault.body == "html":
-            return Reply(fault.status, {"Content-Type": "text/html"}, BLOCKED)
+            return Reply(fault.status, dict(HTML), BLOCKED)
         return Reply(fault.status)
 
     def _answer_results(self, received):
