@@ -93,8 +93,7 @@ class Simulator:
         """Write the account to the state file, if there is one."""
         if self._state is None:
             return
-        with self.lock:
-            raw = pickle.dumps(self.account)
+        raw = self.snapshot()
         aside = self._state.with_suffix(".new")
         aside.write_bytes(raw)
         aside.replace(self._state)
@@ -152,10 +151,25 @@ class Simulator:
 
     def reset(self):
         """A fresh account, no calls, no faults; switches stay."""
+        self._replace(self._fresh())
+
+    def snapshot(self):
+        """The account as bytes, for ``restore``."""
+        with self.lock:
+            return pickle.dumps(self.account)
+
+    def restore(self, snapshot):
+        """The account as it was, no calls, no faults; switches stay.
+
+        Handles of audiences are of the account before: get new ones.
+        """
+        self._replace(pickle.loads(snapshot))
+
+    def _replace(self, account):
         with self.lock:
             self.faults.clear()
             self.deliveries.stop()
-            self._take(self._fresh())
+            self._take(account)
             self.clear_calls()
 
     # --- the account -------------------------------------------------------------
