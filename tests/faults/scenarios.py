@@ -1,10 +1,13 @@
 """What is played in the fault matrix: a prepared state, and what a user does then."""
 
+import re
+
 from odoo.exceptions import UserError
 
 from odoo.addons.crm_mailchimp.engine.lease import read_mark
 
 HOUR = 3600
+ID = r"\b[0-9a-f]{10}\b"
 
 
 class Scenario:
@@ -277,7 +280,7 @@ TABLES = {
         SELECT kind, state, error_message FROM crm_mailchimp_run
          WHERE state IN ('queued', 'running', 'waiting', 'brake')""",
     "mapping": """
-        SELECT tag, source, remote_ref, kind, create_missing, error_message
+        SELECT tag, source, remote_ref > 0, kind, create_missing, error_message
           FROM crm_mailchimp_merge_field""",
     "segment": """
         SELECT s.name, s.state, s.error_message, s.remote_name, s.tag_name,
@@ -330,12 +333,18 @@ def state(env, simulator):
     :return: sorted list of lines
     """
     env.flush_all()
-    lines = []
-    for label, query in TABLES.items():
-        env.cr.execute(query)
-        lines += [f"{label}: {row}" for row in env.cr.fetchall()]
+    lines, names = [], {}
     for audience in simulator.audiences:
         lines += [f"{audience.name} {line}" for line in shown(audience)]
+        for category in audience.categories.values():
+            for interest in category.interests.values():
+                names[interest.id] = f"{category.title}: {interest.name}"
+    for label, query in TABLES.items():
+        env.cr.execute(query)
+        for row in env.cr.fetchall():
+            # Groups are made in another order when one of them was refused.
+            words = re.sub(ID, lambda found: names.get(found[0], found[0]), str(row))
+            lines.append(f"{label}: {words}")
     return sorted(lines)
 
 
@@ -344,7 +353,7 @@ def shown(audience):
     yield "audience"
     for email, member in audience.members.items():
         yield (
-            f"member: {email} {member.status} {member.merge_fields}"
+            f"member: {email} {member.status} {sorted(member.merge_fields.items())}"
             f" {sorted(member.interest_names)} {sorted(member.tag_names)}"
             f" {member.language}"
         )
