@@ -111,7 +111,7 @@ class World:
         self.roll_back("prepared")
         self.simulator.restore(self.snapshot)
         self.case.audience = self.simulator.audiences[0]
-        self.scenario.changed = False
+        self.scenario.begin()
         self.out, self.violations = set(), []
         with ExitStack() as stack:
             stack.callback(self.simulator.on_call(self.watch))
@@ -225,7 +225,7 @@ class TestFaultMatrix(MailchimpCase):
             f"\nFAULTS: {counts['combinations']} combinations of {counts['calls']}"
             f" calls and {len(FAULTS)} faults, {time.monotonic() - started:.0f} seconds"
         )
-        self.assertFalse(failures, "\n".join(["", *failures]))
+        self.assertFalse(len(failures), "combinations go wrong: see what is printed")
 
     def play_all(self, world, place, counts):
         """Play the combinations of a scenario; return what is wrong with which."""
@@ -257,6 +257,13 @@ class TestFaultMatrix(MailchimpCase):
         except (AssertionError, UserError) as error:
             return f"    {error}"
         found = states[-1]
+        if fault == "refused":
+            # The mark of this database is one guard of several: what Mailchimp refused
+            # is made by the next run that has something to send.
+            clean, found = (
+                [line for line in lines if "category: mark" not in line]
+                for lines in (clean, found)
+            )
         lines = [f"  - {line}" for line in clean if line not in found]
         lines += [f"  + {line}" for line in found if line not in clean]
         if not lines and found != clean:
