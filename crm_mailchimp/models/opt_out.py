@@ -378,7 +378,11 @@ class CrmMailchimpAccount(models.Model):
             return False
         if left is not seen:
             Member._update_rows(
-                ("status", "status_before", "archived_by", "last_changed"),
+                (
+                    *("status", "status_before", "archived_by", "last_changed"),
+                    # What was refused before must not keep it from coming back.
+                    *("reason", "reason_text", "values_refused"),
+                ),
                 [
                     (
                         member_id,
@@ -386,6 +390,7 @@ class CrmMailchimpAccount(models.Model):
                         seen["status"],
                         "odoo" if left["status"] == "archived" else None,
                         utc(left.get("last_changed")),
+                        *(None, None, None),
                     )
                 ],
             )
