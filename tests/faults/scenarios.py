@@ -315,7 +315,7 @@ TABLES = {
                s.person_ref IS NULL, s.company_ref IS NULL, s.matching_count,
                ARRAY(SELECT m.email_normalized FROM crm_mailchimp_segment_tagged t
                        JOIN crm_mailchimp_member m ON m.id = t.member_id
-                      WHERE t.segment_id = s.id ORDER BY 1)
+                      WHERE t.segment_id = s.id AND m.wanted ORDER BY 1)
           FROM crm_mailchimp_segment s""",
     "contact tag": """
         SELECT DISTINCT p.name, t.name, t.state, t.reason
@@ -323,10 +323,11 @@ TABLES = {
          WHERE t.state <> 'refused'""",
     "ledger": """
         SELECT m.email_normalized, p.name, m.status, m.status_before, m.archived_by,
-               m.origin, m.wanted, m.operation, m.cause, m.sending, m.batch_ref,
+               m.origin, m.wanted, m.operation, m.sending, m.batch_ref,
                m.reason, m.reason_text, m.next_try, m.edited, m.moved_from_id,
                m.opt_out_at IS NULL, m.opt_out_confirmed_at IS NULL,
-               m.values_sent, m.values_seen, m.values_sending, m.values_refused
+               CASE WHEN m.status IS NOT NULL THEN m.values_sent END,
+               m.values_seen, m.values_sending, m.values_refused
           FROM crm_mailchimp_member m LEFT JOIN res_partner p ON p.id = m.partner_id""",
     "no": """
         SELECT email_normalized, source, kind, note, lifted_by
@@ -381,10 +382,16 @@ def shown(audience):
     """Yield what Mailchimp shows of an audience, a line each."""
     yield "audience"
     for email, member in audience.members.items():
+        line = f"member: {email} {member.status}"
+        # What archived members keep depends on when they left.
         yield (
-            f"member: {email} {member.status} {sorted(member.merge_fields.items())}"
-            f" {sorted(member.interest_names)} {sorted(member.tag_names)}"
-            f" {member.language}"
+            line
+            if member.status == "archived"
+            else (
+                f"{line} {sorted(member.merge_fields.items())}"
+                f" {sorted(member.interest_names)} {sorted(member.tag_names)}"
+                f" {member.language}"
+            )
         )
     for field in audience.merge_fields.values():
         yield f"merge field: {field.tag} {field.name} {field.type}"
@@ -393,5 +400,5 @@ def shown(audience):
         names = sorted(interest.name for interest in category.interests.values())
         yield f"category: {title} {category.type} {names}"
     for segment in audience.segments.values():
-        members = sorted(member.email for member in segment.members)
+        members = sorted(m.email for m in segment.members if m.status != "archived")
         yield f"segment: {segment.name} {segment.type} {members}"

@@ -48,6 +48,16 @@ ONE = os.environ.get("FAULT", "").split(maxsplit=2)
 SELECTED = 36
 QUIET_RUNS = 2
 REACHABLE = ("subscribed", "pending")
+# What may be otherwise after a refusal, in lines of a state.
+FORGIVEN = (
+    # The mark of this database is one guard of several: the next run that has something
+    # to send makes it.
+    "category: mark",
+    # A member that may not get its new address leaves, and the new one is added.
+    "member: dan@firma.be archived",
+    "ledger: ('dan@firma.be', 'Dan', 'archived'",
+    "ledger: ('dan@firma.be', 'Dan', None",
+)
 # To connect, and to wait for an answer of a call that hangs.
 IMPATIENT = (1, 0.3)
 
@@ -258,10 +268,8 @@ class TestFaultMatrix(MailchimpCase):
             return f"    {error}"
         found = states[-1]
         if fault == "refused":
-            # The mark of this database is one guard of several: what Mailchimp refused
-            # is made by the next run that has something to send.
             clean, found = (
-                [line for line in lines if "category: mark" not in line]
+                [line for line in lines if not any(one in line for one in FORGIVEN)]
                 for lines in (clean, found)
             )
         lines = [f"  - {line}" for line in clean if line not in found]
