@@ -8,7 +8,7 @@ from .problems import Problem
 
 KINDS = (
     *("status", "drop", "drop_applied", "wait", "truncate", "garbage"),
-    *("hang", "trickle"),
+    *("empty", "malformed", "mistyped", "hang", "trickle"),
 )
 POINTS = ("before", "applied", "answered")
 #: Seconds a call hangs, and between the bytes of an answer, unless told otherwise.
@@ -33,7 +33,9 @@ BLOCKED = (
     b"<h1>Request Blocked</h1><p>We had to block your request because of something "
     b"that looked suspicious.</p></body></html>"
 )
+HTML = {"Content-Type": "text/html"}
 GARBAGE = b"<html><body>Down for maintenance</body></html>"
+DAMAGE = b"?!"
 
 
 def route_pattern(glob):
@@ -54,10 +56,13 @@ class Fault:
     :param kind: "status" (answer ``status`` instead, nothing applied), "drop" (close
         the connection, nothing applied), "drop_applied" (apply, then close), "wait"
         (apply, then wait ``seconds`` before answering), "truncate" (apply, then send
-        half of the answer), "garbage" (apply, then answer 200 with HTML), "hang" (say
-        nothing until the client goes away or ``seconds`` passed, then close; without
-        ``applied`` nothing is applied), "trickle" (apply, then send the answer byte by
-        byte, ``seconds`` apart). ``Faults.clear`` ends what waits.
+        half of the answer), "garbage" (apply, then answer 200 with HTML), "empty"
+        (apply, then answer 200 without a body), "malformed" (apply, then send the
+        answer with its last bytes damaged), "mistyped" (apply, then call the answer
+        HTML), "hang" (say nothing until the client goes away or ``seconds`` passed,
+        then close; without ``applied`` nothing is applied), "trickle" (apply, then
+        send the answer byte by byte, ``seconds`` apart). ``Faults.clear`` ends what
+        waits.
     :param body: for "status": "problem", "empty" or "html".
     :param times: how often, None for ever. :param after: matching calls let through
         before the first.

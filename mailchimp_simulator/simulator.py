@@ -15,7 +15,7 @@ from pathlib import Path
 from . import auth, batches, control, problems, routing, spec, web
 from . import routes as _routes  # noqa: F401  (registers the endpoints)
 from .acts import AudienceActs
-from .faults import BLOCKED, GARBAGE, Faults
+from .faults import BLOCKED, DAMAGE, GARBAGE, HTML, Faults
 from .server import Reply, Server
 from .state import DEFAULT_KEY, Account, ApiKey
 from .switches import Switches
@@ -93,8 +93,7 @@ class Simulator:
         """Write the account to the state file, if there is one."""
         if self._state is None:
             return
-        with self.lock:
-            raw = pickle.dumps(self.account)
+        raw = self.snapshot()
         aside = self._state.with_suffix(".new")
         aside.write_bytes(raw)
         aside.replace(self._state)
@@ -152,10 +151,25 @@ class Simulator:
 
     def reset(self):
         """A fresh account, no calls, no faults; switches stay."""
+        self._replace(self._fresh())
+
+    def snapshot(self):
+        """The account as bytes, for ``restore``."""
+        with self.lock:
+            return pickle.dumps(self.account)
+
+    def restore(self, snapshot):
+        """The account as it was, no calls, no faults; switches stay.
+
+        Handles of audiences are of the account before: get new ones.
+        """
+        self._replace(pickle.loads(snapshot))
+
+    def _replace(self, account):
         with self.lock:
             self.faults.clear()
             self.deliveries.stop()
-            self._take(self._fresh())
+            self._take(account)
             self.clear_calls()
 
     # --- the account -------------------------------------------------------------
@@ -334,9 +348,15 @@ class Simulator:
             if fault.kind == "drop_applied":
                 return Reply(drop=True)
             if fault.kind == "garbage":
-                return Reply(200, {"Content-Type": "text/html"}, GARBAGE)
+                return Reply(200, dict(HTML), GARBAGE)
+            if fault.kind == "empty":
+                return Reply(200)
             if fault.kind == "hang":
                 return Reply(hang=fault.seconds, ended=ended)
+            if fault.kind == "malformed" and reply.body:
+                reply.body = reply.body[: -len(DAMAGE)] + DAMAGE
+            if fault.kind == "mistyped":
+                reply.headers.update(HTML)
             if fault.kind == "trickle":
                 reply.trickle, reply.ended = fault.seconds, ended
             if fault.kind == "wait":
@@ -407,7 +427,7 @@ class Simulator:
         if fault.body == "problem":
             return self._problem_reply(fault.problem())
         if fault.body == "html":
-            return Reply(fault.status, {"Content-Type": "text/html"}, BLOCKED)
+            return Reply(fault.status, dict(HTML), BLOCKED)
         return Reply(fault.status)
 
     def _answer_results(self, received):

@@ -13,24 +13,28 @@ SPEC_REASON = "specification"
 KINDS = {
     "engine": ["tests/engine", "tests/tools"],
     "simulator": ["tests/simulator"],
-    "odoo": ["crm_mailchimp/tests", "tests/histories"],
+    "odoo": ["crm_mailchimp/tests", "tests/histories", "tests/faults"],
     "e2e": ["tests/e2e"],
+    "faults": ["tests/faults"],
 }
+# All of the fault matrix takes long: "odoo" plays a selection of it.
+DEFAULT = [kind for kind in KINDS if kind != "faults"]
+IN_ODOO = {"odoo", "faults"}
 
 
 def run():
-    kinds = os.environ.get("KIND", "").split() or list(KINDS)
+    kinds = os.environ.get("KIND", "").split() or DEFAULT
     unknown = set(kinds) - set(KINDS)
     if unknown:
         raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
     results, failed = {}, False
     with Environment(browser="odoo" in kinds or "e2e" in kinds) as environment:
         database = None
-        if "odoo" in kinds or "e2e" in kinds:
+        if {*IN_ODOO, "e2e"} & set(kinds):
             database, results["install"] = install(environment)
         for kind in kinds:
             folders = [path for path in KINDS[kind] if (REPOSITORY / path).exists()]
-            if not folders or (kind == "odoo" and not database):
+            if not folders or (kind in IN_ODOO and not database):
                 continue
             say(f"Tests of kind {kind} …")
             code, counts = pytest(environment, kind, folders, database)
@@ -63,7 +67,7 @@ def pytest(environment, kind, folders, template):
     path = [str(REPOSITORY)]
     # Several runs may go on at once in one clone.
     database = f"crm_mailchimp_test_{os.getpid()}"
-    if kind == "odoo":
+    if kind in IN_ODOO:
         environment.clone_database(template, database)
         command += [
             f"--odoo-database={database}",
@@ -75,12 +79,15 @@ def pytest(environment, kind, folders, template):
         command += ["-p", "no:odoo"]
         path.append(str(REPOSITORY / "crm_mailchimp"))
         path.append(str(REPOSITORY / "tests" / "histories"))
-    command += ["-o", "addopts=", "-o", f"pythonpath={' '.join(path)}", *sys.argv[1:]]
     variables = environment.environment()
+    if kind == "faults":
+        variables["FAULTS"] = "all"
+        command.append("--capture=no")  # it takes long, and tells how far it is
+    command += ["-o", "addopts=", "-o", f"pythonpath={' '.join(path)}", *sys.argv[1:]]
     if SPEC.exists():
         variables.setdefault("MAILCHIMP_SPEC", str(SPEC))
     code = subprocess.run(command, cwd=REPOSITORY, env=variables).returncode
-    if kind == "odoo":
+    if kind in IN_ODOO:
         environment.drop_database(database)
     return code, count(xml)
 

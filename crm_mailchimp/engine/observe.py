@@ -119,6 +119,9 @@ def _status_news(known, member, changed):
                 return {"no_date": changed}
         return {}
     news = {"status": status}
+    if known.get("archived_by"):
+        # Whoever archived it before: that is over.
+        news.update(archived_by=None, status_before=None)
     asked_for = known.get("operation") in ASKED_FOR
     if status in REACHABLE and asked_for and known.get("origin") == "foreign":
         # Brought back by us: an opt-out in Odoo must find it to be ours.

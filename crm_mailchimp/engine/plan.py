@@ -93,7 +93,7 @@ def decide(known, wanted, desired, tags, owned, required=()):
         return None, None
     if known.status not in REACHABLE:
         once = known.status == "archived" and known.status_before == "subscribed"
-        if not once or known.reason:
+        if not once or known.reason == "archived":
             return None, None
         # Who was archived by somebody else may have unsubscribed before. It stays out,
         # but what its activity tells counts.

@@ -200,7 +200,8 @@ class Transport(ApiClient):
         :param path_params: dict of those values
         :param query_params: dict or list of pairs; unset ones are left out
         :param body: what to send as JSON
-        :return: dict or list; ``{}`` when Mailchimp has nothing to say
+        :return: dict or list; ``{}`` for a 204. Any other reply without a body leaves
+            open what happened.
         :raise MailchimpError: see :mod:`errors`
         """
         path = resource_path
@@ -292,7 +293,7 @@ class Transport(ApiClient):
         moment = _http_date(response.headers.get("Date"))
         if moment:
             self._told = moment.replace(tzinfo=None), time.monotonic()
-        if 200 <= status < 300 and not content.strip():
+        if status == 204:
             return {}
         suspect = is_suspect(content)
         if status >= 300:

@@ -232,7 +232,7 @@ class CrmMailchimpAccount(models.Model):
                        JOIN crm_mailchimp_member m
                          ON m.account_id = %(account)s
                         AND m.email_normalized = s.email_normalized
-                      WHERE %(reachable)s
+                      WHERE %(to_look_at)s
                         AND s.lifted_by IS DISTINCT FROM 'mailchimp'
                         AND (s.source <> 'mailchimp'
                              OR s.kind IN %(said)s
@@ -249,17 +249,20 @@ class CrmMailchimpAccount(models.Model):
                        JOIN crm_mailchimp_member m
                          ON m.account_id = %(account)s AND m.partner_id = p.id
                       WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
-                        AND %(reachable)s AND m.origin <> 'foreign'
+                        AND %(to_look_at)s AND m.origin <> 'foreign'
                    ) leaving
                 GROUP BY id, email_normalized, status, sending, sent_at
                 ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
                 said=SAID,
-                # Or on its way there: its call may be under way.
-                reachable=SQL(
+                # Or on its way there: its call may be under way. Or asked to leave
+                # before, and nobody could look whether it did.
+                to_look_at=SQL(
                     "(m.status IN ('subscribed', 'pending') OR m.status IS NULL"
-                    " AND m.operation IN ('create', 'move', 'read', 'ask'))"
+                    " AND m.operation IN ('create', 'move', 'read', 'ask')"
+                    " OR m.status IS NOT NULL AND m.opt_out_at IS NOT NULL"
+                    " AND m.opt_out_confirmed_at IS NULL)"
                 ),
                 was_eligible=self._was_eligible_condition(),
             )
@@ -380,7 +383,11 @@ class CrmMailchimpAccount(models.Model):
             return False
         if left is not seen:
             Member._update_rows(
-                ("status", "status_before", "archived_by", "last_changed"),
+                (
+                    *("status", "status_before", "archived_by", "last_changed"),
+                    # What was refused before must not keep it from coming back.
+                    *("reason", "reason_text", "values_refused"),
+                ),
                 [
                     (
                         member_id,
@@ -388,6 +395,7 @@ class CrmMailchimpAccount(models.Model):
                         seen["status"],
                         "odoo" if left["status"] == "archived" else None,
                         utc(left.get("last_changed")),
+                        *(None, None, None),
                     )
                 ],
             )

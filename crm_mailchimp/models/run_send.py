@@ -472,6 +472,10 @@ class CrmMailchimpRun(models.Model):
                 status_before=reader.known(row)["status"],
                 archived_by="odoo",
                 last_changed=when,
+                # What was refused before must not keep it from coming back.
+                reason=None,
+                reason_text=None,
+                values_refused=None,
             )
         else:
             if member["status"] == "archived":

@@ -86,13 +86,10 @@ class CrmMailchimpRun(models.Model):
                     audience, member_hash(row[1]), "subscribed"
                 )
             except errors.Rejected as error:
-                self._record_refusals([(row, None, error)])
+                self._record_refusals([(row, reader.desired(row), error)])
                 return
             self._apply_seen([member])
-            Member._update_rows(
-                ("operation", "archived_by", "status_before"),
-                [(row[0], None, None, None)],
-            )
+            Member._update_rows(("operation",), [(row[0], None)])
             self._count(restored=1, sent=1)
             return
         vals = {"operation": None, "reason": "archived" if eligible else None}

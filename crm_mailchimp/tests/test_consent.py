@@ -196,6 +196,37 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertEqual(run.counters["restored"], 1)
 
+    def test_who_could_not_come_back_does_after_a_change(self):
+        partner = self.contact("Ann")
+        self.push()
+        partner.active = False
+        self.push()
+        self.simulator.advance(60)
+        self.simulator.fault("PATCH /lists/*/members/*", status=400)
+        partner.active = True
+        self.push()
+        self.assertEqual(partner.mailchimp_reason, "other")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse(self.simulator.count("PATCH"))
+        partner.city = "Bruges"
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertFalse(self.ledger("ann@firma.be").reason)
+
+    def test_a_lost_answer_to_coming_back(self):
+        partner = self.contact("Ann")
+        self.push()
+        partner.active = False
+        self.push()
+        self.simulator.advance(60)
+        self.simulator.fault("PATCH /lists/*/members/*", "empty")
+        partner.active = True
+        self.push(state="waiting")
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertFalse(self.ledger("ann@firma.be").archived_by)
+
     def test_merged_contacts_keep_the_opt_out(self):
         ann = self.contact("Ann")
         twin = self.contact("Ann twin", "ann2@firma.be")

@@ -32,6 +32,23 @@ class TestOptOutLane(MailchimpCase):
         self.send_opt_outs()
         self.assertFalse(self.simulator.calls)
 
+    def test_one_that_left_is_looked_at_until_it_is_confirmed(self):
+        """A run may see that it left before the lane can look again."""
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.fault("GET /lists/*/members/*", status=400, after=1)
+        self.opt_out(ann)
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertIn("none confirmed", self.account.opt_out_summary)
+        self.assertTrue(self.account.opt_out_error)
+        self.push()
+        self.send_opt_outs()
+        self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
+        self.assertFalse(self.account.opt_out_error)
+        member = self.ledger("ann@firma.be")
+        self.assertEqual(member.archived_by, "odoo")
+        self.assertFalse(member.operation)
+
     def test_the_next_run_tells_what_the_lane_did(self):
         people = [self.contact(name) for name in ("Ann", "Bob", "Eve")]
         self.push()

@@ -117,6 +117,27 @@ class TestPush(MailchimpCase):
         self.push()
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
 
+    def test_a_value_that_was_refused_keeps_nobody_from_coming_back(self):
+        for name, field in (("Ann", "active"), ("Bob", "mailchimp_opt_in")):
+            with self.subTest(field):
+                partner = self.contact(name)
+                self.push()
+                self.simulator.fault("PATCH /lists/*/members/*", status=400)
+                partner.city = "Bruges"
+                self.push()
+                self.assertEqual(partner.mailchimp_reason, "other")
+                partner[field] = False
+                self.send_opt_outs()
+                self.push()
+                self.assertEqual(self.status(partner.email), "archived")
+                self.simulator.advance(60)
+                partner[field] = True
+                self.push()
+                self.assertEqual(self.status(partner.email), "subscribed")
+                self.push()
+                values = self.member(partner.email).merge_fields
+                self.assertEqual(values["CITY"], "Bruges")
+
     def test_who_leaves_is_archived_never_erased(self):
         leavers = {
             "opt-out": lambda partner: partner.write({"mailchimp_opt_in": False}),

@@ -104,10 +104,26 @@ def test_an_error_without_a_body_is_an_error(answers, gateway, sdk, status, erro
         gateway.root()
 
 
-def test_an_empty_success_is_data(answers, gateway, sdk):
+def test_a_reply_without_content_is_data(answers, gateway, sdk):
     answers.set(204, b"")
     assert not isinstance(sdk.lists.delete_list_member("l", "h"), dict)
     assert gateway.archive_member("l", "h") == ("archived", None)
+
+
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_an_empty_reply_says_nothing_of_what_happened(answers, gateway, body):
+    answers.set(200, body)
+    for call, *arguments in (
+        (gateway.archive_member, "l", "h"),
+        (gateway.create_audience, {"name": "News"}),
+        (gateway.patch_member, "l", "h", {"merge_fields": {"FNAME": "Ann"}}),
+    ):
+        with pytest.raises(errors.Protocol) as caught:
+            call(*arguments)
+        assert caught.value.outcome_unknown
+    with pytest.raises(errors.Protocol) as caught:
+        gateway.root()
+    assert not caught.value.outcome_unknown
 
 
 def test_problem_documents_are_read(answers, gateway, sdk):

@@ -87,6 +87,13 @@ def test_only_who_odoo_archived_while_subscribed_may_come_back(before, by_odoo):
     assert plan(status="archived", status_before=before, reason="archived")[0] is None
 
 
+def test_who_was_refused_comes_back_after_a_change():
+    known = {"status": "archived", "status_before": "subscribed", "by_odoo": True}
+    known.update(reason="other", sent=VALUES)
+    assert plan(**known, refused=VALUES)[0] is None
+    assert plan(**known, refused=OTHER)[0] == "restore"
+
+
 @pytest.mark.parametrize("reason", ["forgotten", "fake", "invalid_address"])
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_final_refusal_is_never_tried_again(reason, status):

@@ -284,6 +284,32 @@ def test_an_answer_that_is_no_json(sim, api):
     assert b"maintenance" in reply.content
 
 
+def test_an_answer_without_its_body(sim, api, audience, members):
+    sim.fault("POST **", "empty")
+    reply = api.raw("POST", members, ANN)
+    assert (reply.status_code, reply.content) == (200, b"")
+    assert list(audience.members) == ["ann@firma.be"]
+    assert sim.calls[0].status == 200
+
+
+def test_an_answer_with_a_damaged_end(sim, api, audience, members):
+    sim.fault("POST **", "malformed")
+    reply = api.raw("POST", members, ANN)
+    assert reply.status_code == 200
+    assert int(reply.headers["Content-Length"]) == len(reply.content)
+    with pytest.raises(ValueError):
+        reply.json()
+    assert list(audience.members) == ["ann@firma.be"]
+
+
+def test_an_answer_of_the_wrong_type(sim, api, audience, members):
+    sim.fault("POST **", "mistyped")
+    reply = api.raw("POST", members, ANN)
+    assert reply.headers["Content-Type"] == "text/html"
+    assert reply.json()["email_address"] == "ann@firma.be"
+    assert list(audience.members) == ["ann@firma.be"]
+
+
 def test_a_call_that_hangs_until_the_client_goes(sim, audience, members):
     for applied in (False, True):
         sim.clear_calls()
