@@ -54,7 +54,7 @@ class Address:
 
     no_at: int | None = None  # the person unsubscribed or complained
     hidden: bool = False  # and was archived before anybody could see it
-    # When somebody changed the member before a run saw the "no": it passes for its time.
+    # When somebody changed the member before a run saw the "no": taken for its time.
     no_until: int | None = None
     shown: bool = False  # its activity shows the "no" all the same
     heard: bool = False  # a run has seen it

@@ -769,7 +769,7 @@ class Watcher:
         )
 
     def note_touched(self, email):
-        """Somebody changes a member: nobody can tell any more when it said no before."""
+        """Somebody changes a member: nobody can tell any more when it said no."""
         address = self.oracle.address(email)
         if address.no_at is not None and not address.heard:
             address.no_until = self.now
