@@ -730,6 +730,8 @@ class OdooHistories(Watcher):
         for run in Run.search([*domain, ("id", ">", preview.id)]):
             done.update(run.counters or {})
         done["imported"] -= said.get("opt_in", 0)
+        # A preview writes no contact, so it cannot know which of them refuse.
+        done["brought_back"] += done["not_taken"] * bool(said.get("bring_back"))
         told = {
             "create": "created",
             "import": "imported",
