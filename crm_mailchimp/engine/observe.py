@@ -75,6 +75,8 @@ def observe(known, member, tags, owned):
         elif sending is not None and same_values(seen, sending, owned):
             # Our own change, carried out without an answer, is nobody's edit.
             news.update(values_sent=sending, values_seen=None, edited=False)
+            if not known.get("batch_ref"):  # whose result is still to come
+                news["values_sending"] = None
         else:
             news.update(values_seen=seen, edited=sent is not None)
     if news and changed:

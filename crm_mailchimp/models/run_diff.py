@@ -216,7 +216,7 @@ class CrmMailchimpRun(models.Model):
     def _plan(self, reader, rows):
         """Write the operation of each row that needs another one than it has."""
         now = fields.Datetime.now()
-        planned, adopted = [], []
+        planned, adopted, settled = [], [], []
         targets = self._bring_back(reader, rows)
         for row in rows:
             known = reader.known(row)
@@ -237,6 +237,9 @@ class CrmMailchimpRun(models.Model):
                 origin = "claimed" if origin == "foreign" else origin
                 adopted.append((known["id"], desired, origin, None, False))
                 operation = None
+            if known["values_sending"] and operation is None and not known["batch_ref"]:
+                # It never arrived: should somebody enter it later, it is an edit.
+                settled.append((known["id"], None))
             if known["operation"] in BY_HAND:
                 continue
             if operation != known["operation"]:
@@ -244,6 +247,7 @@ class CrmMailchimpRun(models.Model):
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
         Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
+        Member._update_rows(("values_sending",), settled)
 
     def _bring_back(self, reader, rows):
         """Return ``{row id: values both sides should hold}`` of the wanted rows.

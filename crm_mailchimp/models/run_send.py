@@ -404,6 +404,7 @@ class CrmMailchimpRun(models.Model):
         self.account_id._note_said([(known, result, news)])
         news.update(
             values_sent=desired,
+            values_sending=None,
             values_seen=news.get("values_seen"),
             edited=False,
             # While a batch was under way, something else may have been planned.

@@ -75,6 +75,17 @@ class TestDirections(MailchimpCase):
         self.assertEqual((self.ann.city, self.there("CITY")), ("Rome", "Rome"))
         self.assert_quiet()
 
+    def test_an_edit_to_what_odoo_once_sent(self):
+        self.account.sync_direction = "both"
+        self.ann.city = "Paris"
+        self.push()
+        self.edit(CITY="Rome")
+        self.push()
+        self.edit(CITY="Paris")
+        self.push()
+        self.assertEqual((self.ann.city, self.there("CITY")), ("Paris", "Paris"))
+        self.assert_quiet()
+
     def test_an_edit_between_the_comparison_and_the_sending(self):
         self.account.sync_direction = "both"
         self.ann.name = "Anna Lee"
