@@ -311,6 +311,15 @@ class CrmMailchimpAccount(models.Model):
         )
         # Whatever else was planned or is under way for them, this is what counts.
         now = self._mailchimp_now()
+        # A contact may have left the address, which no run has noted yet.
+        self.env.cr.execute(
+            SQL(
+                "UPDATE crm_mailchimp_member SET left_at = %s"
+                " WHERE id = ANY(%s) AND left_at IS NULL",
+                now,
+                [row[0] for row in rows],
+            )
+        )
         Member._update_rows(
             ("operation", "cause", "sending", "sent_at", "wanted", "batch_ref"),
             [

@@ -282,6 +282,18 @@ class TestFormerAddress(MailchimpCase):
         self.assertTrue(self.ann.mailchimp_opt_in)
         self.assertEqual(self.ann.mailchimp_status, "in")
 
+    def test_a_stranger_unsubscribes_long_after_the_lane_let_it_go(self):
+        """No run saw that the contact had left the address before."""
+        self.ann.email = "ann@new.be"
+        self.env["mail.blacklist"]._add("ann@firma.be")
+        self.send_opt_outs()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.push()
+        self.simulator.advance(60 * 86400)
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        self.assertTrue(self.ann.mailchimp_opt_in)
+
     def test_a_contact_that_somebody_holds_locked(self):
         self.simulator.advance(60)
         self.audience.unsubscribe("ann@firma.be")
