@@ -89,7 +89,10 @@ class CrmMailchimpRun(models.Model):
                 self._record_refusals([(row, reader.desired(row), error)])
                 return
             self._apply_seen([member])
-            Member._update_rows(("operation",), [(row[0], None)])
+            Member._update_rows(
+                ("operation", "reason", "reason_text", "values_refused"),
+                [(row[0], None, None, None, None)],
+            )
             self._count(restored=1, sent=1)
             return
         vals = {"operation": None, "reason": "archived" if eligible else None}
