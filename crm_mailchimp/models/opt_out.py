@@ -298,7 +298,7 @@ class CrmMailchimpAccount(models.Model):
     def _send_opt_outs(self, gateway, deadline):
         """Let members leave whose contacts said no, and note what Mailchimp confirms.
 
-        :return: how many Mailchimp confirmed
+        :return: how many left, as Mailchimp confirmed
         :raise MailchimpError: the first one that is not about a single member
         """
         rows = self._opt_outs_to_send()
@@ -351,7 +351,9 @@ class CrmMailchimpAccount(models.Model):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
                     in_a_row = 0
-                    confirmed += self._record_opt_out(row, outcome, gateway.clock())
+                    left = self._record_opt_out(row, outcome, gateway.clock())
+                    # Who was only looked at once more had left before.
+                    confirmed += left and row[2] in (None, *REACHABLE)
             self.env["ir.cron"]._commit_progress()
         # An archiving by somebody else must not pass for a call that was never made.
         Member._update_rows(

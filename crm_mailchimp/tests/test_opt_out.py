@@ -42,6 +42,7 @@ class TestOptOutLane(MailchimpCase):
         self.assertIn("none confirmed", self.account.opt_out_summary)
         self.assertTrue(self.account.opt_out_error)
         self.push()
+        self.assertEqual(self.push().summary, "Nothing to do")
         self.send_opt_outs()
         self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
         self.assertFalse(self.account.opt_out_error)
