@@ -22,6 +22,7 @@ from tools.instance import Environment  # noqa: E402
 
 DATABASE = "crm_mailchimp_bench"
 IN_FLIGHT = 4
+SEGMENTS = 20
 LATENCIES = {
     "(a) no latency": (0, 0),
     "(b) 200 ms + 2 ms a member": (0.2, 0.002),
@@ -32,14 +33,16 @@ PAGE_SECONDS = {"(a) no latency": 0, "(b) 300 ms a page": 0.3}
 class Server:
     """The canned server, in a process of its own."""
 
-    def __init__(self, python, folder, base, per_member, record="", recipients=0):
+    def __init__(
+        self, python, folder, base, per_member, record="", recipients=0, members=0
+    ):
         port_file = folder / "port"
         port_file.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [
                 str(python),
                 *("-m", "benchmarks.canned", str(port_file)),
-                *map(str, (base, per_member, record, recipients)),
+                *map(str, (base, per_member, record, recipients, members)),
             ],
             cwd=Path(__file__).parents[1],
         )
@@ -131,12 +134,12 @@ def prepare(environment, contacts):
         " WHERE p.id = (SELECT partner_id FROM res_company ORDER BY id LIMIT 1)",
         DATABASE,
     )
-    for number in range(5):
+    for number in range(SEGMENTS):
         sql(
             "INSERT INTO ir_filters (name, model_id, domain, context, sort, active,"
             " mailchimp_sync, mailchimp_owner_id) SELECT"
             f" 'Segment {number}', 'res.partner',"
-            f" '[(\"city\", \"like\", \"City {number}\")]', '{{}}', '[]',"
+            f" '[(\"city\", \"=\", \"City {number}\")]', '{{}}', '[]',"
             " TRUE, TRUE, id"
             " FROM res_users WHERE login = 'admin'",
             DATABASE,
@@ -170,7 +173,9 @@ def measure(environment, folder, title, latency, contacts):
     bodies = [path.read_bytes() for path in sorted(record.glob("*.json"))]
     with Server(environment.python, folder, *latency) as server:
         bare = floor(server.url, bodies)
-    print(f"\n{title}: {contacts} contacts, 5 segments, {len(bodies)} calls of 500")
+    print(
+        f"\n{title}: {contacts} contacts, {SEGMENTS} segments, {len(bodies)} calls of 500"
+    )
     print(f"  floor (bare client)    {bare:8.1f} s")
     print(f"  first push             {first['wall']:8.1f} s")
     print(f"  ratio                  {first['wall'] / bare:8.2f}")

@@ -70,8 +70,8 @@ class Gateway(ReportCalls):
 
     @property
     def max_in_flight(self):
-        """Requests that are sent at once, at most."""
-        return self._transport.max_in_flight
+        """Requests that are sent at once by now: see :class:`.pace.Slots`."""
+        return self._transport.slots.allowed
 
     @property
     def calls(self):
@@ -87,6 +87,10 @@ class Gateway(ReportCalls):
         """Let no request outlast a moment, a monotonic time (see Transport)."""
         self._transport.until(end)
 
+    def patience(self):
+        """Return how many seconds a reply to a request of now may take."""
+        return self._transport.patience()
+
     def clock(self):
         """Return Mailchimp's time now, a naive UTC datetime (see Transport)."""
         return self._transport.clock()
@@ -100,7 +104,9 @@ class Gateway(ReportCalls):
 
     def _submit(self, function, *arguments):
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.max_in_flight, "mailchimp")
+            self._executor = ThreadPoolExecutor(
+                self._transport.slots.limit, "mailchimp"
+            )
         return self._executor.submit(function, *arguments)
 
     # === ANY CALL === #

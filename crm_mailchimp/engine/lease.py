@@ -124,7 +124,7 @@ class Leased:
             *("close", "data_center", "find_member", "interests", "last_request_id"),
             *("map", "marks", "until", "uses"),
             *("max_in_flight", "member", "member_count", "members", "merge_fields"),
-            *("recent_activity", "root", "static_segments"),
+            *("patience", "recent_activity", "root", "static_segments"),
             *("campaign", "campaigns", "report", "report_part", "reports"),
         )
     )

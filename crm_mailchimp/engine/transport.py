@@ -25,6 +25,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
+from .pace import Slots
 from .session import new_session
 from .storable import is_suspect, storable
 
@@ -131,7 +132,7 @@ class Transport(ApiClient):
         self.host, self.loopback = check_url(
             api_url or f"https://{self.data_center}.api.mailchimp.com/3.0"
         )
-        self.max_in_flight = max(1, min(int(max_in_flight), MAX_IN_FLIGHT))
+        self.slots = Slots(max(1, min(int(max_in_flight), MAX_IN_FLIGHT)))
         self.timeout = timeout
         self.max_bytes = max_bytes
         self.calls = 0
@@ -139,10 +140,9 @@ class Transport(ApiClient):
         self._told = None  # Mailchimp's time of a reply, and monotonic time then
         self._end = math.inf
         self._sleep = sleep
-        self._slots = threading.BoundedSemaphore(self.max_in_flight)
         self._lock = threading.Lock()
         self._secret = api_key
-        self._session = new_session(self.loopback, self.max_in_flight)
+        self._session = new_session(self.loopback, self.slots.limit)
         # Also keeps requests from putting the machine's .netrc in its place.
         self._session.auth = HTTPBasicAuth("odoo", api_key)
 
@@ -174,6 +174,10 @@ class Transport(ApiClient):
         :param float end: monotonic time
         """
         self._end = end
+
+    def patience(self):
+        """Return how many seconds a reply to a request of now may take."""
+        return min(self.timeout[1], self._end - time.monotonic())
 
     def _limits(self, method, path):
         """Return how long to wait for a connection, and for a reply, in seconds."""
@@ -247,8 +251,9 @@ class Transport(ApiClient):
     def _attempt(self, method, url, query, data):
         path = url.removeprefix(self.host)
         headers = {"Content-Type": "application/json"} if data is not None else None
-        with self._slots:
+        with self.slots.one():
             limits = self._limits(method, path)
+            started = time.monotonic()
             with self._lock:
                 self.calls += 1
             try:
@@ -267,7 +272,15 @@ class Transport(ApiClient):
             except requests.RequestException as error:
                 # The cause holds the request with its Authorization header.
                 raise network_error(error, method, path, self._scrub) from None
-        return self._result(response, content, method, path)
+            took = time.monotonic() - started
+        try:
+            result = self._result(response, content, method, path)
+        except Retryable as error:
+            if error.status in (403, 429):
+                self.slots.refused(started)
+            raise
+        self.slots.answered(took, limits[1])
+        return result
 
     def _read(self, response, method, path, seconds):
         content = bytearray()

@@ -118,6 +118,8 @@ class CrmMailchimpMember(models.Model):
     # What a batch that is under way brings.
     values_sending = fields.Json()
     edited = fields.Boolean(string="Edited in Mailchimp")
+    # Of a row that was compared and needs nothing: see MemberValues.
+    fingerprint = fields.Char()
     seen_in_run = fields.Integer()
 
     _address_uniq = models.Constraint(
@@ -129,6 +131,22 @@ class CrmMailchimpMember(models.Model):
     )
     _opt_out_idx = models.Index("(account_id, opt_out_at) WHERE opt_out_at IS NOT NULL")
     _status_idx = models.Index("(account_id, status)")
+    _cause_idx = models.Index("(account_id, cause) WHERE cause IS NOT NULL")
+
+    # What a comparison is decided on, beside what comes from Odoo.
+    DECIDED_ON = (
+        "partner_id",
+        "wanted",
+        "status",
+        "status_before",
+        "archived_by",
+        "origin",
+        "reason",
+        "values_sent",
+        "values_seen",
+        "values_refused",
+        "edited",
+    )
 
     COLUMNS = {
         "status": "varchar",
@@ -162,28 +180,61 @@ class CrmMailchimpMember(models.Model):
         "values_sending": "jsonb",
         "seen_in_run": "int4",
         "permissions_at": "timestamp",
+        "inputs": "int8",
     }
+
+    @api.model
+    def _fingerprint(self, inputs, values=()):
+        """Return ``SQL``: the fingerprint of the row ``m`` of the ledger.
+
+        :param SQL inputs: hash of what comes from Odoo, see :class:`.MemberValues`
+        :param values: names of columns that are about to have the value of row ``v``
+        """
+        columns = (
+            SQL.identifier("v" if name in values else "m", name)
+            for name in self.DECIDED_ON
+        )
+        return SQL(
+            "HASHTEXTEXTENDED(ROW(%s, %s)::text, 0)::varchar",
+            inputs,
+            SQL(", ").join(columns),
+        )
 
     @api.model
     def _update_rows(self, columns, rows):
         """Write several rows in one statement.
 
-        :param columns: names of columns, keys of ``COLUMNS``
+        :param columns: names of columns, keys of ``COLUMNS``; of ``inputs`` comes the
+            fingerprint, ``None`` if the row has to be compared again
         :param rows: ``(id, value, ...)`` with a value for each column
         """
         if not rows:
             return
-        changes = ", ".join(f"{name} = v.{name}" for name in columns)
+        changes = [
+            SQL("%s = %s", SQL.identifier(name), SQL.identifier("v", name))
+            for name in columns
+            if name != "inputs"
+        ]
+        if "inputs" in columns:
+            changes.append(
+                SQL(
+                    "fingerprint = CASE WHEN v.inputs IS NOT NULL THEN %s END",
+                    self._fingerprint(SQL("v.inputs"), columns),
+                )
+            )
         if "reason" in columns:
-            changes += (
-                ", refused_at = CASE WHEN v.reason IS NULL THEN NULL"
-                " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC') END"
+            changes.append(
+                SQL(
+                    "refused_at = CASE WHEN v.reason IS NULL THEN NULL"
+                    " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC')"
+                    " END"
+                )
             )
         types = {"id": "int4", **{name: self.COLUMNS[name] for name in columns}}
         self.env.cr.execute(
             SQL(
                 "UPDATE crm_mailchimp_member AS m SET %s FROM %s WHERE m.id = v.id",
-                SQL(changes),
+                SQL(", ").join(changes),
                 recordset(types, rows),
             )
         )

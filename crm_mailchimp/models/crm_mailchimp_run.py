@@ -29,6 +29,9 @@ KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
 PUSHES = ("push", "full")
+# Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
+# users have theirs beside a push.
+IN_FLIGHT = {"push": 8, "full": 8, "stats": 1}
 # Phase -> counters of what there is to do in it, and of what is done.
 COUNTED = {"send": ("to_send", "sent"), "recipients": ("to_read", "read")}
 
@@ -520,7 +523,7 @@ class CrmMailchimpRun(models.Model):
             lang=account.sync_user_id.lang, tz=account.sync_user_id.tz
         )
         try:
-            gateway = self.account_id._gateway()
+            gateway = account._gateway(max_in_flight=IN_FLIGHT.get(self.kind, 4))
         except UserError as error:
             self._end("failed", error)
             return True

@@ -37,7 +37,7 @@ class CrmMailchimpAccount(models.Model):
         :param bool scoped: look at the account's own conditions, too
         :param bool asking: who may be asked by Mailchimp to come back, too: contacts
             with an opt-in that is newer than what the person said there
-        :return: ``SQL`` with the columns ``partner_id, email, reason, winner_id``;
+        :return: ``SQL``: ``partner_id, email, reason, opt_in_date, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
             that stands for the address. A contact with several addresses has a row for
             each, where the account sends them all.
@@ -61,7 +61,8 @@ class CrmMailchimpAccount(models.Model):
             )
         return SQL(
             """
-            WITH contact AS (
+            -- Materialized: the reason would be found out once more to sort by it.
+            WITH contact AS MATERIALIZED (
                 SELECT p.id AS partner_id,
                        a.email,
                        COALESCE(p.is_company, FALSE) AS is_company,
@@ -76,7 +77,7 @@ class CrmMailchimpAccount(models.Model):
              LEFT JOIN %(no)s
                  WHERE %(where)s
             )
-            SELECT partner_id, email, reason,
+            SELECT partner_id, email, reason, opt_in_date,
                    CASE WHEN reason IS NULL THEN
                        FIRST_VALUE(partner_id) OVER (
                            PARTITION BY email, reason IS NULL

@@ -1,13 +1,18 @@
 """Reading what the contacts of members hold, by chunk, in one SQL query a chunk."""
 
+import hashlib
 from operator import itemgetter
 
+from odoo import release
+from odoo.modules.module import Manifest
 from odoo.tools import SQL, Query, html2plaintext
 
 from ..engine.payload import split_as, split_name, values
 from ..engine.plan import Known, held
 from .crm_mailchimp_member import NOT_TAKEN
 
+# Another version may decide otherwise on the same values.
+VERSION = f"{release.version} {Manifest.for_addon('crm_mailchimp').version}"
 HEAD = (
     "id",
     "email_normalized",
@@ -43,6 +48,12 @@ class SlowPath(Exception):
 class MemberValues:
     """Reads rows of the ledger together with the mapped values of their contacts.
 
+    A row that was compared and needed nothing keeps a *fingerprint*: a hash of all that
+    this was decided on. ``inputs`` is the hash of what comes from Odoo: the columns the
+    mapping reads, the groups of the contact, and the rules by which they become values;
+    the ledger's own columns are added to it, see ``crm.mailchimp.member``. As long as
+    the database computes the same fingerprint, Python need not look at the row again.
+
     :param account: record of ``crm.mailchimp.account``
     """
 
@@ -57,17 +68,34 @@ class MemberValues:
             "m", "partner_id", "res_partner", "id", "partner_id"
         )
         self.columns = [SQL.identifier("m", name) for name in HEAD]
-        self.lang = self._add(SQL.identifier(self.alias, "lang"))
+        # Not one of the inputs: it is sent to Mailchimp once, with a new member.
         self.opt_in_date = self._add(
             SQL.identifier(self.alias, "mailchimp_opt_in_date")
         )
+        self.first_input = len(self.columns)
+        self.lang = self._add(SQL.identifier(self.alias, "lang"))
         self.is_company = self._add(SQL.identifier(self.alias, "is_company"))
-        self.interests = self._add(self._interests())
+        self.groups = {
+            segment.id: (segment.person_ref, segment.company_ref)
+            for segment in account.segment_ids
+            if segment.state != "withdrawn"
+            and (segment.person_ref or segment.company_ref)
+        }
+        self.segments = self._add(self._segments())
         self.merge_fields, self.getters, self.slow = [], [], {}
+        # Of what, besides columns, the values are made.
+        self.rules = [
+            VERSION,
+            account.lang,
+            account.sync_direction,
+            account.conflict_winner,
+            sorted(self.groups.items()),
+        ]
         halves = {}
         for line in account.merge_field_ids.filtered("remote_ref"):
             self.merge_fields.append(line._engine_field())
             self.getters.append(self._getter(line))
+            self.rules += [line.source, line.field_path, line._is_american_phone()]
             if line.source in ("first_name", "last_name"):
                 halves[line.source] = line.tag
         # The merge fields that Odoo's one name is divided over.
@@ -84,22 +112,95 @@ class MemberValues:
             if line._is_writable()
         }
 
+        self.rules += [
+            self.merge_fields,
+            self.halves,
+            sorted(self.owned),
+            self.required,
+            sorted(self.writable),
+        ]
+        self.last_input = len(self.columns)
+        self.inputs = self._add(self._inputs(self.columns[self.segments]))
+        self.unchanged = self._add(self._unchanged(self.columns[self.inputs]))
+
     def _add(self, column):
         self.columns.append(column)
         return len(self.columns) - 1
 
-    def _interests(self):
-        ref = SQL(
-            "CASE WHEN %s THEN s.company_ref ELSE s.person_ref END",
-            SQL.identifier(self.alias, "is_company"),
+    def _segments(self):
+        """Return ``SQL``: the segments with groups that the contact is in, in order."""
+        return SQL(
+            """ARRAY(SELECT r.segment_id FROM crm_mailchimp_segment_partner r
+                      WHERE r.partner_id = m.partner_id AND r.segment_id = ANY(%s)
+                   ORDER BY r.segment_id)""",
+            list(self.groups),
+        )
+
+    def _inputs(self, segments):
+        """Return ``SQL``: the hash of what comes from Odoo; ``NULL`` if not known.
+
+        :param SQL segments: sorted ids of the segments the contact is in
+        """
+        if self.slow:
+            # Computed by the ORM: nothing but computing it tells whether it changed.
+            return SQL("NULL::int8")
+        rules = hashlib.sha256(repr(self.rules).encode()).digest()[:8]
+        columns = [
+            segments if index == self.segments else self.columns[index]
+            for index in range(self.first_input, self.last_input)
+        ]
+        return SQL(
+            "HASHTEXTEXTENDED(ROW(%s)::text, %s)",
+            SQL(", ").join(columns),
+            int.from_bytes(rules, "big", signed=True),
+        )
+
+    def _unchanged(self, inputs):
+        """Return ``SQL``: the row needed nothing, and what was looked at is the same.
+
+        :param SQL inputs: as of :meth:`_inputs`
+        """
+        if self.slow:
+            return SQL("FALSE")
+        return SQL(
+            "COALESCE(m.operation IS NULL AND m.values_sending IS NULL"
+            " AND m.batch_ref IS NULL AND m.fingerprint = %s, FALSE)",
+            self.account.env["crm.mailchimp.member"]._fingerprint(inputs),
+        )
+
+    def is_changed(self, now):
+        """Return ``SQL``: the row of a chunk has to be compared again.
+
+        :param now: time after which refusals that pass are tried again
+        """
+        return SQL("(m.next_try <= %s OR NOT %s)", now, self.columns[self.unchanged])
+
+    def changed(self, where, now):
+        """Return a query of all rows that have to be compared again.
+
+        :param SQL where: condition on the ledger, which is aliased ``m``
+        :param now: as for :meth:`is_changed`
+        :return: ``SQL``: ``id, email``
+        """
+        # One aggregate over all contacts, not a subquery for each.
+        segments = SQL("COALESCE(g.ids, '{}'::int[])")
+        groups = SQL(
+            """LEFT JOIN (SELECT r.partner_id,
+                                 ARRAY_AGG(r.segment_id ORDER BY r.segment_id) AS ids
+                            FROM crm_mailchimp_segment_partner r
+                           WHERE r.segment_id = ANY(%s)
+                        GROUP BY r.partner_id) g ON g.partner_id = m.partner_id""",
+            list(self.groups),
         )
         return SQL(
-            """ARRAY(SELECT %(ref)s FROM crm_mailchimp_segment_partner r
-                       JOIN crm_mailchimp_segment s ON s.id = r.segment_id
-                      WHERE r.partner_id = m.partner_id AND s.account_id = %(account)s
-                        AND s.state <> 'withdrawn' AND %(ref)s IS NOT NULL)""",
-            ref=ref,
-            account=self.account.id,
+            """SELECT m.id, m.email_normalized AS email FROM %s %s
+                WHERE m.account_id = %s AND %s AND (m.next_try <= %s OR NOT %s)""",
+            self.query.from_clause,
+            groups,
+            self.account.id,
+            where,
+            now,
+            self._unchanged(self._inputs(segments)),
         )
 
     def _getter(self, line):
@@ -176,9 +277,12 @@ class MemberValues:
     def _converter(self, field):
         env = self.account.env
         if field.type == "selection":
-            return dict(field._description_selection(env)).get
+            labels = dict(field._description_selection(env))
+            self.rules.append(labels)
+            return labels.get
         if field.type == "boolean":
             answers = {True: env._("Yes"), False: env._("No"), None: env._("No")}
+            self.rules.append(answers)
             return answers.get
         if field.type == "html":
             return lambda html: html2plaintext(html or "")
@@ -257,6 +361,12 @@ class MemberValues:
             retry=bool(now and known["next_try"] and known["next_try"] <= now),
         )
 
+    def interests(self, row):
+        """Return the ids of our groups the contact of a row belongs to."""
+        groups = (self.groups[segment] for segment in row[self.segments])
+        refs = (group[bool(row[self.is_company])] for group in groups)
+        return [ref for ref in refs if ref]
+
     def _raw(self, row):
         return [getter(row) for getter in self.getters]
 
@@ -267,7 +377,7 @@ class MemberValues:
         desired = values(
             self.merge_fields,
             self._raw(row),
-            row[self.interests],
+            self.interests(row),
             row[self.lang],
             present,
         )

@@ -11,7 +11,7 @@ from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import utc
 from ..engine.plan import REACHABLE
-from .crm_mailchimp_run import end_of_job
+from .crm_mailchimp_run import PUSHES, end_of_job
 from .crm_mailchimp_suppression import SAID
 from .eligibility import SEVERAL
 
@@ -155,6 +155,17 @@ class CrmMailchimpAccount(models.Model):
             cron._trigger()
         commit(remaining=0)
 
+    def _is_pushing(self):
+        """Tell whether a push, which opt-outs go ahead of, has its requests in flight.
+
+        Accounts of one Mailchimp user share what Mailchimp gives.
+        """
+        return bool(
+            self.env["crm.mailchimp.run"].search_count(
+                [("state", "=", "running"), ("kind", "in", PUSHES)], limit=1
+            )
+        )
+
     def _opt_out_slice(self, deadline, end):
         """Send the opt-outs of this account, until the time is over.
 
@@ -165,7 +176,9 @@ class CrmMailchimpAccount(models.Model):
         self.ensure_one()
         gateway = None
         try:
-            gateway = self._gateway(timeout=LANE_TIMEOUT)
+            gateway = self._gateway(
+                timeout=LANE_TIMEOUT, max_in_flight=1 if self._is_pushing() else 4
+            )
             gateway.until(end)
             if self._check_lease(gateway) == "other":
                 return False

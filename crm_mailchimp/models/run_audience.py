@@ -20,9 +20,8 @@ class CrmMailchimpRun(models.Model):
         found = gateway.audiences()
         existing = {audience["id"]: audience["name"] for audience in found["lists"]}
         key = f"audience {self.id}"
-        tried = (account._refs().get("creating") or {}).get("key") == key
         sentence = account._no_room_sentence(found["constraints"])
-        if sentence and not tried:
+        if sentence and not self._is_tried(key):
             self._end("failed", sentence)
             return True
         try:

@@ -28,7 +28,7 @@ class CrmMailchimpRun(models.Model):
         sent again for what the next read does not show as done.
         """
         audience = self.account_id.audience_ref
-        for rows in self._walk(reader, operation, BATCH, deadline):
+        for rows in self._walk(reader, operation, lambda: BATCH, deadline):
             operations, sending = [], {}
             if operation == "archive":
                 operations = [

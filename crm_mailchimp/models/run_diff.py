@@ -1,3 +1,4 @@
+import logging
 import time
 
 from odoo import fields, models
@@ -9,8 +10,11 @@ from .crm_mailchimp_member import NOT_TAKEN
 from .member_values import MemberValues
 from .run_consent import CONTACTS
 
+_logger = logging.getLogger(__name__)
+
 CHUNK = 2000
 MANY = 1000
+MANY_CHANGED = 20000
 # What the comparison neither plans nor takes back: a look, and what somebody asked for,
 # which is checked once more when it is carried out.
 BY_HAND = ("read", "ask", "readmit")
@@ -31,20 +35,9 @@ class CrmMailchimpRun(models.Model):
             self._set_cursor(diff=cursor)
             self._commit()
         reader = MemberValues(self.account_id)
+        condition = self._to_compare(reader, cursor)
         while cursor["after"] is not None:
-            rows = reader.chunk(
-                SQL(
-                    "m.email_normalized > %s AND (m.wanted OR m.origin <> 'foreign')"
-                    # An address Mailchimp does not know is planned by _note_wanted,
-                    # and so is the member whose address it replaces.
-                    " AND NOT (m.status IS NULL AND COALESCE(m.operation, '') IN"
-                    " ('create', 'move'))"
-                    " AND NOT EXISTS (SELECT FROM crm_mailchimp_member n"
-                    " WHERE n.moved_from_id = m.id AND n.operation = 'move')",
-                    cursor["after"],
-                ),
-                CHUNK,
-            )
+            rows = reader.chunk(condition(cursor["after"]), CHUNK)
             self._plan(reader, rows)
             cursor["after"] = rows[-1][1] if len(rows) == CHUNK else None
             if cursor["after"] is not None:
@@ -55,6 +48,56 @@ class CrmMailchimpRun(models.Model):
         self._set_cursor(diff=None)
         return "brake"
 
+    def _to_compare(self, reader, cursor):
+        """Find the rows of the ledger to look at.
+
+        The database compares fingerprints; a full comparison looks at every row, and so
+        does one of values that only the ORM can compute.
+
+        :param dict cursor: ``after``, the address up to which everything was compared;
+            ``many`` is noted in it
+        :return: function of an address: condition (``SQL``) of the rows after it
+        """
+        ours = SQL(
+            "(m.wanted OR m.origin <> 'foreign')"
+            # An address Mailchimp does not know is planned by _note_wanted, and so is
+            # the member whose address it replaces.
+            " AND NOT (m.status IS NULL AND COALESCE(m.operation, '') IN"
+            " ('create', 'move'))"
+            " AND NOT EXISTS (SELECT FROM crm_mailchimp_member n"
+            " WHERE n.moved_from_id = m.id AND n.operation = 'move')"
+        )
+        now, cr = fields.Datetime.now(), self.env.cr
+        cr.execute("SET LOCAL jit = off")
+        if not (self.kind == "full" or reader.slow or cursor.get("many")):
+            cr.execute("DROP TABLE IF EXISTS mailchimp_changed")
+            cr.execute(
+                SQL(
+                    "CREATE TEMPORARY TABLE mailchimp_changed AS %s",
+                    reader.changed(
+                        SQL("m.email_normalized > %s AND %s", cursor["after"], ours),
+                        now,
+                    ),
+                )
+            )
+            # To find so many again in each slice would take longer than to go past
+            # those that did not change.
+            cursor["many"] = cr.rowcount >= MANY_CHANGED
+        if self.kind == "full" or reader.slow:
+            return lambda after: SQL("m.email_normalized > %s AND %s", after, ours)
+        if cursor["many"]:
+            return lambda after: SQL(
+                "m.email_normalized > %s AND %s AND %s",
+                *(after, ours, reader.is_changed(now)),
+            )
+        cr.execute("CREATE INDEX ON mailchimp_changed (email)")
+        cr.execute("ANALYZE mailchimp_changed")
+        return lambda after: SQL(
+            "m.id = ANY(ARRAY(SELECT id FROM mailchimp_changed WHERE email > %s"
+            " ORDER BY email LIMIT %s))",
+            *(after, CHUNK),
+        )
+
     def _note_wanted(self):
         """Note in the ledger which addresses Odoo wants, and for which contact.
 
@@ -63,37 +106,48 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         account._flush_contacts()
         cr, now = self.env.cr, account._mailchimp_now()
-        # A table with statistics, not a CTE: without them the database compares
-        # every winner with every member.
-        cr.execute("DROP TABLE IF EXISTS mailchimp_winner")
+        # Compiling these queries would take longer than they do.
+        cr.execute("SET LOCAL jit = off")
+        cr.execute("DROP TABLE IF EXISTS mailchimp_difference")
+        # A table with statistics, not a CTE: without them the database compares every
+        # difference with every member.
         cr.execute(
             SQL(
-                "CREATE TEMPORARY TABLE mailchimp_winner AS"
-                " SELECT c.email, c.partner_id, p.mailchimp_opt_in_date AS opt_in_date"
-                " FROM (%s) c JOIN res_partner p ON p.id = c.partner_id"
-                " WHERE c.winner_id = c.partner_id",
-                account._contacts_sql(opted_in_only=True),
+                """
+                CREATE TEMPORARY TABLE mailchimp_difference AS
+                SELECT m.id AS member_id, m.partner_id AS former_id,
+                       w.email, w.partner_id, w.opt_in_date
+                  FROM (SELECT email, partner_id, opt_in_date FROM (%(contacts)s) c
+                         WHERE winner_id = partner_id) w
+             FULL JOIN (SELECT id, email_normalized, partner_id, wanted, origin,
+                               opt_in_seen
+                          FROM crm_mailchimp_member
+                         WHERE account_id = %(account)s) m
+                    ON m.email_normalized = w.email
+                 WHERE CASE WHEN w.partner_id IS NULL THEN m.wanted
+                            WHEN m.id IS NULL THEN TRUE
+                            ELSE m.wanted IS NOT TRUE OR m.origin = 'foreign'
+                                 OR m.partner_id IS DISTINCT FROM w.partner_id
+                                 OR m.opt_in_seen IS DISTINCT FROM w.opt_in_date END
+                """,
+                contacts=account._contacts_sql(opted_in_only=True),
+                account=account.id,
             )
         )
-        cr.execute("CREATE UNIQUE INDEX ON mailchimp_winner (email)")
-        cr.execute("ANALYZE mailchimp_winner")
+        cr.execute("ANALYZE mailchimp_difference")
         cr.execute(
             SQL(
                 """
                 UPDATE crm_mailchimp_member m
-                   SET partner_id = w.partner_id, wanted = TRUE, cause = NULL,
-                       left_at = NULL, opt_in_seen = w.opt_in_date,
+                   SET partner_id = d.partner_id, wanted = TRUE, cause = NULL,
+                       left_at = NULL, opt_in_seen = d.opt_in_date,
                        opt_in_seen_at = %(now)s,
                        -- Ours from now on, whatever comes of the calls.
                        origin = CASE WHEN m.origin = 'foreign' THEN 'claimed'
                                      ELSE m.origin END
-                  FROM mailchimp_winner w
-                 WHERE m.account_id = %(account)s AND m.email_normalized = w.email
-                   AND (m.wanted IS NOT TRUE OR m.origin = 'foreign'
-                        OR m.partner_id IS DISTINCT FROM w.partner_id
-                        OR m.opt_in_seen IS DISTINCT FROM w.opt_in_date)
+                  FROM mailchimp_difference d
+                 WHERE m.id = d.member_id AND d.partner_id IS NOT NULL
                 """,
-                account=account.id,
                 now=now,
             )
         )
@@ -115,14 +169,10 @@ class CrmMailchimpRun(models.Model):
                                 WHERE a.email = m.email_normalized)
                            THEN 'address'
                            ELSE 'scope' END
-                  FROM crm_mailchimp_member m2
-             LEFT JOIN res_partner p ON p.id = m2.partner_id
-                 WHERE m2.id = m.id AND m2.account_id = %(account)s AND m2.wanted
-                   AND NOT EXISTS (
-                       SELECT FROM mailchimp_winner w
-                        WHERE w.email = m2.email_normalized)
+                  FROM mailchimp_difference d
+             LEFT JOIN res_partner p ON p.id = d.former_id
+                 WHERE m.id = d.member_id AND d.partner_id IS NULL
                 """,
-                account=account.id,
                 now=now,
                 addresses=account._addresses_sql(),
                 said_no=account._address_said_no_condition(),
@@ -134,25 +184,23 @@ class CrmMailchimpRun(models.Model):
                 INSERT INTO crm_mailchimp_member
                        (account_id, email_normalized, partner_id, wanted, origin,
                         operation, opt_in_seen, opt_in_seen_at, create_date)
-                SELECT %(account)s, w.email, w.partner_id, TRUE, 'odoo', 'create',
-                       w.opt_in_date, %(now)s, NOW() AT TIME ZONE 'UTC'
-                  FROM mailchimp_winner w
-             LEFT JOIN crm_mailchimp_member m
-                    ON m.account_id = %(account)s AND m.email_normalized = w.email
-                 WHERE m.id IS NULL
+                SELECT %(account)s, d.email, d.partner_id, TRUE, 'odoo', 'create',
+                       d.opt_in_date, %(now)s, NOW() AT TIME ZONE 'UTC'
+                  FROM mailchimp_difference d
+                 WHERE d.member_id IS NULL
+              ORDER BY d.email
                 """,
                 account=account.id,
                 now=now,
             )
         )
-        inserted = cr.rowcount
-        self._plan_moves()
-        self._ask_about_foreign()
-        if inserted >= MANY:
+        if cr.rowcount >= MANY:
             # The walks that follow are planned on statistics; the database's own
             # turn to gather them may come minutes later.
             cr.execute("ANALYZE crm_mailchimp_member")
-        cr.execute("DROP TABLE mailchimp_winner")
+        self._plan_moves()
+        self._ask_about_foreign()
+        cr.execute("DROP TABLE mailchimp_difference")
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def _plan_moves(self):
@@ -216,8 +264,8 @@ class CrmMailchimpRun(models.Model):
     def _plan(self, reader, rows):
         """Write the operation of each row that needs another one than it has."""
         now = fields.Datetime.now()
-        planned, adopted, settled = [], [], []
-        targets = self._bring_back(reader, rows)
+        planned, adopted, arrived, settled = [], [], [], []
+        targets, unsettled = self._bring_back(reader, rows)
         for row in rows:
             known = reader.known(row)
             state = reader.state(row, now)
@@ -232,6 +280,8 @@ class CrmMailchimpRun(models.Model):
                 reader.owned,
                 reader.required,
             )
+            if row[reader.unchanged] and not state.retry:
+                self._check_fingerprint(row, operation, known)
             if operation == "adopt":
                 origin = known["origin"]
                 origin = "claimed" if origin == "foreign" else origin
@@ -239,30 +289,50 @@ class CrmMailchimpRun(models.Model):
                 operation = None
             if known["values_sending"] and operation is None and not known["batch_ref"]:
                 # It never arrived: should somebody enter it later, it is an edit.
-                settled.append((known["id"], None))
+                arrived.append((known["id"], None))
             if known["operation"] in BY_HAND:
                 continue
             if operation != known["operation"]:
                 planned.append((known["id"], operation))
+            if not (operation or row[reader.unchanged] or row[0] in unsettled):
+                settled.append((known["id"], row[reader.inputs]))
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
         Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
-        Member._update_rows(("values_sending",), settled)
+        Member._update_rows(("values_sending",), arrived)
+        if not reader.slow:
+            # With what the statements above have made of the rows.
+            Member._update_rows(("inputs",), settled)
+
+    def _check_fingerprint(self, row, operation, known):
+        """Note that a row has to be worked on although its fingerprint is the same.
+
+        Only a full comparison can find that out, and repairs it.
+        """
+        if operation and operation != known["operation"] and not known["batch_ref"]:
+            _logger.warning(
+                "Member %s: %s, although its fingerprint is the same.",
+                *(row[0], operation),
+            )
+            self._count(repaired=1)
 
     def _bring_back(self, reader, rows):
-        """Return ``{row id: values both sides should hold}`` of the wanted rows.
+        """Write what was changed in Mailchimp to the contacts, if the account says so.
 
-        What was changed in Mailchimp is written to the contacts first, where the
-        account says so; a contact that somebody holds locked is left out.
+        :return: ``{row id: values both sides should hold}`` of the wanted rows, without
+            contacts that somebody holds locked; and the ids of rows of which Odoo did
+            not take everything, which may become possible without any change of them
         """
-        targets, changes, refusing = {}, {}, set()
+        targets, changes, refusing, unsettled = {}, {}, set(), set()
         for row in rows:
             known = reader.known(row)
             if not known["wanted"]:
                 continue
             if known["reason"] == NOT_TAKEN:
                 refusing.add(row[0])
-            targets[row[0]], vals = self._target(reader, row)
+            targets[row[0]], vals, complete = self._target(reader, row)
+            if vals or not complete:
+                unsettled.add(row[0])
             if vals:
                 changes[row[2]] = (row[0], vals)
         # Those that refused the last time do not spoil a group.
@@ -284,14 +354,18 @@ class CrmMailchimpRun(models.Model):
                 }
             )
         self._settle(refusing - held_up)
-        return targets
+        return targets, unsettled
 
     def _target(self, reader, row):
-        """Return the values both sides should hold, and what to write in Odoo."""
+        """Settle the values of a wanted row between Odoo and Mailchimp.
+
+        :return: ``(values both sides should hold, field values to write in Odoo,
+            whether Odoo can take everything)``
+        """
         account, known = self.account_id, reader.known(row)
         desired = reader.desired(row)
         if account.sync_direction == "push" or known["status"] != "subscribed":
-            return desired, {}
+            return desired, {}, True
         writable, refused, unfit = reader.writable, True, reader.unfit(row)
         while refused:
             target, back = reconcile(
@@ -305,13 +379,13 @@ class CrmMailchimpRun(models.Model):
                 unfit,
             )
             if not back:
-                return target, {}
+                return target, {}, writable == reader.writable
             vals, refused = account._contact_vals(
                 back, target["m"], row[reader.is_company]
             )
             # What Odoo has no value for stays as it is in Odoo.
             writable = writable - refused
-        return target, vals
+        return target, vals, True
 
 
 class CrmMailchimpAccount(models.Model):

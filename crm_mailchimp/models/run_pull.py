@@ -27,6 +27,8 @@ FIELDS = (
 CURRENT = "current"
 NO_LISTINGS = ("unsubscribed", "cleaned")
 OUT = (False, "archived")
+# Whoever unsubscribes, bounces, is archived or deleted lacks in their number.
+COUNTED = "subscribed"
 
 
 class CrmMailchimpRun(models.Model):
@@ -79,27 +81,24 @@ class CrmMailchimpRun(models.Model):
         as many as the ledger knows of, and the newest of them are no news, the rest is
         left for the weekly comparison, and the mark stays; not when requests got lost.
 
-        Four calls when little changed: the changes, those archived, and two counts. The
-        total shows that somebody was permanently deleted, but not an unsubscribe that
-        was missed: the number of unsubscribed members does.
+        Two calls when little changed: the changes, and the number of members that are
+        subscribed. Archived members are not among the changes, but they lack in the
+        number: only then are they read. The total would not show an unsubscribe that was missed.
 
         :param datetime since: by Mailchimp's clock
-        :return: whether the numbers show that something was missed
+        :return: whether the number shows that something was missed
         """
         state = dict((self.cursor or {}).get("changes") or {})
         state.setdefault("since", fields.Datetime.to_string(since - OVERLAP))
         state.setdefault("done", [])
         since = fields.Datetime.to_datetime(state["since"])
         many = self._written_since(since) >= PAGE
-        names = [*NO_LISTINGS, CURRENT, "archived"] if many else [CURRENT, "archived"]
+        names = [*NO_LISTINGS, CURRENT, "archived"] if many else [CURRENT]
         names = [name for name in names if name not in state["done"]]
         started = time.monotonic()
         calls = [self._page_call(gateway, name, since) for name in names]
         if not many:
-            calls += [
-                (("count", status), gateway.member_count, self._audience(), status)
-                for status in (None, "unsubscribed")
-            ]
+            calls.append(("count", gateway.member_count, self._audience(), COUNTED))
         replies = self._together(gateway, calls)
         asked = gateway.clock() - timedelta(seconds=time.monotonic() - started + 1)
         state.setdefault("mark", fields.Datetime.to_string(asked))
@@ -111,13 +110,17 @@ class CrmMailchimpRun(models.Model):
             names = [*more, *names]
         for name in names:
             self._read_listing(gateway, name, since, replies[name], state, deadline)
+        drifted = not many and self._has_drifted(replies["count"])
+        if drifted and "archived" not in state["done"]:
+            calls = [self._page_call(gateway, "archived", since)]
+            [page] = self._together(gateway, calls).values()
+            self._read_listing(gateway, "archived", since, page, state, deadline)
+            drifted = self._has_drifted(replies["count"])
         if not state.get("skipped"):
             self.pulled_until = fields.Datetime.to_datetime(state["mark"])
         self._set_cursor(changes=None)
         self._commit()
-        return self._has_drifted(
-            {key[1]: count for key, count in replies.items() if key[0] == "count"}
-        )
+        return drifted
 
     def _read_listing(self, gateway, name, since, page, state, deadline):
         """Read a listing of changes to its end, given its first page.
@@ -168,22 +171,11 @@ class CrmMailchimpRun(models.Model):
             ]
         )
 
-    def _drifted(self, gateway):
-        """Tell whether the audience has other numbers of members than the ledger."""
-        return self._has_drifted({None: gateway.member_count(self._audience())})
-
-    def _has_drifted(self, counts):
-        """Tell whether Mailchimp counts other numbers than the ledger holds.
-
-        :param dict counts: status (``None``: all but archived) -> number
-        """
-        Member = self.env["crm.mailchimp.member"]
-        for status, number in counts.items():
-            condition = ("status", "=", status) if status else ("status", "not in", OUT)
-            domain = [("account_id", "=", self.account_id.id), condition]
-            if Member.search_count(domain) != number:
-                return True
-        return False
+    def _has_drifted(self, number):
+        """Tell whether Mailchimp has another number of subscribed members."""
+        return number != self.env["crm.mailchimp.member"].search_count(
+            [("account_id", "=", self.account_id.id), ("status", "=", COUNTED)]
+        )
 
     # === CALLS === #
 

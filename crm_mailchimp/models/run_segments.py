@@ -1,4 +1,5 @@
 import logging
+from functools import partial
 
 from odoo import fields, models
 from odoo.tools import SQL
@@ -56,12 +57,12 @@ class CrmMailchimpRun(models.Model):
             if line.remote_ref or not line.create_missing or line in beyond:
                 continue
             # A field that was created without an answer is there now: read first.
-            if account._refs().get("creating", {}).get("key") == f"field {line.id}":
+            if self._is_tried(f"field {line.id}"):
                 self._read_merge_fields(gateway)
                 account._set_refs(creating=None)
                 if line.remote_ref:
                     continue
-            account._set_refs(creating={"key": f"field {line.id}"})
+            account._set_refs(creating={"names": {f"field {line.id}": line.tag}})
             self._commit()
             try:
                 found = gateway.create_merge_field(
@@ -184,7 +185,6 @@ class CrmMailchimpRun(models.Model):
         if not needed:
             return
         account = self.account_id
-        audience = account.audience_ref
         try:
             categories, interests = self._read_groups(gateway)
         except errors.REFUSED as error:
@@ -192,91 +192,172 @@ class CrmMailchimpRun(models.Model):
             for segment, _kind in needed:
                 segment._note_refusal(error)
             return
-        room = MAX_INTERESTS - sum(map(len, interests.values()))
-        for segment, kind in needed:
-            name = segment._group_name()
-            if room <= 0:
-                segment._write_changes(
-                    {
-                        "state": "full",
-                        "error_message": self.env._(
-                            "Mailchimp allows %(limit)s groups in an audience, and"
-                            " there is no room for this one. Take the flag off a"
-                            " filter that is not needed any more; or delete groups in"
-                            " Mailchimp, then press “Full comparison”.",
-                            limit=MAX_INTERESTS,
-                        ),
-                    }
-                )
-                continue
-            category = account._refs().get("categories", {}).get(kind)
-            try:
-                if category not in categories:
-                    category = self._create_once(
-                        f"category {kind}",
-                        CATEGORIES[kind],
-                        categories,
-                        lambda title: gateway.create_category(
-                            audience, title, account._group_kind()
-                        )["id"],
-                    )
-                    account._set_refs(
-                        categories=dict(
-                            account._refs().get("categories", {}), **{kind: category}
-                        ),
-                        group_kind=account._group_kind(),
-                    )
-                    interests.setdefault(category, {})
-                ref = self._create_once(
-                    f"interest {segment.id} {kind}",
-                    name,
-                    interests[category],
-                    lambda title, category=category: gateway.create_interest(
-                        audience, category, title
-                    )["id"],
-                )
-            except errors.REFUSED as error:
-                segment._note_refusal(error)
-                account._set_refs(creating=None)
+        room = max(MAX_INTERESTS - sum(map(len, interests.values())), 0)
+        for segment, _kind in needed[room:]:
+            segment._write_changes(
+                {
+                    "state": "full",
+                    "error_message": self.env._(
+                        "Mailchimp allows %(limit)s groups in an audience, and"
+                        " there is no room for this one. Take the flag off a"
+                        " filter that is not needed any more; or delete groups in"
+                        " Mailchimp, then press “Full comparison”.",
+                        limit=MAX_INTERESTS,
+                    ),
+                }
+            )
+        needed = needed[:room]
+        refused = self._create_categories(gateway, needed, categories)
+        needed = [pair for pair in needed if pair[1] not in refused]
+        ours = account._refs().get("categories", {})
+        create = needed and gateway.create_interest
+        wanted = {
+            (segment, kind): (
+                f"interest {segment.id} {kind}",
+                segment._group_name(),
+                interests.setdefault(ours[kind], {}),
+                partial(create, account.audience_ref, ours[kind]),
+            )
+            for segment, kind in needed
+        }
+        for (segment, kind), name, result in self._create_several(gateway, wanted):
+            if isinstance(result, errors.MailchimpError):
+                segment._note_refusal(result)
                 continue
             segment.write(
                 {
-                    f"{kind}_ref": ref,
-                    "remote_name": interests[category][ref],
+                    f"{kind}_ref": result,
+                    "remote_name": name,
                     "state": "active",
                     "error_message": False,
                 }
             )
-            account._set_refs(creating=None)
-            room -= 1
             self._count(groups_created=1)
+
+    def _create_categories(self, gateway, needed, categories):
+        """Create the categories of ours that groups need and that are not there.
+
+        :param needed: of :meth:`_groups_needed`
+        :param dict categories: titles by id of those that are there
+        :return: the kinds whose category Mailchimp refused
+        """
+        account = self.account_id
+        ours = account._refs().get("categories", {})
+        missing = {kind for _s, kind in needed if ours.get(kind) not in categories}
+        audience, shown, refused = account.audience_ref, account._group_kind(), set()
+        create = missing and gateway.create_category
+        wanted = {
+            kind: (
+                f"category {kind}",
+                CATEGORIES[kind],
+                categories,
+                lambda title: create(audience, title, shown),
+            )
+            for kind in sorted(missing)
+        }
+        for kind, _name, result in self._create_several(gateway, wanted):
+            if isinstance(result, errors.MailchimpError):
+                refused.add(kind)
+                for segment, needed_kind in needed:
+                    if needed_kind == kind:
+                        segment._note_refusal(result)
+                continue
+            account._set_refs(
+                categories=dict(
+                    account._refs().get("categories", {}), **{kind: result}
+                ),
+                group_kind=shown,
+            )
+        return refused
+
+    def _create_several(self, gateway, wanted):
+        """Create things in Mailchimp, several at once; what came of each is committed.
+
+        :param wanted: ``{what: (key, title, existing, create)}``, as for
+            :meth:`_create_once`; ``create`` returns what Mailchimp answered, and is
+            called in another thread
+        :return: generator of ``(what, name, id or refusal)``
+        :raise MailchimpError: the first one that is not about a single thing
+        """
+        names = self._about_to_create(
+            {what: entry[:3] for what, entry in wanted.items()}
+        )
+        calls, trouble = [], []
+        for what, (name, ref) in names.items():
+            if ref:
+                yield what, name, ref
+            else:
+                calls.append((what, wanted[what][3], name))
+        for outcomes in gateway.map(calls, lambda: trouble):
+            for what, result in outcomes:
+                if isinstance(result, errors.MailchimpError):
+                    if not isinstance(result, errors.REFUSED):
+                        trouble.append(result)
+                        continue
+                else:
+                    result = result["id"]
+                    wanted[what][2][result] = names[what][0]
+                yield what, names[what][0], result
+            self._commit()
+        if trouble:
+            raise trouble[0]
+        if names:
+            self.account_id._set_refs(creating=None)
             self._commit()
 
-    def _create_once(self, key, title, existing, create):
-        """Create something in Mailchimp that has no key of our own, exactly once.
+    def _about_to_create(self, wanted):
+        """Note what is about to be created in Mailchimp that has no key of our own.
 
-        What is going to be created is committed before the call, with what was there
-        before. If the answer gets lost, the next try finds a thing of that name that
-        was not there: it is ours. A thing of that name that was there is somebody
-        else's and is never adopted; ours gets a suffix.
+        It is committed before the calls, with what was there before. If an answer gets
+        lost, the next try finds a thing of that name that was not there: it is ours. A
+        thing of that name that was there is somebody else's and is never adopted; ours
+        gets a suffix.
+
+        :param wanted: ``{what: (key, title, existing)}``: a text to recognise the try
+            by, the name, and names by id of what is there
+        :return: ``{what: (name, id)}``; the id is ``None`` of what is still to create
+        """
+        account, found, taken = self.account_id, {}, {}
+        creating = account._refs().get("creating") or {}
+        tried, known = creating.get("names", {}), creating.get("known", ())
+        for what, (key, title, existing) in wanted.items():
+            ours = [
+                ref
+                for ref, name in existing.items()
+                if name == tried.get(key) and ref not in known
+            ]
+            if ours:
+                found[what] = (tried[key], ours[0])
+                continue
+            others = taken.setdefault(id(existing), list(existing.values()))
+            name = free_name(title, others)
+            others.append(name)
+            found[what] = (name, None)
+        ours = {ref for _name, ref in found.values()}
+        if None in ours:
+            known = {ref for entry in wanted.values() for ref in entry[2]} - ours
+            names = {wanted[what][0]: name for what, (name, _ref) in found.items()}
+            account._set_refs(creating={"names": names, "known": sorted(known)})
+            self._commit()
+        return found
+
+    def _create_once(self, key, title, existing, create):
+        """Create one thing in Mailchimp exactly once: see :meth:`_about_to_create`.
 
         :param str key: what it is for, to recognise the try
         :param dict existing: names by id of what is there; the new one is added
         :param create: called with the name, returns the id
         :return: the id
         """
-        account = self.account_id
-        creating = account._refs().get("creating") or {}
-        if creating.get("key") == key:
-            for ref, name in existing.items():
-                if name == creating["name"] and ref not in creating["known"]:
-                    return ref
-        name = free_name(title, existing.values())
-        account._set_refs(creating={"key": key, "name": name, "known": list(existing)})
-        self._commit()
-        ref = create(name)
-        existing[ref] = name
+        [(name, ref)] = self._about_to_create({key: (key, title, existing)}).values()
+        if not ref:
+            ref = create(name)
+            existing[ref] = name
         return ref
+
+    def _is_tried(self, key):
+        """Tell whether this was about to be created when the last try ended."""
+        return key in (self.account_id._refs().get("creating") or {}).get("names", {})
 
     def _withdraw_groups(self, gateway):
         """Delete the groups of filters that are not flagged any more."""

@@ -1,5 +1,6 @@
 import time
 from datetime import timedelta
+from functools import partial
 
 from odoo import fields, models
 from odoo.tools import SQL
@@ -7,13 +8,13 @@ from odoo.tools import SQL
 from ..engine import errors, payload
 from ..engine.address import member_hash
 from ..engine.observe import link_id, observe, utc
+from ..engine.pace import LARGEST, Portion
 from ..engine.plan import FINAL, held
 from .crm_mailchimp_suppression import ABOUT_ADDRESS
 from .member_values import MemberValues
 from .run_batches import BATCH_FROM, POLL
 
 AGAIN = 3  # times a run compares once more; what is left then, the next one does
-SUBSCRIBE = 500  # Mailchimp's limit of one batch subscribe call
 AT_ONCE = 10  # archived after one note of the time: the last must not be long after it
 # "Signed up to a lot of lists" passes after some days.
 PASSING = timedelta(days=3)
@@ -80,7 +81,7 @@ class CrmMailchimpRun(models.Model):
         return "verify"
 
     def _phase_verify(self, gateway, deadline):
-        """Look at what is uncertain and whether the numbers agree."""
+        """Look at what is uncertain; whether the numbers agree the next run sees."""
         Member = self.env["crm.mailchimp.member"]
         account = self.account_id
         uncertain = Member.search(
@@ -95,9 +96,6 @@ class CrmMailchimpRun(models.Model):
         if (uncertain or cursor.get("plan_again")) and again < AGAIN:
             self._set_cursor(again=again + 1, plan_again=None)
             return "diff"
-        if (self.counters or {}).get("sent") and self._drifted(gateway):
-            # The next run reads everything that is not explained by then.
-            self._count(drift=1)
         return "done"
 
     def _carry_out(self, gateway, calls, record, deadline):
@@ -131,6 +129,8 @@ class CrmMailchimpRun(models.Model):
     def _walk(self, reader, operation, size, deadline, where=None):
         """Yield chunks of planned rows in the order of their addresses.
 
+        :param size: function that returns how many rows the next chunk should have
+
         Rows that are under way still have their operation, so the walk goes forward
         only; it ends with the time or the rows.
         """
@@ -144,7 +144,7 @@ class CrmMailchimpRun(models.Model):
                     after,
                     where or SQL("TRUE"),
                 ),
-                size,
+                size(),
             )
             if not rows:
                 return
@@ -157,10 +157,12 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         reader = MemberValues(account)
         status = "pending" if account.double_opt_in else "subscribed"
-        halves = []
+        size = (self.cursor or {}).get("portion", LARGEST)
+        portion, subscribe, halves = Portion(size), gateway.subscribe_batch, []
 
         def calls():
-            for rows in self._walk(reader, "create", SUBSCRIBE, deadline):
+            walk = self._walk(reader, "create", lambda: portion.size, deadline)
+            for rows in walk:
                 batch = self._creation_items(reader, rows, status)
                 if batch:
                     yield call(batch)
@@ -169,7 +171,8 @@ class CrmMailchimpRun(models.Model):
 
         def call(batch):
             items = [item for item, _row, _desired in batch]
-            return batch, gateway.subscribe_batch, account.audience_ref, items
+            send = partial(subscribe, account.audience_ref)
+            return batch, portion.carry, send, items, gateway.patience()
 
         def record(batch, result):
             if isinstance(result, errors.MailchimpError):
@@ -187,10 +190,21 @@ class CrmMailchimpRun(models.Model):
                 return
             self._record_creations(reader, batch, *result)
 
-        self._carry_out(gateway, calls(), record, deadline)
-        while halves:
-            pending = [call(halves.pop()) for _ in range(len(halves))]
-            self._carry_out(gateway, iter(pending), record, deadline)
+        def learn():
+            if portion.size != size:
+                # Whoever got no answer is not sent again among as many.
+                self._set_cursor(portion=portion.size)
+                self._commit()
+
+        try:
+            self._carry_out(gateway, calls(), record, deadline)
+            while halves:
+                pending = [call(halves.pop()) for _ in range(len(halves))]
+                self._carry_out(gateway, iter(pending), record, deadline)
+        except errors.MailchimpError:
+            learn()
+            raise
+        learn()
 
     def _creation_items(self, reader, rows, status):
         """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
@@ -229,16 +243,16 @@ class CrmMailchimpRun(models.Model):
             row, desired = sent.pop(entry["email_address"].lower(), (None, None))
             if row is None:
                 continue
-            desired = self._stored(desired, entry)
-            seen = payload.seen_values(entry, reader.tags, reader.owned, desired)
-            same = payload.same_values(seen, desired, reader.owned)
+            stored = self._stored(desired, entry)
+            seen = payload.seen_values(entry, reader.tags, reader.owned, stored)
+            same = payload.same_values(seen, stored, reader.owned)
             done.append(
                 (
                     row[0],
                     entry["status"],
                     "odoo",
                     None,
-                    desired,
+                    stored,
                     None if same else seen,
                     False,
                     None,
@@ -250,6 +264,8 @@ class CrmMailchimpRun(models.Model):
                     utc(entry.get("last_changed"))
                     if entry["status"] == "subscribed"
                     else None,
+                    # Nothing is left to compare until something changes.
+                    row[reader.inputs] if same and stored is desired else None,
                 )
             )
         self.env["crm.mailchimp.member"]._update_rows(
@@ -267,6 +283,7 @@ class CrmMailchimpRun(models.Model):
                 "last_changed",
                 "web_id",
                 "subscribed_at",
+                "inputs",
             ),
             done,
         )
@@ -333,7 +350,7 @@ class CrmMailchimpRun(models.Model):
             return self._send_batches(gateway, reader, "update", deadline)
 
         def calls():
-            for rows in self._walk(reader, "update", 100, deadline):
+            for rows in self._walk(reader, "update", lambda: 100, deadline):
                 updates = list(self._update_bodies(reader, rows))
                 if account.sync_direction == "both":
                     # Should an answer get lost, the change must not look like an edit
@@ -353,7 +370,8 @@ class CrmMailchimpRun(models.Model):
                     )
 
         def record(tag, result):
-            self._record_update(reader, *tag, result)
+            row, desired = tag
+            self._record_update(reader, row, desired, result, row[reader.inputs])
 
         self._carry_out(gateway, calls(), record, deadline)
 
@@ -362,7 +380,7 @@ class CrmMailchimpRun(models.Model):
         same = []
         for row in rows:
             known = reader.known(row)
-            desired, vals = self._target(reader, row)
+            desired, vals, _complete = self._target(reader, row)
             if vals:
                 # Edited in Mailchimp since the comparison: its contact comes first.
                 self._set_cursor(plan_again=True)
@@ -381,7 +399,13 @@ class CrmMailchimpRun(models.Model):
                 same.append((row[0], None))
         self.env["crm.mailchimp.member"]._update_rows(("operation",), same)
 
-    def _record_update(self, reader, row, desired, result):
+    def _record_update(self, reader, row, desired, result, inputs=None):
+        """Note what became of a changed member.
+
+        :param dict desired: canonical values that were sent
+        :param result: the member of the API, or an error
+        :param inputs: hash of what the values were made of, if it is known
+        """
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.NotFound):
             Member._update_rows(
@@ -395,15 +419,16 @@ class CrmMailchimpRun(models.Model):
             self._record_refusals([(row, desired, result)])
             return
         planned = reader.known(row)["operation"]
-        desired = self._stored(desired, result, held(reader.state(row)))
+        stored = self._stored(desired, result, held(reader.state(row)))
         known = dict(
-            reader.known(row), values_sent=desired, values_seen=None, operation=None
+            reader.known(row), values_sent=stored, values_seen=None, operation=None
         )
         # The answer shows the member: somebody may have unsubscribed meanwhile.
         news = observe(known, result, reader.tags, reader.owned)
+        as_sent = stored is desired and not news.keys() & {"status", "values_seen"}
         self.account_id._note_said([(known, result, news)])
         news.update(
-            values_sent=desired,
+            values_sent=stored,
             values_sending=None,
             values_seen=news.get("values_seen"),
             edited=False,
@@ -417,6 +442,7 @@ class CrmMailchimpRun(models.Model):
             next_try=None,
             last_changed=utc(result.get("last_changed")),
             origin="claimed" if known["origin"] == "foreign" else known["origin"],
+            inputs=inputs if as_sent else None,
         )
         columns = tuple(news)
         Member._update_rows(columns, [(row[0], *news.values())])
@@ -431,7 +457,7 @@ class CrmMailchimpRun(models.Model):
             return self._send_batches(gateway, reader, "archive", deadline)
 
         def calls():
-            for rows in self._walk(reader, "archive", AT_ONCE, deadline):
+            for rows in self._walk(reader, "archive", lambda: AT_ONCE, deadline):
                 # Should an answer get lost, it is known whose doing it was.
                 self.env["crm.mailchimp.member"]._update_rows(
                     ("sending", "sent_at"),

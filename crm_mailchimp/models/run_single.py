@@ -23,7 +23,7 @@ class CrmMailchimpRun(models.Model):
     def _one_by_one(self, operation, deadline, act):
         """Call ``act`` with each planned row and commit what came of it."""
         reader = MemberValues(self.account_id)
-        for rows in self._walk(reader, operation, 20, deadline):
+        for rows in self._walk(reader, operation, lambda: 20, deadline):
             for row in rows:
                 act(reader, row)
                 self._commit()
