@@ -83,7 +83,8 @@ class CrmMailchimpRun(models.Model):
 
         Two calls when little changed: the changes, and the number of members that are
         subscribed. Archived members are not among the changes, but they lack in the
-        number: only then are they read. The total would not show an unsubscribe that was missed.
+        number: only then are they read. The total would not show an unsubscribe that
+        was missed.
 
         :param datetime since: by Mailchimp's clock
         :return: whether the number shows that something was missed

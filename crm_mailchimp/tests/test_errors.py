@@ -39,6 +39,35 @@ class TestErrors(MailchimpCase):
         self.env.flush_all()
         self.assertFalse(self.simulator.calls)
 
+    def test_a_mailchimp_too_slow_for_500_ends_as_surely(self):
+        """It needs twice the time there is for all of them at once."""
+        for number in range(60):
+            self.contact(f"C{number}")
+        new_gateway = type(self.account)._new_gateway
+
+        def impatient(self, key, **options):
+            return new_gateway(self, key, **{**options, "timeout": (0.75, 0.75)})
+
+        self.patch(type(self.account), "_new_gateway", impatient)
+        self.simulator.latency(0.01, per_member=0.025, route="POST /lists/*")
+        self.simulator.clear_calls()
+        run = self.push(state="waiting")
+        for _try in range(20):
+            if run.state == "done":
+                break
+            run.resume_at = False
+            self.tick()
+        self.assertEqual(run.state, "done", run.error_message)
+        for number in range(60):
+            self.assertEqual(self.status(f"c{number}@firma.be"), "subscribed")
+        first, *others = (
+            len(call.body["members"])
+            for call in self.simulator.calls
+            if call.method == "POST" and call.path.count("/") == 2
+        )
+        self.assertEqual(first, 60)
+        self.assertLessEqual(max(others, default=0), 15)
+
     def test_a_revoked_key_stops_the_account_and_repair_catches_up(self):
         self.simulator.revoke_key()
         self.ann.city = "Bruges"

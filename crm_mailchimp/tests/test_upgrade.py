@@ -5,7 +5,14 @@ from odoo.tests import tagged
 
 from .common import MailchimpCase
 
-SCRIPT = Path(__file__).parents[1] / "migrations/19.0.2.0.0/post-migrate.py"
+SCRIPTS = Path(__file__).parents[1] / "migrations"
+
+
+def migrate(cr, script, version):
+    spec = spec_from_file_location("script", SCRIPTS / script)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.migrate(cr, version)
 
 
 @tagged("post_install", "-at_install")
@@ -46,10 +53,7 @@ class TestUpgrade(MailchimpCase):
         self.env.invalidate_all()
 
     def migrate(self):
-        spec = spec_from_file_location("post_migrate", SCRIPT)
-        script = module_from_spec(spec)
-        spec.loader.exec_module(script)
-        script.migrate(self.env.cr, "19.0.1.0.0")
+        migrate(self.env.cr, "19.0.2.0.0/post-migrate.py", "19.0.1.0.0")
         self.env.invalidate_all()
 
     def test_what_was_known_is_on_the_list(self):
@@ -89,3 +93,26 @@ class TestUpgrade(MailchimpCase):
         self.assertEqual(new.mailchimp_status, "in")
         self.opt_out(self.people["Fay"])
         self.assertEqual(self.status("fay@firma.be"), "archived")
+
+
+@tagged("post_install", "-at_install")
+class TestUpgradeDuringCreation(MailchimpCase):
+    def test_a_group_that_was_being_created_is_there_once(self):
+        self.link()
+        ann = self.contact("Ann", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        route = "POST /lists/*/interest-categories/*/interests"
+        self.simulator.fault(route, "drop_applied")
+        run = self.push(state="waiting")
+        creating = self.account._refs()["creating"]
+        [(key, name)] = creating["names"].items()
+        self.account._set_refs(
+            creating={"key": key, "name": name, "known": creating["known"]}
+        )
+        self.env.flush_all()
+        migrate(self.env.cr, "19.0.2.1.0/post-creating.py", "19.0.2.0.0")
+        self.env.invalidate_all()
+        run.resume_at = False
+        self.tick()
+        self.assertEqual(self.groups(ann.email), ["Ghent"])
+        self.assertEqual(len(self.interests()), 1)
