@@ -169,8 +169,8 @@ class CrmMailchimpAccount(models.Model):
             gateway.until(end)
             if self._check_lease(gateway) == "other":
                 return False
-            done = self._send_opt_outs(gateway, deadline)
-            return bool(done and self._opt_outs_to_send())
+            confirmed, _archived = self._send_opt_outs(gateway, deadline)
+            return bool(confirmed and self._opt_outs_to_send())
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             self.env.cr.rollback()
             return True
@@ -298,12 +298,13 @@ class CrmMailchimpAccount(models.Model):
     def _send_opt_outs(self, gateway, deadline):
         """Let members leave whose contacts said no, and note what Mailchimp confirms.
 
-        :return: how many left, as Mailchimp confirmed
+        :return: ``(confirmed, archived)``: how many are gone, as Mailchimp confirmed,
+            and how many of them left by these calls
         :raise MailchimpError: the first one that is not about a single member
         """
         rows = self._opt_outs_to_send()
         if not rows:
-            return 0
+            return 0, 0
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(
             ("opt_out_at", "opt_out_confirmed_at"),
@@ -334,7 +335,7 @@ class CrmMailchimpAccount(models.Model):
             for row in rows
         )
         # One that fails is no reason to leave the others; several in a row are.
-        trouble, in_a_row, refusal, confirmed = None, 0, None, 0
+        trouble, in_a_row, refusal, confirmed, archived = None, 0, None, 0, 0
         unsent = {row[0]: row for row in rows if row[2]}
 
         def enough():
@@ -351,9 +352,11 @@ class CrmMailchimpAccount(models.Model):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
                     in_a_row = 0
-                    left = self._record_opt_out(row, outcome, gateway.clock())
-                    # Who was only looked at once more had left before.
-                    confirmed += left and row[2] in (None, *REACHABLE)
+                    gone = self._record_opt_out(row, outcome, gateway.clock())
+                    confirmed += gone
+                    # Who was only looked at had left before, whoever's doing it was.
+                    seen, left = outcome
+                    archived += gone and left is not seen
             self.env["ir.cron"]._commit_progress()
         # An archiving by somebody else must not pass for a call that was never made.
         Member._update_rows(
@@ -363,7 +366,7 @@ class CrmMailchimpAccount(models.Model):
         if trouble:
             raise trouble
         self._tell_opt_out_error(refusal or False)
-        return confirmed
+        return confirmed, archived
 
     def _record_opt_out(self, row, outcome, now):
         """Note what became of one member.

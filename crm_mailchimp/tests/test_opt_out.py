@@ -63,6 +63,18 @@ class TestOptOutLane(MailchimpCase):
         self.assertEqual(self.push().summary, "Archived: 1")
         self.assertEqual(self.push().summary, "Nothing to do")
 
+    def test_who_was_gone_before_is_not_said_to_be_archived(self):
+        ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        self.simulator.advance(60)
+        ann.mailchimp_opt_in = bob.mailchimp_opt_in = False
+        self.audience.archive("ann@firma.be")
+        run = self.push("preview")
+        self.assertEqual(run.counters, {"archive": 1})
+        self.assertEqual(self.push().summary, "Archived: 1, Opt-outs delivered: 1")
+        self.assertEqual(self.ledger("ann@firma.be").archived_by, "mailchimp")
+        self.assertEqual(self.push().summary, "Nothing to do")
+
     def test_an_opt_out_wakes_the_lane(self):
         ann = self.contact("Ann")
         self.push()
