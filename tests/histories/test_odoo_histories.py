@@ -347,7 +347,10 @@ class OdooHistories(Watcher):
             assert asked == bounced, f"{contact}: not asked"
             return
         for email in asked:
-            self.oracle.address(email).asked = True
+            address = self.oracle.address(email)
+            # Its contact has an opt-in that is newer than the "no": it is not
+            # somebody else's any more, though it was never sent.
+            address.asked = address.maybe_ours = True
 
     @rule(lambda self: self.pushing and self.asks_about_foreign())
     def archive_foreign(self):
@@ -442,6 +445,8 @@ class OdooHistories(Watcher):
             email = self.random.choice(members)
             self.meanwhile.add(email)
             self.let_say_no(email, self.complains)
+            # The run may still come to it.
+            self.oracle.address(email).maybe_heard = True
             self.tally["said no meanwhile"] += 1
 
     @contextmanager
