@@ -447,6 +447,7 @@ class OdooHistories(Watcher):
             self.let_say_no(email, self.complains)
             # The run may still come to it.
             self.oracle.address(email).maybe_heard = True
+            self.oracle.note_affected(email, self.now)
             self.tally["said no meanwhile"] += 1
 
     @contextmanager
