@@ -406,8 +406,9 @@ class Watcher:
     def start_lane(self):
         """Return whom the lane must let go: it knows what the runs before it saw."""
         self.leaving, leaving = set(), self.must_leave()
+        known = {e for e in leaving if self.oracle.address(e).known_out is False}
         self.note_lane()
-        return {e for e in leaving if self.oracle.address(e).known_out is False}
+        return known
 
     def judge_lane(self, leaving):
         self.note_lane()
