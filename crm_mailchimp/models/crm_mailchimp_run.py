@@ -617,7 +617,7 @@ class CrmMailchimpRun(models.Model):
         One member that Mailchimp cannot let go must not hold all others for ever.
         """
         try:
-            _confirmed, archived = self.account_id._send_opt_outs(gateway, deadline)
+            _settled, archived = self.account_id._send_opt_outs(gateway, deadline)
             self._count(archived=archived)
             told = (self.cursor or {}).get("let_go", 0) + archived
             self._set_cursor(let_go=told or None)
