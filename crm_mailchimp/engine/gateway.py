@@ -478,17 +478,20 @@ class Gateway(ReportCalls):
             raise Protocol(f"Mailchimp keeps a member {member['status']}.")
         return member["status"], member
 
-    def let_go(self, ref, email_hash):
+    def let_go(self, ref, email_hash, stays=None):
         """Let a member leave, after a look at it, and look whether it left.
 
         An unsubscribe that no reading has seen yet must not be hidden by archiving: a
         member that said no, or bounced, is left as it is.
 
+        :param stays: tells of the member that is looked at whether it is left as it is
         :return: ``(seen, left)``: the member before and afterwards, ``None`` where
             Mailchimp does not have it
         """
         seen = self.find_member(ref, email_hash)
         if seen is None or seen["status"] not in ("subscribed", "pending"):
+            return seen, seen
+        if stays and stays(seen):
             return seen, seen
         _status, left = self.archive_member(ref, email_hash)
         try:

@@ -174,3 +174,16 @@ def said(known, member, news):
         # Who is first seen subscribed, nobody knows since when, has said nothing: its
         # last change may be anybody's.
     return None, None
+
+
+def agreed_since(status, member, no_at):
+    """Tell whether a person said yes in Mailchimp that the ledger does not know yet.
+
+    :param status: the ledger's
+    :param dict member: the member of the API
+    :param datetime no_at: naive UTC; a yes of the same second is not a later one
+    """
+    if member["status"] != "subscribed" or status == "subscribed":
+        return False
+    signed_up = utc(member.get("timestamp_opt") or member.get("timestamp_signup"))
+    return bool(signed_up and signed_up > no_at)

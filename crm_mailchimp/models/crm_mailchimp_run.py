@@ -620,9 +620,9 @@ class CrmMailchimpRun(models.Model):
         One member that Mailchimp cannot let go must not hold all others for ever.
         """
         try:
-            confirmed = self.account_id._send_opt_outs(gateway, deadline)
-            self._count(archived=confirmed)
-            told = (self.cursor or {}).get("let_go", 0) + confirmed
+            _settled, archived = self.account_id._send_opt_outs(gateway, deadline)
+            self._count(archived=archived)
+            told = (self.cursor or {}).get("let_go", 0) + archived
             self._set_cursor(let_go=told or None)
         except errors.PASSING:
             if self.attempts < OPT_OUT_TRIES:

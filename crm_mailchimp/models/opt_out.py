@@ -1,6 +1,7 @@
 import logging
 import time
 from datetime import timedelta
+from functools import partial
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -9,7 +10,7 @@ from odoo.tools import SQL
 
 from ..engine import errors
 from ..engine.address import member_hash
-from ..engine.observe import utc
+from ..engine.observe import agreed_since, utc
 from ..engine.plan import REACHABLE
 from .crm_mailchimp_run import PUSHES, end_of_job
 from .crm_mailchimp_suppression import SAID
@@ -182,8 +183,8 @@ class CrmMailchimpAccount(models.Model):
             gateway.until(end)
             if self._check_lease(gateway) == "other":
                 return False
-            done = self._send_opt_outs(gateway, deadline)
-            return bool(done and self._opt_outs_to_send())
+            settled, _archived = self._send_opt_outs(gateway, deadline)
+            return bool(settled and self._opt_outs_to_send())
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             self.env.cr.rollback()
             return True
@@ -311,12 +312,13 @@ class CrmMailchimpAccount(models.Model):
     def _send_opt_outs(self, gateway, deadline):
         """Let members leave whose contacts said no, and note what Mailchimp confirms.
 
-        :return: how many left, as Mailchimp confirmed
+        :return: ``(settled, archived)``: how many are gone or said yes since, and how
+            many left by these calls
         :raise MailchimpError: the first one that is not about a single member
         """
         rows = self._opt_outs_to_send()
         if not rows:
-            return 0
+            return 0, 0
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(
             ("opt_out_at", "opt_out_confirmed_at"),
@@ -342,12 +344,20 @@ class CrmMailchimpAccount(models.Model):
             ],
         )
         self.env["ir.cron"]._commit_progress()
+        # Who said yes in Mailchimp since may stay for another contact: what the look
+        # shows is noted first, and the next turn lets go whoever still has to leave.
         calls = (
-            (row, gateway.let_go, self.audience_ref, member_hash(row[1]))
+            (
+                row,
+                gateway.let_go,
+                self.audience_ref,
+                member_hash(row[1]),
+                partial(agreed_since, row[2], no_at=row[3]),
+            )
             for row in rows
         )
         # One that fails is no reason to leave the others; several in a row are.
-        trouble, in_a_row, refusal, confirmed = None, 0, None, 0
+        trouble, in_a_row, refusal, settled, archived = None, 0, None, 0, 0
         unsent = {row[0]: row for row in rows if row[2]}
 
         def enough():
@@ -364,9 +374,11 @@ class CrmMailchimpAccount(models.Model):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
                     in_a_row = 0
-                    left = self._record_opt_out(row, outcome, gateway.clock())
-                    # Who was only looked at once more had left before.
-                    confirmed += left and row[2] in (None, *REACHABLE)
+                    gone = self._record_opt_out(row, outcome, gateway.clock())
+                    # Who was only looked at had left before, whoever's doing it was.
+                    seen, left = outcome
+                    archived += gone and left is not seen
+                    settled += gone or bool(seen) and left is seen
             self.env["ir.cron"]._commit_progress()
         # An archiving by somebody else must not pass for a call that was never made.
         Member._update_rows(
@@ -376,7 +388,7 @@ class CrmMailchimpAccount(models.Model):
         if trouble:
             raise trouble
         self._tell_opt_out_error(refusal or False)
-        return confirmed
+        return settled, archived
 
     def _record_opt_out(self, row, outcome, now):
         """Note what became of one member.
@@ -398,7 +410,7 @@ class CrmMailchimpAccount(models.Model):
                 [(member_id, None, "forgotten", None, now)],
             )
             return True
-        if seen["status"] not in REACHABLE:
+        if left is seen:
             # Nothing was sent before this look but by an earlier call: the person said
             # so, or somebody in Mailchimp archived it.
             Member._update_rows(("sending", "sent_at"), [(member_id, *earlier)])

@@ -63,6 +63,18 @@ class TestOptOutLane(MailchimpCase):
         self.assertEqual(self.push().summary, "Archived: 1")
         self.assertEqual(self.push().summary, "Nothing to do")
 
+    def test_who_was_gone_before_is_not_said_to_be_archived(self):
+        ann, bob = self.contact("Ann"), self.contact("Bob")
+        self.push()
+        self.simulator.advance(60)
+        ann.mailchimp_opt_in = bob.mailchimp_opt_in = False
+        self.audience.archive("ann@firma.be")
+        run = self.push("preview")
+        self.assertEqual(run.counters, {"archive": 1})
+        self.assertEqual(self.push().summary, "Archived: 1, Opt-outs delivered: 1")
+        self.assertEqual(self.ledger("ann@firma.be").archived_by, "mailchimp")
+        self.assertEqual(self.push().summary, "Nothing to do")
+
     def test_an_opt_out_wakes_the_lane(self):
         ann = self.contact("Ann")
         self.push()
@@ -86,6 +98,28 @@ class TestOptOutLane(MailchimpCase):
             self.audience.confirm("ann@firma.be")
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+
+    def test_who_confirmed_after_the_opt_out_of_a_sharer_stays(self):
+        """A newer yes of the person is not answered by archiving the member."""
+        self.account.double_opt_in = True
+        self.contact("Ann")
+        office = self.contact("Office", "ann@firma.be", is_company=True)
+        bob = self.contact("Bob")
+        self.push()
+        self.simulator.advance(60)
+        office.mailchimp_opt_in = bob.mailchimp_opt_in = False
+        self.simulator.advance(60)
+        self.audience.confirm("ann@firma.be")
+        self.audience.confirm("bob@firma.be")
+        for _tick in range(2):
+            self.send_opt_outs()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertFalse(self.account.opt_out_waiting)
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertEqual(self.ledger("ann@firma.be").partner_id.name, "Ann")
+        # Nobody else agreed for this one.
+        self.assertEqual(self.status("bob@firma.be"), "archived")
 
     def test_who_was_let_go_says_no_later(self):
         self.account.double_opt_in = True

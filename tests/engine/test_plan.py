@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from engine.observe import observe, said, utc
+from engine.observe import agreed_since, observe, said, utc
 from engine.plan import Known, brake, decide, may_restore
 
 BY_ADMIN = "N/A (Unsubscribed by admin)"
@@ -227,6 +227,18 @@ def test_our_archive_call_whose_answer_got_lost():
 def spoken(known, **changes):
     member = dict(MEMBER, **changes)
     return said(known, member, observe(known, member, ["FNAME"], ["g1"]))
+
+
+def test_who_said_yes_since_an_opt_out():
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    stamps = {"timestamp_opt": "2026-01-02T03:04:06+00:00"}
+    member = {"status": "subscribed", **stamps}
+    assert agreed_since("pending", member, at)
+    assert agreed_since("archived", member, at)
+    assert not agreed_since("subscribed", member, at), "that is known"
+    assert not agreed_since("pending", member, at + timedelta(seconds=1))
+    assert not agreed_since("pending", dict(member, timestamp_opt=""), at)
+    assert not agreed_since("pending", {"status": "pending", **stamps}, at)
 
 
 def test_what_a_member_said():

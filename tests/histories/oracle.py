@@ -227,6 +227,12 @@ class Oracle:
             )
         ]
 
+    def note_affected(self, email, no_at):
+        """Note whose members may be ours when a run takes opt-ins for a "no"."""
+        for contact in self.affected(email, no_at):
+            for other in contact.emails:
+                self.address(other).maybe_ours = True  # see ``claim``
+
     def is_sure(self, contact, email):
         """Tell whether a "no" of an address surely takes the opt-in of a contact.
 

@@ -146,8 +146,9 @@ class Watcher:
         self.meanwhile = set()
         # Whose values Mailchimp may have refused.
         self.refused = set()
-        # Contacts that may have lost their opt-in, and to which "no".
-        self.doubts = []
+        # Contacts that may have lost their opt-in, and to which "no"; and who was
+        # archived because of it, if it was not for nothing.
+        self.doubts, self.doubtful_archives = [], []
         # Whether somebody signed up whose earlier member was erased: what only the
         # weekly comparison finds, if no run saw the address unknown in between.
         self.reborn = False
@@ -339,7 +340,9 @@ class Watcher:
             address.restorable = old == "subscribed" and (sure or None)
             excused = self.faulty or delayed or self.may_leave_scope(email)
             if self.oracle.eligible(email) and not excused:
-                self.violations.append(f"{what}: it belongs there")
+                self.doubtful_archives.append((what, email))
+                if not self.doubts:
+                    self.judge_archives()
         if new in REACHABLE:
             address.seen = new == "subscribed" and (address.seen or not self.faulty)
             address.known_out = None if self.faulty else False
@@ -359,6 +362,13 @@ class Watcher:
             address.invited = False
         if new == "pending" and not (self.oracle.options.double_opt_in or asks):
             self.violations.append(f"{what}: nobody wanted it asked")
+
+    def judge_archives(self):
+        """Judge who was archived, once it is known whose opt-ins the run took."""
+        for what, email in self.doubtful_archives:
+            if self.oracle.eligible(email):
+                self.violations.append(f"{what}: it belongs there")
+        self.doubtful_archives = []
 
     def carried_out(self, what, carry_out):
         """Judge what Mailchimp does now of what was handed over to it earlier."""
@@ -396,8 +406,9 @@ class Watcher:
     def start_lane(self):
         """Return whom the lane must let go: it knows what the runs before it saw."""
         self.leaving, leaving = set(), self.must_leave()
+        known = {e for e in leaving if self.oracle.address(e).known_out is False}
         self.note_lane()
-        return {e for e in leaving if self.oracle.address(e).known_out is False}
+        return known
 
     def judge_lane(self, leaving):
         self.note_lane()
@@ -890,6 +901,8 @@ class Watcher:
             if not address.back:
                 self.oracle.said[email] = address.no_at
         no_at = self.oracle.said.get(email)
+        self.oracle.note_affected(email, no_at)
+        self.oracle.note_affected(email, address.no_at)
         if address.no_until:
             self.doubts.append((email, address.no_until))
             if not self.faulty:
@@ -958,6 +971,8 @@ class Watcher:
                 self.take_lost(email, address.no_at)
         for email, no_at in self.doubts:
             self.take_lost(email, no_at)
+        self.doubts = []
+        self.judge_archives()
         for email in self.members("archived"):
             address = self.oracle.address(email)
             self.take_lost(email, address.overtaken)
