@@ -1,6 +1,7 @@
 from . import crm_mailchimp_account
 from . import connection
 from . import clock
+from . import rights
 from . import eligibility
 from . import crm_mailchimp_merge_field
 from . import field_mapping

@@ -141,8 +141,20 @@ class CrmMailchimpAccount(models.Model):
         string="Contacts",
     )
     partner_domain = fields.Char(
-        string="Only contacts matching", default="[]", required=True
+        string="Only contacts matching",
+        default="[]",
+        required=True,
+        help="Evaluated with the rights of who set it: contacts this user may not see"
+        " do not match.",
     )
+    partner_domain_user_id = fields.Many2one(
+        "res.users",
+        string="Condition set by",
+        readonly=True,
+        ondelete="set null",
+        help="The condition is evaluated with the rights of this user.",
+    )
+    partner_domain_date = fields.Datetime(string="Condition set on", readonly=True)
     double_opt_in = fields.Boolean(
         string="Double opt-in",
         help="New members are asked by a mail from Mailchimp to confirm before they"
@@ -219,7 +231,36 @@ class CrmMailchimpAccount(models.Model):
     def _get_languages(self):
         return self.env["res.lang"].get_installed()
 
-    @api.constrains("partner_domain")
+    @api.model_create_multi
+    def create(self, vals_list):
+        return super().create(
+            [self._sign_condition(dict(vals), new=True) for vals in vals_list]
+        )
+
+    def write(self, vals):
+        vals = dict(vals)
+        changed = "partner_domain" in vals and any(
+            account.partner_domain != vals["partner_domain"] for account in self
+        )
+        return super().write(self._sign_condition(vals, new=changed))
+
+    def _sign_condition(self, vals, new):
+        """Note who sets the condition; nobody sets one in another's name.
+
+        :param dict vals: values of accounts, which are changed
+        :param bool new: whether they hold a condition that is to be signed
+        """
+        names = ("partner_domain_user_id", "partner_domain_date")
+        # Odoo itself copies an account with what was signed.
+        signed = self.env.su and vals.get(names[0])
+        if not signed:
+            for name in names:
+                vals.pop(name, None)
+            if new:
+                vals.update(zip(names, (self.env.uid, fields.Datetime.now())))
+        return vals
+
+    @api.constrains("partner_domain", "partner_domain_user_id")
     def _check_partner_domain(self):
         for account in self:
             account._scope_domain()
@@ -367,7 +408,9 @@ class CrmMailchimpAccount(models.Model):
             self.sudo()._stop()
             self._clear_error(active=False, api_key_secret=False)
             self.flush_recordset()
-            account = self.copy({"name": self.name, "active": True})
+            # As the superuser: what was signed by others stays signed by them.
+            account = self.sudo().copy({"name": self.name, "active": True})
+            account = account.with_env(self.env)
             account.sudo().write(
                 {
                     "api_key_secret": key,
