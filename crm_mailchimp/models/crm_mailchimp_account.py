@@ -242,7 +242,27 @@ class CrmMailchimpAccount(models.Model):
         changed = "partner_domain" in vals and any(
             account.partner_domain != vals["partner_domain"] for account in self
         )
-        return super().write(self._sign_condition(vals, new=changed))
+        if "company_id" in vals and not self.env.su:
+            self._check_company_free(vals["company_id"])
+        super().write(self._sign_condition(vals, new=changed))
+        # Nor may it get out of the hands of who wrote it, into another company.
+        self.check_access("write")
+        return True
+
+    def _check_company_free(self, company_id):
+        """Refuse another company for an account that knows members.
+
+        :raise UserError: says what to do
+        """
+        if self.filtered(
+            lambda account: account.audience_ref and account.company_id.id != company_id
+        ):
+            raise UserError(
+                self.env._(
+                    "The account of a linked audience stays with its company. Make an"
+                    " account for the other company."
+                )
+            )
 
     def _sign_condition(self, vals, new):
         """Note who sets the condition; nobody sets one in another's name.
@@ -375,6 +395,12 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def _check_manager(self):
+        """Refuse whoever may not configure these accounts.
+
+        Most methods go on as the superuser: this is where the record itself is looked
+        at, with its company.
+        """
+        self.check_access("write")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_manager"
         ):
@@ -507,6 +533,8 @@ class CrmMailchimpAccount(models.Model):
         return action
 
     def _check_ready(self):
+        """Refuse whoever may not synchronise these accounts, and accounts not ready."""
+        self.check_access("read")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_user"
         ):

@@ -209,6 +209,8 @@ class CrmMailchimpMergeField(models.Model):
         if {"tag", "source", "field_path", "create_missing"} & set(vals):
             # The next run reads the audience's merge fields again.
             self.account_id._set_refs(merge_fields_read=None)
+        # It may not end up in an account of another company.
+        self.check_access("write")
         return result
 
     def _is_american_phone(self):

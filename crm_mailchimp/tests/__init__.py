@@ -24,6 +24,7 @@ from . import test_pull
 from . import test_push
 from . import test_recipients
 from . import test_rights
+from . import test_roles
 from . import test_rules
 from . import test_saved_filters
 from . import test_segments
