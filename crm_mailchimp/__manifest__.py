@@ -21,6 +21,7 @@
         "wizard/create_audience_views.xml",
         "views/crm_mailchimp_account_views.xml",
         "views/field_mapping_views.xml",
+        "views/crm_mailchimp_disclosure_views.xml",
         "report/campaign_report.xml",
         "report/consent_report.xml",
         "views/crm_mailchimp_permission_views.xml",

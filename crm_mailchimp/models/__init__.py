@@ -44,6 +44,7 @@ from . import crm_mailchimp_contact_status
 from . import bring_back
 from . import export_failed
 from . import ir_filters
+from . import crm_mailchimp_disclosure
 from . import ir_rule
 from . import saved_filters
 from . import mail_blacklist

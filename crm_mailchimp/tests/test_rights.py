@@ -138,7 +138,7 @@ class TestConditions(RightsCase):
                 ),
                 lambda u=user: self.env["crm.mailchimp.segment"]
                 .with_user(u)
-                .read_group([], ["id"], ["account_id.api_key_secret"]),
+                ._read_group([], ["account_id.api_key_secret"]),
             ):
                 refused = False
                 with contextlib.suppress(UserError, ValueError):
@@ -338,6 +338,62 @@ class TestMappedFields(RightsCase):
         self.assertFalse(line.warning)
         self.push()
         self.assertEqual(self.value(), "Paris")
+
+    def test_what_leaves_the_company(self):
+        """One page says what, from where, with whose rights, and who changed it."""
+        line = self.map("vat")
+        self.account.with_user(self.manager).partner_domain = "[('city', '!=', 'X')]"
+        flagged = (
+            self.env["ir.filters"]
+            .with_user(self.syncer)
+            .create(
+                {
+                    "name": "Ghent",
+                    "domain": "[('city', '=', 'Ghent')]",
+                    "model_id": "res.partner",
+                    "user_ids": [Command.set(self.syncer.ids)],
+                    "mailchimp_sync": True,
+                }
+            )
+        )
+        action = self.account.with_user(self.syncer).action_open_disclosures()
+        Page = self.env[action["res_model"]].with_user(self.manager)
+        lines = Page.search(action["domain"])
+        found = {page.name: page for page in lines}
+        self.assertLessEqual(
+            {
+                *("PROBE (PROBE)", "FNAME (First Name)", "Ghent"),
+                *("Only contacts matching", "Address, language and time of the opt-in"),
+            },
+            set(found),
+        )
+        for name, detail, user in (
+            ("PROBE (PROBE)", "vat", self.manager),
+            ("Only contacts matching", "[('city', '!=', 'X')]", self.manager),
+            ("Ghent", "res.partner: [('city', '=', 'Ghent')]", self.syncer),
+        ):
+            page = found[name]
+            self.assertEqual((page.detail, page.user_id), (detail, user))
+            self.assertEqual(page.changed_by_id, user)
+            self.assertTrue(page.changed_at)
+            self.assertFalse(page.problem)
+        for user in (self.sales, self.employee):
+            with self.assertRaises(AccessError):
+                Page.with_user(user).search([])
+        self.assertFalse(Page.with_user(self.stranger).search([]))
+        # Who wrote them is gone: the page says so, and another manager takes over.
+        (self.manager | self.syncer).active = False
+        other = new_test_user(self.env, "rights-other", groups=MANAGER)
+        lines = Page.with_user(other).search([("user_id", "!=", False)])
+        lines = lines.filtered(lambda page: page.user_id != self.env.user)
+        self.assertEqual(len(lines.filtered("problem")), 3)
+        lines.action_take_over()
+        lines = Page.with_user(other).browse(lines.ids)
+        self.assertFalse(any(lines.mapped("problem")))
+        self.assertEqual(lines.user_id, other)
+        self.assertEqual(line.author_id, other)
+        self.assertEqual(flagged.mailchimp_owner_id, other)
+        self.assertEqual(self.account.partner_domain_user_id, other)
 
     def test_nobody_maps_in_the_name_of_somebody_else(self):
         admin = self.env.ref("base.user_admin")
