@@ -25,7 +25,6 @@ class CrmMailchimpDisclosure(models.Model):
             ("2_field", "Values of contacts"),
             ("3_filter", "Groups and tags"),
         ],
-        string="Kind",
         readonly=True,
     )
     name = fields.Char(string="What", compute="_compute_name")

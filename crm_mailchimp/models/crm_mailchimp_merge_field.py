@@ -124,7 +124,9 @@ class CrmMailchimpMergeField(models.Model):
         for line in self.filtered(lambda line: line.source == "field"):
             trouble = line._trouble()
             if trouble:
-                raise ValidationError(f"{line.tag}: {trouble}")
+                raise ValidationError(
+                    self.env._("%(tag)s: %(trouble)s", tag=line.tag, trouble=trouble)
+                )
 
     def _author_env(self):
         """Return an environment with the rights of who mapped the field.
@@ -190,8 +192,9 @@ class CrmMailchimpMergeField(models.Model):
         """Let lines work with the rights of the manager who presses it."""
         self.account_id._check_manager()
         self.check_access("write")
-        for line in self:
-            super(CrmMailchimpMergeField, line).write(line._sign({}, new=True))
+        self.sudo().write(
+            {"author_id": self.env.uid, "authored_at": fields.Datetime.now()}
+        )
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -201,9 +204,7 @@ class CrmMailchimpMergeField(models.Model):
 
     def write(self, vals):
         new = any(
-            vals[name] != line[name]
-            for name in SIGNED & vals.keys()
-            for line in self
+            vals[name] != line[name] for name in SIGNED & vals.keys() for line in self
         )
         result = super().write(self._sign(dict(vals), new))
         if {"tag", "source", "field_path", "create_missing"} & set(vals):

@@ -41,7 +41,7 @@ class IrFilters(models.Model):
         vals_list = [dict(vals) for vals in vals_list]
         context = self.env.context
         for vals in vals_list:
-            # Set in any case: a default, of a context or stored, fills what is left out.
+            # Set in any case: a default, maybe stored, fills what is left out.
             sync = vals.get("mailchimp_sync", context.get("default_mailchimp_sync"))
             # Data files are loaded by the superuser and may name an owner.
             owner = vals.get("mailchimp_owner_id") if self.env.su else None

@@ -269,7 +269,7 @@ class MemberValues:
         result = [{} for _row in rows]
         for (path, uid), (author, convert) in self.slow.items():
             readable = partners.with_env(author).with_context(
-                {**context, **author.context, "lang": self.account.lang}
+                **{**context, **author.context, "lang": self.account.lang}
             )
             readable = readable._filtered_access("read")
             by_id = {partner.id: partner for partner in readable}

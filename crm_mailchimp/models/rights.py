@@ -45,9 +45,7 @@ def acting_as(env, user, company):
     user = user.sudo()
     if not user.active:
         raise AccessError(
-            env._(
-                "%(user)s, with whose rights it works, is archived.", user=user.name
-            )
+            env._("%(user)s, with whose rights it works, is archived.", user=user.name)
         )
     if company not in user.company_ids:
         raise AccessError(

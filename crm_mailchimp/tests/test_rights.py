@@ -88,9 +88,9 @@ class TestConditions(RightsCase):
 
     def test_nor_for_fields_of_other_groups(self):
         with self.assertRaises(UserError) as caught:
-            self.account.with_user(self.manager).partner_domain = (
-                "[('signup_type', '!=', False)]"
-            )
+            self.account.with_user(
+                self.manager
+            ).partner_domain = "[('signup_type', '!=', False)]"
         self.assertIn("may not read signup_type", str(caught.exception))
 
     def test_a_filter_is_no_oracle(self):
@@ -126,9 +126,7 @@ class TestConditions(RightsCase):
                 ),
                 lambda a=account: a.read(["api_key_secret"]),
                 lambda a=account: a.export_data(["api_key_secret"]),
-                lambda a=account: a.filtered_domain(
-                    [("api_key_secret", "!=", False)]
-                ),
+                lambda a=account: a.filtered_domain([("api_key_secret", "!=", False)]),
                 lambda a=account: a.web_read({"api_key_secret": {}}),
                 lambda P=Partner: P.search(
                     [("mailchimp_segment_ids.account_id.api_key_secret", "!=", 0)]
@@ -136,9 +134,11 @@ class TestConditions(RightsCase):
                 lambda P=Partner: P.search(
                     [], order="mailchimp_segment_ids.account_id.api_key_secret"
                 ),
-                lambda u=user: self.env["crm.mailchimp.segment"]
-                .with_user(u)
-                ._read_group([], ["account_id.api_key_secret"]),
+                lambda u=user: (
+                    self.env["crm.mailchimp.segment"]
+                    .with_user(u)
+                    ._read_group([], ["account_id.api_key_secret"])
+                ),
             ):
                 refused = False
                 with contextlib.suppress(UserError, ValueError):

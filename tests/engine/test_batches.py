@@ -193,8 +193,9 @@ def header(kind, size, name="./PaxHeaders/a"):
 
 
 @pytest.mark.parametrize(
-    "kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE]
-    + [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
+    "kind",
+    [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE]
+    + [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK],
 )
 def test_a_large_header_does_not_fill_the_memory(answers, gateway, kind):
     size = 50 * 1024 * 1024
