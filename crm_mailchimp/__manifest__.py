@@ -38,6 +38,7 @@
         "views/engagement_views.xml",
         "views/crm_mailchimp_invalid_email_views.xml",
         "wizard/correct_email_views.xml",
+        "wizard/erase_views.xml",
         "views/crm_mailchimp_menus.xml",
     ],
     "demo": ["demo/crm_mailchimp_demo.xml"],

@@ -53,6 +53,7 @@ from . import res_partner
 from . import crm_mailchimp_contact_tag
 from . import partner_actions
 from . import crm_mailchimp_invalid_email
+from . import erasure
 from . import overview
 from . import engagement
 from . import ir_http

@@ -277,7 +277,9 @@ class CrmMailchimpAccount(models.Model):
             for name in names:
                 vals.pop(name, None)
             if new:
-                vals.update(zip(names, (self.env.uid, fields.Datetime.now())))
+                vals.update(
+                    zip(names, (self.env.uid, fields.Datetime.now()), strict=True)
+                )
         return vals
 
     @api.constrains("partner_domain", "partner_domain_user_id")

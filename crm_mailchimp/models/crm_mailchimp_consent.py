@@ -84,3 +84,11 @@ class CrmMailchimpConsent(models.Model):
             )
         )
         self.invalidate_model(["company_id"], flush=False)
+
+    @api.model
+    def _anonymise(self, domain):
+        """Take addresses and texts from lines; that there was a yes or a no stays."""
+        lines = self.search(domain)
+        super(CrmMailchimpConsent, lines).write(
+            {"email_normalized": False, "note": False}
+        )

@@ -139,8 +139,8 @@ class CrmMailchimpMergeField(models.Model):
     def _trouble(self):
         """Return a sentence that says why no value may be sent, or ``None``.
 
-        Fields that are kept from some employees, and secrets, are sent by nobody: what is
-        in Mailchimp is there for all its users, and in every export of it.
+        Fields that are kept from some employees, and secrets, are sent by nobody:
+        what is in Mailchimp is there for all its users, and in every export of it.
         """
         self.ensure_one()
         _ = self.env._

@@ -7,6 +7,7 @@ from . import test_consent
 from . import test_copy
 from . import test_directions
 from . import test_engagement
+from . import test_erase
 from . import test_errors
 from . import test_export_failed
 from . import test_field_mapping

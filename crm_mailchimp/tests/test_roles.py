@@ -159,6 +159,10 @@ class EverythingCase(RightsCase):
             "crm.mailchimp.recipient": recipient,
             "crm.mailchimp.recipient.event": recipient.event_ids,
         }
+        self.env["crm.mailchimp.erasure"]._request(
+            self.account, ["zebra@erased.example"], False
+        )
+        wizards["crm.mailchimp.erase"] = {"addresses": "zebra@firma.be"}
         for model, values in wizards.items():
             found[model] = self.env[model].with_user(self.manager).create(values)
         self.env.flush_all()
