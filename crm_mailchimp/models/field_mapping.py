@@ -228,6 +228,8 @@ class CrmMailchimpAccount(models.Model):
         "remote_refs",
         "merge_field_ids.remote_ref",
         "merge_field_ids.create_missing",
+        "merge_field_ids.field_path",
+        "merge_field_ids.author_id.active",
         "unmapped_field_ids.required",
     )
     def _compute_mapping_message(self):
@@ -262,6 +264,15 @@ class CrmMailchimpAccount(models.Model):
                     )
                 )
                 break
+        stopped = self.merge_field_ids.filtered(lambda line: line._trouble())
+        if stopped:
+            messages.append(
+                _(
+                    "Not sent any more: %(names)s. Below, and under “What leaves the"
+                    " company”, is why.",
+                    names=", ".join(stopped.mapped("name")),
+                )
+            )
         required = self.unmapped_field_ids.filtered("required")
         if required:
             messages.append(

@@ -332,6 +332,7 @@ class TestMappedFields(RightsCase):
         self.assertEqual(self.value(), "Ghent")
         self.assertEqual(self.value(tag="CITY"), "Paris")
         self.assertIn("archived", line.warning)
+        self.assertIn("Not sent any more: PROBE", self.account.mapping_message)
         # Another manager answers for it.
         other = new_test_user(self.env, "rights-other", groups=MANAGER)
         line.with_user(other).action_take_over()
