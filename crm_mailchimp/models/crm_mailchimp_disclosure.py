@@ -42,6 +42,8 @@ class CrmMailchimpDisclosure(models.Model):
     # The condition of the account, and what goes with every contact.
     is_condition = fields.Boolean(readonly=True)
 
+    can_take_over = fields.Boolean(compute="_compute_can_take_over")
+
     @property
     def _table_query(self):
         for model in ("crm.mailchimp.account", "crm.mailchimp.merge.field"):
@@ -118,6 +120,13 @@ class CrmMailchimpDisclosure(models.Model):
                 except UserError as error:
                     problem = str(error.args[0])
             line.problem = problem
+
+    @api.depends_context("uid")
+    @api.depends("user_id", "field_id", "filter_id", "is_condition")
+    def _compute_can_take_over(self):
+        for line in self:
+            written = line.field_id or line.filter_id.id or line.is_condition
+            line.can_take_over = bool(written) and line.user_id != self.env.user
 
     def action_take_over(self):
         """Let these lines work with the rights of the manager who presses it.

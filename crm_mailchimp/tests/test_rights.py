@@ -376,6 +376,7 @@ class TestMappedFields(RightsCase):
             page = found[name]
             self.assertEqual((page.detail, page.user_id), (detail, user))
             self.assertEqual(page.changed_by_id, user)
+            self.assertEqual(page.can_take_over, user != self.manager)
             self.assertTrue(page.changed_at)
             self.assertFalse(page.problem)
         for user in (self.sales, self.employee):
