@@ -21,6 +21,8 @@ ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
 REGIONAL_LANGUAGES = {"fr_CA", "es_ES", "pt_PT"}
 # It has one Norwegian; Odoo has the two written ones.
 OTHER_LANGUAGES = {"nb": "no", "nn": "no"}
+# Stands for a value that may not be sent, so that what Mailchimp holds is left alone.
+KEEP = object()
 # Ten digits of the North American plan: neither part begins with 0 or 1.
 _AMERICAN = re.compile(r"1?([2-9]\d\d)([2-9]\d\d)(\d{4})")
 
@@ -195,18 +197,19 @@ def values(merge_fields, raw, interests, lang, held=None):
     """Return the canonical values of a member.
 
     A value that its merge field cannot take is no reason to empty what Mailchimp
-    holds: that is what is desired there.
+    holds: that is what is desired there. Nor is a value that may not be sent.
 
     :param merge_fields: :class:`MergeField` of each raw value, in order
-    :param raw: the values Odoo holds, in the same order
+    :param raw: the values Odoo holds, in the same order; :data:`KEEP` for one that
+        whoever mapped it may not read
     :param interests: ids of our groups the contact belongs to
     :param lang: Odoo language code of the contact, or ``None``
     :param held: canonical values Mailchimp holds, if it has the member
     """
     merge, present = {}, (held or {}).get("m") or {}
     for merge_field, value in zip(merge_fields, raw, strict=True):
-        formatted = merge_field.format(value)
-        if formatted is None and merge_field.is_unfit(value):
+        formatted = None if value is KEEP else merge_field.format(value)
+        if value is KEEP or (formatted is None and merge_field.is_unfit(value)):
             formatted = present.get(merge_field.tag)
         if formatted is not None:
             merge[merge_field.tag] = formatted

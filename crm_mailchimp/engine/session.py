@@ -10,6 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 USER_AGENT = "crm_mailchimp (Odoo add-on)"
 
@@ -37,6 +38,48 @@ def _enforce_length(response, **_kwargs):
     response.raw.enforce_content_length = True
 
 
+@contextlib.contextmanager
+def bounded(response, seconds):
+    """End the reading of a reply's body after so many seconds.
+
+    A read waits for as many bytes as it asked for, and each of them gives the socket's
+    timeout a new start: who sends one now and then could hold it for hours.
+
+    :param response: of a session of :func:`new_session`, with ``stream``
+    :raise requests.ReadTimeout: when the time was over
+    """
+    # Nothing is left to read where urllib3 gave the connection back.
+    connection = getattr(response.raw, "connection", None)
+    sock, over = getattr(connection, "reading", None), threading.Event()
+    timer = _Alarm(sock, seconds, over)
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException, HTTPError):
+        if not over.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if over.is_set():  # what was cut off may look complete
+        raise requests.ReadTimeout("The reply took too long to arrive.")
+
+
+class _Alarm(threading.Timer):
+    """Ends whatever waits for a socket after some time, in another thread."""
+
+    def __init__(self, sock, seconds, over):
+        super().__init__(seconds, self._ring, (sock, over))
+        self.daemon = True
+
+    @staticmethod
+    def _ring(sock, over):
+        over.set()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # Past TLS, which another thread is reading from.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 class _Bounded:
     """Bounds the time until a reply has told its status and headers.
 
@@ -45,20 +88,13 @@ class _Bounded:
     """
 
     def getresponse(self, *args, **kwargs):
-        sock, over = self.sock, threading.Event()
+        over = threading.Event()
+        # Kept: a connection that ends with the reply forgets its socket.
+        self.reading = sock = self.sock
         # Where the time for reading is kept depends on urllib3's version.
         limits = [self.timeout, sock.gettimeout()]
-
-        def give_up():
-            over.set()
-            with contextlib.suppress(OSError):
-                # Past TLS, which another thread is reading from.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-        timer = threading.Timer(
-            max(limit for limit in limits if isinstance(limit, int | float)), give_up
-        )
-        timer.daemon = True
+        seconds = max(limit for limit in limits if isinstance(limit, int | float))
+        timer = _Alarm(sock, seconds, over)
         timer.start()
         try:
             response = super().getresponse(*args, **kwargs)

@@ -26,17 +26,17 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
 from .pace import Slots
-from .session import new_session
+from .session import bounded, new_session
 from .storable import is_suspect, storable
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 90  # Mailchimp itself gives up after 120
 MAX_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-# Of a reply: small, so that the time is looked at although it comes drop by drop.
-SIP_BYTES = 256
 TRIES = 3
 PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
+# No other host ever sees the key.
+_MAILCHIMP = re.compile(r"[a-z][a-z0-9]{1,9}\.api\.mailchimp\.com")
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
 
 
@@ -65,22 +65,26 @@ def check_url(api_url):
     :param str api_url: full URL ending in ``/3.0``; plain http for loopback hosts only
     :raise InvalidUrl: with a sentence that says what is wrong
     """
-    wrong = None
     api_url = (api_url or "").rstrip("/")
     try:
         parts = urlsplit(api_url)
-        host, _port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise InvalidUrl("The Mailchimp API URL is not a URL.") from None
-    loopback = _is_loopback(host)
+    wrong, loopback = None, _is_loopback(host)
     if parts.scheme not in ("https", "http") or not host:
         wrong = "must be a full URL, such as https://us21.api.mailchimp.com/3.0"
-    elif parts.scheme == "http" and not loopback:
-        wrong = "must begin with https: plain http would show the key to others"
-    elif parts.username is not None or re.search(r"[\s\\]", api_url):
+    elif "@" in parts.netloc or re.search(r"[\s\\]", api_url):
         wrong = "must not contain a user name, blanks or backslashes"
-    elif not parts.path.endswith("/3.0") or parts.query or parts.fragment:
+    # Also an empty query or fragment would swallow every path that follows.
+    elif not parts.path.endswith("/3.0") or re.search("[?#]", api_url):
         wrong = "must end in /3.0"
+    elif loopback:
+        pass
+    elif parts.scheme == "http":
+        wrong = "must begin with https: plain http would show the key to others"
+    elif port or parts.path != "/3.0" or not _MAILCHIMP.fullmatch(host):
+        wrong = "must be Mailchimp's own, such as https://us21.api.mailchimp.com/3.0"
     if wrong:
         raise InvalidUrl(f"The Mailchimp API URL {wrong}.")
     return api_url, loopback
@@ -284,19 +288,17 @@ class Transport(ApiClient):
 
     def _read(self, response, method, path, seconds):
         content = bytearray()
-        deadline = time.monotonic() + seconds
-        for chunk in response.iter_content(SIP_BYTES):
-            content += chunk
-            if len(content) > self.max_bytes:
-                raise Protocol(
-                    f"The reply is longer than {self.max_bytes} bytes.",
-                    status=response.status_code,
-                    method=method,
-                    path=path,
-                    outcome_unknown=method != "GET",
-                )
-            if time.monotonic() > deadline:
-                raise requests.ReadTimeout("The reply took too long to arrive.")
+        with bounded(response, seconds):
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > self.max_bytes:
+                    raise Protocol(
+                        f"The reply is longer than {self.max_bytes} bytes.",
+                        status=response.status_code,
+                        method=method,
+                        path=path,
+                        outcome_unknown=method != "GET",
+                    )
         return bytes(content)
 
     def _result(self, response, content, method, path):

@@ -1,6 +1,7 @@
 from . import crm_mailchimp_account
 from . import connection
 from . import clock
+from . import rights
 from . import eligibility
 from . import crm_mailchimp_merge_field
 from . import field_mapping
@@ -43,6 +44,7 @@ from . import crm_mailchimp_contact_status
 from . import bring_back
 from . import export_failed
 from . import ir_filters
+from . import crm_mailchimp_disclosure
 from . import ir_rule
 from . import saved_filters
 from . import mail_blacklist
@@ -51,6 +53,7 @@ from . import res_partner
 from . import crm_mailchimp_contact_tag
 from . import partner_actions
 from . import crm_mailchimp_invalid_email
+from . import erasure
 from . import overview
 from . import engagement
 from . import ir_http

@@ -70,6 +70,7 @@ class CrmMailchimpMember(models.Model):
         Each is looked at once more when the run carries it out: nobody comes back who
         is seen to have said no, or whose contact has no opt-in any more.
         """
+        self.check_access("read")
         self.account_id._check_manager()
         back = self.browse()
         for account in self.account_id:
@@ -112,6 +113,7 @@ class CrmMailchimpMember(models.Model):
 
     def action_ask_again(self):
         """Let Mailchimp ask the contacts of these members whether they come back."""
+        self.check_access("read")
         return self.partner_id._mailchimp_ask(_by_account(self))
 
 
@@ -120,10 +122,12 @@ class CrmMailchimpContactStatus(models.Model):
 
     def action_ask_again(self):
         """Let Mailchimp ask the contacts of these lines whether they come back."""
+        self.check_access("read")
         return self.partner_id._mailchimp_ask(_by_account(self))
 
     def action_bring_back(self):
         """Subscribe archived members of these lines again (managers)."""
+        self.check_access("read")
         return self.member_id.action_bring_back()
 
 

@@ -141,8 +141,20 @@ class CrmMailchimpAccount(models.Model):
         string="Contacts",
     )
     partner_domain = fields.Char(
-        string="Only contacts matching", default="[]", required=True
+        string="Only contacts matching",
+        default="[]",
+        required=True,
+        help="Evaluated with the rights of who set it: contacts this user may not see"
+        " do not match.",
     )
+    partner_domain_user_id = fields.Many2one(
+        "res.users",
+        string="Condition set by",
+        readonly=True,
+        ondelete="set null",
+        help="The condition is evaluated with the rights of this user.",
+    )
+    partner_domain_date = fields.Datetime(string="Condition set on", readonly=True)
     double_opt_in = fields.Boolean(
         string="Double opt-in",
         help="New members are asked by a mail from Mailchimp to confirm before they"
@@ -219,7 +231,58 @@ class CrmMailchimpAccount(models.Model):
     def _get_languages(self):
         return self.env["res.lang"].get_installed()
 
-    @api.constrains("partner_domain")
+    @api.model_create_multi
+    def create(self, vals_list):
+        return super().create(
+            [self._sign_condition(dict(vals), new=True) for vals in vals_list]
+        )
+
+    def write(self, vals):
+        vals = dict(vals)
+        changed = "partner_domain" in vals and any(
+            account.partner_domain != vals["partner_domain"] for account in self
+        )
+        if "company_id" in vals and not self.env.su:
+            self._check_company_free(vals["company_id"])
+        super().write(self._sign_condition(vals, new=changed))
+        # Nor may it get out of the hands of who wrote it, into another company.
+        self.check_access("write")
+        return True
+
+    def _check_company_free(self, company_id):
+        """Refuse another company for an account that knows members.
+
+        :raise UserError: says what to do
+        """
+        if self.filtered(
+            lambda account: account.audience_ref and account.company_id.id != company_id
+        ):
+            raise UserError(
+                self.env._(
+                    "The account of a linked audience stays with its company. Make an"
+                    " account for the other company."
+                )
+            )
+
+    def _sign_condition(self, vals, new):
+        """Note who sets the condition; nobody sets one in another's name.
+
+        :param dict vals: values of accounts, which are changed
+        :param bool new: whether they hold a condition that is to be signed
+        """
+        names = ("partner_domain_user_id", "partner_domain_date")
+        # Odoo itself copies an account with what was signed.
+        signed = self.env.su and vals.get(names[0])
+        if not signed:
+            for name in names:
+                vals.pop(name, None)
+            if new:
+                vals.update(
+                    zip(names, (self.env.uid, fields.Datetime.now()), strict=True)
+                )
+        return vals
+
+    @api.constrains("partner_domain", "partner_domain_user_id")
     def _check_partner_domain(self):
         for account in self:
             account._scope_domain()
@@ -334,6 +397,12 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def _check_manager(self):
+        """Refuse whoever may not configure these accounts.
+
+        Most methods go on as the superuser: this is where the record itself is looked
+        at, with its company.
+        """
+        self.check_access("write")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_manager"
         ):
@@ -367,7 +436,9 @@ class CrmMailchimpAccount(models.Model):
             self.sudo()._stop()
             self._clear_error(active=False, api_key_secret=False)
             self.flush_recordset()
-            account = self.copy({"name": self.name, "active": True})
+            # As the superuser: what was signed by others stays signed by them.
+            account = self.sudo().copy({"name": self.name, "active": True})
+            account = account.with_env(self.env)
             account.sudo().write(
                 {
                     "api_key_secret": key,
@@ -464,6 +535,8 @@ class CrmMailchimpAccount(models.Model):
         return action
 
     def _check_ready(self):
+        """Refuse whoever may not synchronise these accounts, and accounts not ready."""
+        self.check_access("read")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_user"
         ):

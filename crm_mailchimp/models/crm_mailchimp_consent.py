@@ -1,7 +1,8 @@
 from dataclasses import dataclass, field
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class CrmMailchimpConsent(models.Model):
     _rec_name = "email_normalized"
 
     partner_id = fields.Many2one("res.partner", ondelete="set null", index=True)
+    # Whose contact it was: it decides who sees the line when the contact is gone.
+    company_id = fields.Many2one("res.company", ondelete="set null", readonly=True)
     email_normalized = fields.Char(string="Address")
     kind = fields.Selection([("in", "Opt-in"), ("out", "Opt-out")], required=True)
     date = fields.Datetime(
@@ -65,3 +68,28 @@ class CrmMailchimpConsent(models.Model):
 
     def write(self, vals):  # pylint: disable=method-required-super
         raise UserError(self.env._("A consent line is a record; it cannot be changed."))
+
+    @api.model
+    def _stay_with_company(self, partners):
+        """Note the company of contacts that are about to be deleted."""
+        self.flush_model()
+        partners.flush_recordset(["company_id"])
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_consent c SET company_id = p.company_id
+                     FROM res_partner p
+                    WHERE p.id = c.partner_id AND p.id = ANY(%s)
+                      AND c.company_id IS DISTINCT FROM p.company_id""",
+                partners.ids,
+            )
+        )
+        self.invalidate_model(["company_id"], flush=False)
+
+    @api.model
+    def _anonymise(self, domain):
+        """Take addresses and texts from lines; that there was a yes or a no stays."""
+        lines = self.search(domain)
+        vals = {"email_normalized": False, "note": False}
+        # Our own ``write`` refuses whatever would change a line.
+        # pylint: disable-next=super-method-mismatch
+        return super(CrmMailchimpConsent, lines).write(vals)

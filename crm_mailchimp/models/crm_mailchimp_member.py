@@ -249,6 +249,7 @@ class CrmMailchimpMember(models.Model):
 
     def action_archive_foreign(self):
         """Archive members that are only in Mailchimp, after somebody looked at them."""
+        self.check_access("read")
         self.account_id._check_manager()
         waiting = self.sudo().filtered(
             lambda member: member.cause == "foreign" and not member.operation

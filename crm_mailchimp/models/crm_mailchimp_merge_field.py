@@ -1,7 +1,8 @@
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import AccessError, ValidationError
 
 from ..engine.payload import MergeField
+from .rights import acting_as, is_kept
 
 SOURCES = [
     ("first_name", "First name"),
@@ -9,6 +10,20 @@ SOURCES = [
     ("address", "Postal address"),
     ("field", "Contact field"),
 ]
+# Where a value comes from: whoever says so answers for it.
+SIGNED = {"source", "field_path"}
+NEVER_SENT = (
+    *("one2many", "many2many", "binary", "json"),
+    *("properties", "properties_definition"),
+)
+
+
+def _may_not_read(env, path):
+    return env._(
+        "%(user)s, with whose rights it works, may not read “%(path)s”.",
+        user=env.user.sudo().name,
+        path=path,
+    )
 
 
 class CrmMailchimpMergeField(models.Model):
@@ -38,6 +53,15 @@ class CrmMailchimpMergeField(models.Model):
         help="Create the merge field in Mailchimp when the audience does not have it."
         " When off, the line is used only if it does.",
     )
+    author_id = fields.Many2one(
+        "res.users",
+        string="With the rights of",
+        readonly=True,
+        ondelete="set null",
+        help="Who mapped the field: the value of what this user may not see is not"
+        " sent.",
+    )
+    authored_at = fields.Datetime(string="Mapped on", readonly=True)
     # What Mailchimp says of the field, read at every run that pushes.
     remote_ref = fields.Integer(readonly=True, copy=False)
     kind = fields.Char(string="Type", readonly=True, copy=False)
@@ -95,34 +119,99 @@ class CrmMailchimpMergeField(models.Model):
                     )
                 )
 
-    @api.constrains("source", "field_path")
+    @api.constrains("source", "field_path", "author_id")
     def _check_field_path(self):
         for line in self.filtered(lambda line: line.source == "field"):
-            model = self.env["res.partner"]
-            for name in (line.field_path or "").split("."):
-                field = model is not None and model._fields.get(name)
-                if not field or field.type in ("one2many", "many2many", "binary"):
-                    raise ValidationError(
-                        self.env._(
-                            "%(tag)s: %(path)s is no field of a contact that has one"
-                            " value.",
-                            tag=line.tag,
-                            path=line.field_path or "",
-                        )
-                    )
-                model = self.env.get(field.comodel_name) if field.relational else None
+            trouble = line._trouble()
+            if trouble:
+                raise ValidationError(
+                    self.env._("%(tag)s: %(trouble)s", tag=line.tag, trouble=trouble)
+                )
+
+    def _author_env(self):
+        """Return an environment with the rights of who mapped the field.
+
+        :raise AccessError: when that user cannot answer for it any more
+        """
+        # Old lines are nobody's until they are signed: see the migration.
+        return acting_as(self.env, self.author_id, self.account_id.company_id)
+
+    def _trouble(self):
+        """Return a sentence that says why no value may be sent, or ``None``.
+
+        Fields that are kept from some employees, and secrets, are sent by nobody:
+        what is in Mailchimp is there for all its users, and in every export of it.
+        """
+        self.ensure_one()
+        _ = self.env._
+        try:
+            env = self._author_env()
+        except AccessError as error:
+            return _(
+                "%s Somebody else must take the line over: “What leaves the company”.",
+                error.args[0],
+            )
+        if self.source != "field":
+            return None
+        path = self.field_path or ""
+        model = env["res.partner"]
+        for name in path.split("."):
+            field = model._fields.get(name) if model is not None else None
+            if field is None or field.type in NEVER_SENT:
+                return _(
+                    "“%(path)s” is no field of a contact that has one value.", path=path
+                )
+            if is_kept(field):
+                return _(
+                    "“%(path)s” holds what Odoo keeps from some employees, or a"
+                    " secret: nobody may send it.",
+                    path=path,
+                )
+            if not model._has_field_access(field, "read"):
+                return _may_not_read(env, path)
+            model = env.get(field.comodel_name) if field.relational else None
+            if model is not None and not model.has_access("read"):
+                return _may_not_read(env, path)
+        return None
+
+    def _sign(self, vals, new):
+        """Note who maps a field; nobody does so in another's name.
+
+        :param dict vals: values of lines, which are changed
+        :param bool new: whether they say anew where a value comes from
+        """
+        # Odoo itself copies lines with what was signed.
+        if not (self.env.su and vals.get("author_id")):
+            vals.pop("author_id", None)
+            vals.pop("authored_at", None)
+            if new:
+                vals.update(author_id=self.env.uid, authored_at=fields.Datetime.now())
+        return vals
+
+    def action_take_over(self):
+        """Let lines work with the rights of the manager who presses it."""
+        self.account_id._check_manager()
+        self.check_access("write")
+        self.sudo().write(
+            {"author_id": self.env.uid, "authored_at": fields.Datetime.now()}
+        )
 
     @api.model_create_multi
     def create(self, vals_list):
-        lines = super().create(vals_list)
+        lines = super().create([self._sign(dict(vals), True) for vals in vals_list])
         lines.account_id._set_refs(merge_fields_read=None)
         return lines
 
     def write(self, vals):
-        result = super().write(vals)
+        new = any(
+            vals[name] != line[name] for name in SIGNED & vals.keys() for line in self
+        )
+        result = super().write(self._sign(dict(vals), new))
         if {"tag", "source", "field_path", "create_missing"} & set(vals):
             # The next run reads the audience's merge fields again.
             self.account_id._set_refs(merge_fields_read=None)
+        # It may not end up in an account of another company.
+        self.check_access("write")
         return result
 
     def _is_american_phone(self):

@@ -56,7 +56,10 @@ class CrmMailchimpPermission(models.Model):
             super(CrmMailchimpPermission, fresh).write(
                 {"after_member": last.id, "error_message": False}
             )
-        return super().write(vals)
+        result = super().write(vals)
+        # It may not end up in an account of another company.
+        self.check_access("write")
+        return result
 
 
 class CrmMailchimpAccount(models.Model):

@@ -388,9 +388,13 @@ class CrmMailchimpRun(models.Model):
         return told
 
     def _notify(self):
-        """Tell everybody who may synchronise how far the run is (after the commit)."""
+        """Tell those who may synchronise how far the run is (after the commit).
+
+        Each of them, not the group: a run is the business of its company only.
+        """
+        users = self.env.ref("crm_mailchimp.group_mailchimp_user").sudo().all_user_ids
         for run in self:
-            self.env.ref("crm_mailchimp.group_mailchimp_user")._bus_send(
+            progress = (
                 "crm_mailchimp/progress",
                 {
                     "run_id": run.id,
@@ -406,6 +410,13 @@ class CrmMailchimpRun(models.Model):
                     "error": run.error_message or "",
                 },
             )
+            company = run.account_id.company_id
+            for user in users.filtered(
+                lambda user, company=company: (
+                    user.active and not user.share and company in user.company_ids
+                )
+            ):
+                user._bus_send(*progress)
 
     def action_cancel(self):
         """Stop a run. What was sent stays sent; the next run does the rest."""
@@ -435,6 +446,7 @@ class CrmMailchimpRun(models.Model):
         return action
 
     def _check_sync_right(self):
+        self.check_access("read")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_user"
         ):

@@ -6,6 +6,7 @@ from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
 from .crm_mailchimp_suppression import ABOUT_ADDRESS
+from .rights import acting_as, check_condition
 
 # Contacts whose e-mail field holds more than one address; an index has the same words.
 SEVERAL = "p.email LIKE '%%@%%@%%'"
@@ -130,7 +131,6 @@ class CrmMailchimpAccount(models.Model):
 
     def _exclusions(self, scoped=True, asking=False, few=False):
         """Return ``(reason, SQL condition)`` in the order in which they are told."""
-        partners = self.env["res.partner"].sudo().with_context(active_test=False)
         # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
         # stand in the text the user typed as a whole word.
         typed = SQL("LOWER(p.email)")
@@ -197,33 +197,47 @@ class CrmMailchimpAccount(models.Model):
             )
         scope = self._scope_domain()
         if not scope.is_true():
-            query = partners._search(scope)
+            query = self._scope_partners()._search(scope)
             exclusions.append(
                 ("out_of_scope", SQL("p.id NOT IN %s", query.subselect()))
             )
         return exclusions
+
+    def _scope_partners(self):
+        """Return ``res.partner`` with the rights of who set the account's condition.
+
+        :raise AccessError: when that user cannot answer for it any more
+        """
+        env = acting_as(self.env, self.partner_domain_user_id, self.company_id)
+        return env["res.partner"].with_context(active_test=False)
 
     def _scope_domain(self):
         """Return the domain of contacts in scope.
 
         :raise UserError: when it cannot be evaluated
         """
+        if (self.partner_domain or "[]").strip() == "[]":
+            return Domain.TRUE
         try:
+            partners = self._scope_partners()
             domain = Domain(
                 safe_eval(
-                    self.partner_domain or "[]",
+                    self.partner_domain,
                     self.env["ir.filters"]._mailchimp_eval_context(
-                        self.sync_user_id, self.company_id
+                        self.partner_domain_user_id, self.company_id
                     ),
                 )
             )
-            domain.validate(self.env["res.partner"].sudo())
+            check_condition(partners, domain)
+            # It says what is wrong with it.
+            partners._search(domain)
         except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
             raise UserError(
                 self.env._(
                     "The condition “Only contacts matching” cannot be used:"
-                    " %(error)s. Correct it on the Mailchimp account.",
-                    error=error,
+                    " %(error)s Correct it on the Mailchimp account, or set it anew to"
+                    " let it work with your rights.",
+                    error=f"{error}".rstrip(" .") + ".",
                 )
             ) from error
         return domain

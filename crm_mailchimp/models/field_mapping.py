@@ -67,6 +67,9 @@ class CrmMailchimpMergeField(models.Model):
                 continue
             if account not in readers:
                 readers[account] = MemberValues(account)
+            readers[account].as_author(line)
+            if readers[account].author is None:
+                continue
             try:
                 readers[account]._column(line.field_path)
             except SlowPath:
@@ -115,7 +118,8 @@ class CrmMailchimpMergeField(models.Model):
     # === WHAT IS AMISS === #
 
     @api.depends(
-        "source", "field_path", "kind", "required", "options", "remote_ref", "is_slow"
+        *("source", "field_path", "kind", "required", "options", "remote_ref"),
+        *("is_slow", "author_id.active", "author_id.company_ids"),
     )
     def _compute_warning(self):
         for line in self:
@@ -123,6 +127,9 @@ class CrmMailchimpMergeField(models.Model):
 
     def _warnings(self):
         _ = self.env._
+        trouble = self._trouble()
+        if trouble:
+            return [_("Not sent: %s", trouble)]
         if self.error_message:
             return [self.error_message]
         found = []
@@ -221,6 +228,8 @@ class CrmMailchimpAccount(models.Model):
         "remote_refs",
         "merge_field_ids.remote_ref",
         "merge_field_ids.create_missing",
+        "merge_field_ids.field_path",
+        "merge_field_ids.author_id.active",
         "unmapped_field_ids.required",
     )
     def _compute_mapping_message(self):
@@ -255,6 +264,15 @@ class CrmMailchimpAccount(models.Model):
                     )
                 )
                 break
+        stopped = self.merge_field_ids.filtered(lambda line: line._trouble())
+        if stopped:
+            messages.append(
+                _(
+                    "Not sent any more: %(names)s. Below, and under “What leaves the"
+                    " company”, is why.",
+                    names=", ".join(stopped.mapped("name")),
+                )
+            )
         required = self.unmapped_field_ids.filtered("required")
         if required:
             messages.append(

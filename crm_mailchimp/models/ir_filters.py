@@ -6,8 +6,16 @@ from odoo.tools.safe_eval import datetime as safe_datetime
 from odoo.tools.safe_eval import dateutil, safe_eval
 from odoo.tools.safe_eval import time as safe_time
 
-# Changing one of these changes who is sent to Mailchimp.
-GUARDED = {"domain", "model_id", "active", "mailchimp_sync", "mailchimp_owner_id"}
+from .rights import check_condition
+
+# Changing one of these changes who is sent to Mailchimp, under which name, or who may
+# change the rest.
+GUARDED = {
+    *("domain", "model_id", "active", "name", "user_ids"),
+    *("mailchimp_sync", "mailchimp_owner_id"),
+}
+# What the filter finds: it is found with the rights of who wrote it.
+EVALUATED = {"domain", "model_id"}
 
 
 class IrFilters(models.Model):
@@ -30,13 +38,15 @@ class IrFilters(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        vals_list = [dict(vals) for vals in vals_list]
+        context = self.env.context
         for vals in vals_list:
-            if vals.get("mailchimp_sync"):
-                # Data files are loaded by the superuser and may name an owner.
-                owner = vals.get("mailchimp_owner_id") if self.env.su else None
-                vals["mailchimp_owner_id"] = owner or self.env.uid
-            else:
-                vals.pop("mailchimp_owner_id", None)
+            # Set in any case: a default, maybe stored, fills what is left out.
+            sync = vals.get("mailchimp_sync", context.get("default_mailchimp_sync"))
+            # Data files are loaded by the superuser and may name an owner.
+            owner = vals.get("mailchimp_owner_id") if self.env.su else None
+            vals["mailchimp_sync"] = bool(sync)
+            vals["mailchimp_owner_id"] = bool(sync) and (owner or self.env.uid)
         filters = super().create(vals_list)
         filters.filtered("mailchimp_sync")._check_mailchimp_right()
         return filters
@@ -55,8 +65,9 @@ class IrFilters(models.Model):
                 for record in self
             )
         }
+        flagged = self.filtered("mailchimp_sync")
         if changes:
-            self.filtered("mailchimp_sync")._check_mailchimp_right()
+            flagged._check_mailchimp_right()
         if "mailchimp_sync" in changes:
             vals = dict(
                 vals, mailchimp_owner_id=vals["mailchimp_sync"] and self.env.uid
@@ -65,6 +76,9 @@ class IrFilters(models.Model):
             raise AccessError(
                 self.env._("Un-flag the filter and flag it again to take it over.")
             )
+        if EVALUATED & changes and not self.env.su and "mailchimp_sync" not in changes:
+            # Before the condition is checked: with the rights of who writes it now.
+            super(IrFilters, flagged).write({"mailchimp_owner_id": self.env.uid})
         result = super().write(vals)
         if changes:
             self.filtered("mailchimp_sync")._check_mailchimp_right()
@@ -183,6 +197,7 @@ class IrFilters(models.Model):
         try:
             names = self._mailchimp_eval_context(owner, company)
             domain = Domain(safe_eval(self.domain or "[]", names))
+            check_condition(model, domain)
             query = model._search(domain)
         except AccessError:
             raise

@@ -355,6 +355,7 @@ class CrmMailchimpAccount(models.Model):
     def action_confirm_older(self):
         """Let the run that waits because the database is an older one go on."""
         self.ensure_one()
+        self._check_manager()
         return self.open_run_id.action_confirm_archiving()
 
 

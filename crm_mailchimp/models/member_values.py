@@ -4,10 +4,11 @@ import hashlib
 from operator import itemgetter
 
 from odoo import release
+from odoo.exceptions import AccessError
 from odoo.modules.module import Manifest
 from odoo.tools import SQL, Query, html2plaintext
 
-from ..engine.payload import split_as, split_name, values
+from ..engine.payload import KEEP, split_as, split_name, values
 from ..engine.plan import Known, held
 from .crm_mailchimp_member import NOT_TAKEN
 
@@ -54,6 +55,10 @@ class MemberValues:
     the ledger's own columns are added to it, see ``crm.mailchimp.member``. As long as
     the database computes the same fingerprint, Python need not look at the row again.
 
+    Each line of the mapping is read with the rights of who wrote it: of contacts, and
+    of records behind them, that this user may not see, no value goes to Mailchimp, and
+    none that is there is touched.
+
     :param account: record of ``crm.mailchimp.account``
     """
 
@@ -91,11 +96,23 @@ class MemberValues:
             account.conflict_winner,
             sorted(self.groups.items()),
         ]
+        # Columns that tell whether somebody may see a record, and those of each line.
+        self.seen, self.needed = {}, []
         halves = {}
         for line in account.merge_field_ids.filtered("remote_ref"):
             self.merge_fields.append(line._engine_field())
-            self.getters.append(self._getter(line))
-            self.rules += [line.source, line.field_path, line._is_american_phone()]
+            self.as_author(line)
+            if self.author is None:
+                self.getters.append(lambda row: KEEP)
+            else:
+                self.getters.append(self._getter(line))
+            self.needed.append(frozenset(self.need))
+            self.rules += [
+                *(line.source, line.field_path, line._is_american_phone()),
+                self.author and self.author.uid,
+            ]
+            if self.author is None:
+                continue
             if line.source in ("first_name", "last_name"):
                 halves[line.source] = line.tag
         # The merge fields that Odoo's one name is divided over.
@@ -103,6 +120,7 @@ class MemberValues:
         if len(halves) == 2 and "firstname" not in self.partners._fields:
             self.halves = (halves["first_name"], halves["last_name"])
             self.name = self._path("name")
+        self.checked = sorted(set(self.seen.values()))
         self.tags = [merge_field.tag for merge_field in self.merge_fields]
         self.owned = account._owned_interests()
         self.required = account._refs().get("required_tags") or []
@@ -111,7 +129,6 @@ class MemberValues:
             for line in account.merge_field_ids.filtered("remote_ref")
             if line._is_writable()
         }
-
         self.rules += [
             self.merge_fields,
             self.halves,
@@ -122,6 +139,32 @@ class MemberValues:
         self.last_input = len(self.columns)
         self.inputs = self._add(self._inputs(self.columns[self.segments]))
         self.unchanged = self._add(self._unchanged(self.columns[self.inputs]))
+
+    def as_author(self, line):
+        """Read what follows with the rights of who wrote a line of the mapping."""
+        self.author, self.need = None, set()
+        if not line._trouble():
+            self.author = line._author_env()
+            self._note_seen(self.partners, self.alias)
+
+    def _note_seen(self, model, alias):
+        """Have the rules for the author looked at, where there are any."""
+        key = self.author.uid, alias
+        if key not in self.seen and not self.author.su:
+            rules = self.author["ir.rule"]._compute_domain(model._name, "read")
+            model = self.author[model._name].sudo().with_context(active_test=False)
+            rules = rules.optimize_full(model)
+            if rules.is_true():
+                return
+            self.seen[key] = self._add(
+                SQL(
+                    "(%s IS NULL OR COALESCE(%s, FALSE))",
+                    SQL.identifier(alias, "id"),
+                    rules._to_sql(model, alias, self.query),
+                )
+            )
+        if key in self.seen:
+            self.need.add(self.seen[key])
 
     def _add(self, column):
         self.columns.append(column)
@@ -249,8 +292,9 @@ class MemberValues:
         try:
             column, convert = self._column(path)
         except SlowPath:
-            self.slow[path] = self._slow_converter(path)
-            return lambda row: row[-1][path]
+            key = path, self.author.uid
+            self.slow[key] = self.author, self._slow_converter(path)
+            return lambda row: row[-1][key]
         index = self._add(column)
         if convert is None or raw:
             return itemgetter(index)
@@ -264,9 +308,11 @@ class MemberValues:
             if field.type != "many2one" or not field.store:
                 raise SlowPath(path)
             model, alias = field.join(model, alias, self.query)
+            self._note_seen(model, alias)
         field = model._fields[last]
         if field.type == "many2one" and field.store:
             model, alias = field.join(model, alias, self.query)
+            self._note_seen(model, alias)
             field = model._fields.get(model._rec_name or "")
         if field is None or not field.store or not field.column_type:
             raise SlowPath(path)
@@ -323,19 +369,28 @@ class MemberValues:
         ]
 
     def _read_slow(self, rows):
-        partners = self.partners.browse([row[2] for row in rows if row[2]])
-        by_id = {partner.id: partner for partner in partners.exists()}
-        result = []
-        for row in rows:
-            found = {}
-            for path, convert in self.slow.items():
-                value = by_id.get(row[2])
-                for name in path.split("."):
-                    value = value[:1][name] if value else None
-                found[path] = convert(value) if convert and value is not None else value
-            result.append(found)
+        ids = [row[2] for row in rows if row[2]]
+        partners = self.partners.browse(ids).exists()
+        context = self.partners.env.context
+        result = [{} for _row in rows]
+        for (path, uid), (author, convert) in self.slow.items():
+            readable = partners.with_env(author).with_context(
+                **{**context, **author.context, "lang": self.account.lang}
+            )
+            readable = readable._filtered_access("read")
+            by_id = {partner.id: partner for partner in readable}
+            for row, found in zip(rows, result, strict=True):
+                found[path, uid] = self._slow_value(by_id.get(row[2]), path, convert)
         self.account.env.invalidate_all(flush=False)
         return result
+
+    def _slow_value(self, value, path, convert):
+        try:
+            for name in path.split("."):
+                value = value[:1][name] if value else None
+            return convert(value) if convert and value is not None else value
+        except AccessError:
+            return KEEP
 
     def known(self, row):
         """Return the ledger's part of a row as a dict."""
@@ -368,20 +423,32 @@ class MemberValues:
         return [ref for ref in refs if ref]
 
     def _raw(self, row):
-        return [getter(row) for getter in self.getters]
+        hidden = {index for index in self.checked if not row[index]}
+        if not hidden:
+            return [getter(row) for getter in self.getters]
+        return [
+            KEEP if hidden & needed else getter(row)
+            for getter, needed in zip(self.getters, self.needed, strict=True)
+        ]
 
     def desired(self, row):
         """Return the canonical values the member of a row should have."""
         state = self.state(row)
         present = held(state) if state.status else {"m": {}}
+        raw = self._raw(row)
         desired = values(
             self.merge_fields,
-            self._raw(row),
+            raw,
             self.interests(row),
             row[self.lang],
             present,
         )
-        if self.halves and present["m"] and not row[self.is_company]:
+        if (
+            self.halves
+            and present["m"]
+            and not row[self.is_company]
+            and not any(value is KEEP for value in raw)
+        ):
             self._divide_as_there(row, desired["m"], present["m"], state.sent)
         return desired
 
@@ -406,5 +473,5 @@ class MemberValues:
             for merge_field, value in zip(
                 self.merge_fields, self._raw(row), strict=True
             )
-            if merge_field.is_unfit(value)
+            if value is not KEEP and merge_field.is_unfit(value)
         }

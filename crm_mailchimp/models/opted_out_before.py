@@ -251,6 +251,7 @@ class CrmMailchimpMember(models.Model):
 
     def action_archive_foreign(self):
         """Archive members that somebody decided about after looking at them."""
+        self.check_access("read")
         opted_out = self & self._opted_out_before()
         if not opted_out:
             return super().action_archive_foreign()

@@ -19,17 +19,17 @@ class ResPartner(models.Model):
         """Return ``{account: contacts}``: the linked accounts of their companies.
 
         A contact of no company belongs to the accounts of the companies one works in.
+        People ask for contacts they may see only, and in companies they work in.
 
         :raise UserError: when a person may not ask, or it makes no sense now; a rule,
             which runs as superuser, gets nothing: it must not keep a contact from being
             saved
         """
-        accounts = {}
-        for account in (
-            self.env["crm.mailchimp.account"]
-            .sudo()
-            .search([("audience_ref", "!=", False)])
-        ):
+        self.check_access("read")
+        accounts, domain = {}, [("audience_ref", "!=", False)]
+        if not self.env.su:
+            domain.append(("company_id", "in", self.env.companies.ids))
+        for account in self.env["crm.mailchimp.account"].sudo().search(domain):
             partners = self.filtered(
                 lambda partner, company=account.company_id: (
                     partner.company_id == company
@@ -190,6 +190,8 @@ class ResPartner(models.Model):
         :param dict accounts: account -> contacts
         """
         members = self.env["crm.mailchimp.member"].sudo()
+        for account in () if self.env.su else accounts:
+            account.with_env(self.env)._check_ready()
         for account, partners in accounts.items():
             members |= account.sudo()._members_to_ask(partners)
         if not members:

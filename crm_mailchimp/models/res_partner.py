@@ -152,6 +152,11 @@ class ResPartner(models.Model):
             changed._log_consent("in" if opt_in else "out", before)
         return True
 
+    @api.ondelete(at_uninstall=True)
+    def _mailchimp_leave_consent(self):
+        """Leave the consent lines with the company that has the contact now."""
+        self.env["crm.mailchimp.consent"].sudo()._stay_with_company(self)
+
     # === CONSENT === #
 
     def _mailchimp_now(self):
@@ -222,6 +227,7 @@ class ResPartner(models.Model):
             lines += [
                 {
                     "partner_id": partner.id,
+                    "company_id": partner.company_id.id,
                     "email_normalized": email,
                     "kind": kind,
                     "source": grounds.source if grounds else source,

@@ -7,6 +7,7 @@ from . import test_consent
 from . import test_copy
 from . import test_directions
 from . import test_engagement
+from . import test_erase
 from . import test_errors
 from . import test_export_failed
 from . import test_field_mapping
@@ -24,6 +25,8 @@ from . import test_preview
 from . import test_pull
 from . import test_push
 from . import test_recipients
+from . import test_rights
+from . import test_roles
 from . import test_rules
 from . import test_saved_filters
 from . import test_segments

@@ -62,14 +62,89 @@ class TestFilters(MailchimpCase):
             {"active": False},
             {"mailchimp_sync": False},
             {"model_id": "crm.lead"},
+            # Its name is the group's, and its users are those who may change it.
+            {"name": "Gent"},
+            {"user_ids": [Command.set(self.employee.ids)]},
+            {"user_ids": [Command.set(self.syncer.ids)]},
+            {"mailchimp_owner_id": self.manager.id, "name": "Gent"},
         ):
             for user in (self.employee, self.syncer):
                 with self.assertRaises(AccessError):
                     record.with_user(user).write(values)
         with self.assertRaises(AccessError):
             record.with_user(self.employee).unlink()
-        record.with_user(self.employee).write({"name": "Gent"})
+        record.with_user(self.employee).write({"is_default": True})
         record.with_user(self.manager).write({"domain": "[('city', '=', 'Gent')]"})
+
+    def test_nobody_writes_a_condition_that_works_with_rights_of_another(self):
+        """Whoever changes what a filter finds answers for it from then on."""
+        admin = self.env.ref("base.user_admin")
+        shared = {"mailchimp_sync": True, "user_ids": [Command.clear()]}
+        record = self.as_user(admin, **shared)
+        self.assertEqual(record.mailchimp_owner_id, admin)
+        record.with_user(self.manager).domain = "[('city', '=', 'Gent')]"
+        self.assertEqual(record.mailchimp_owner_id, self.manager)
+        probe = "[('signup_type', '!=', False)]"
+        record = self.as_user(admin, **shared)
+        with self.assertRaises(ValidationError):
+            record.with_user(self.manager).domain = probe
+
+    def test_defaults_flag_nothing_and_name_nobody(self):
+        admin = self.env.ref("base.user_admin")
+        defaults = {
+            "default_mailchimp_sync": True,
+            "default_mailchimp_owner_id": admin.id,
+        }
+        values = {"name": "Mine", "domain": "[]", "model_id": "res.partner"}
+        Filters = self.env["ir.filters"].with_context(**defaults)
+        for user_ids in ([], [Command.set(self.employee.ids)]):
+            vals = {**values, "user_ids": user_ids}
+            with self.assertRaises(AccessError):
+                Filters.with_user(self.employee).create(vals)
+            with self.assertRaises(AccessError):
+                Filters.with_user(self.employee).create_filter(vals)
+        with self.assertRaises(AccessError):
+            Filters.with_user(self.syncer).create({**values, "user_ids": []})
+        mine = {**values, "user_ids": [Command.set(self.syncer.ids)]}
+        flagged = Filters.with_user(self.syncer).create(mine)
+        self.assertEqual(flagged.mailchimp_owner_id, self.syncer)
+        # Stored defaults are the same thing.
+        Default = self.env["ir.default"].with_user(admin)
+        Default.set("ir.filters", "mailchimp_sync", True)
+        Default.set("ir.filters", "mailchimp_owner_id", admin.id)
+        plain = self.as_user(self.employee)
+        self.assertFalse(plain.mailchimp_sync)
+        self.assertFalse(plain.mailchimp_owner_id)
+        flagged = self.as_user(self.syncer, mailchimp_sync=True)
+        self.assertEqual(flagged.mailchimp_owner_id, self.syncer)
+
+    def test_an_import_and_a_copy_take_nothing_over(self):
+        record = self.as_user(
+            self.manager, mailchimp_sync=True, user_ids=[Command.clear()]
+        )
+        admin = self.env.ref("base.user_admin")
+        for names, row in (
+            (["id", "domain"], ["filter_x", "[]"]),
+            (["id", "name"], ["filter_x", "Gent"]),
+            (["id", "mailchimp_owner_id/.id"], ["filter_x", str(admin.id)]),
+        ):
+            self.env["ir.model.data"]._update_xmlids(
+                [{"xml_id": "base.filter_x", "record": record}]
+            )
+            for user in (self.employee, self.syncer):
+                row[0] = "base.filter_x"
+                result = self.env["ir.filters"].with_user(user).load(names, [row])
+                self.assertFalse(result["ids"], result)
+                self.env.invalidate_all()
+        self.assertEqual(record.mailchimp_owner_id, self.manager)
+        names = ["name", "model_id", "domain", "mailchimp_sync"]
+        names.append("mailchimp_owner_id/.id")
+        row = ["New", "Contact", "[]", "True", str(admin.id)]
+        result = self.env["ir.filters"].with_user(self.employee).load(names, [row])
+        self.assertFalse(result["ids"])
+        copy = record.with_user(self.employee).copy()
+        self.assertFalse(copy.mailchimp_sync)
+        self.assertFalse(copy.mailchimp_owner_id)
 
     def test_other_filters_stay_free(self):
         record = self.as_user(self.employee)

@@ -1,18 +1,22 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 
 from .common import MailchimpCase
 
-SCRIPTS = Path(__file__).parents[1] / "migrations"
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
-def migrate(cr, script, version):
-    spec = spec_from_file_location("script", SCRIPTS / script)
+def migrate(env, version, former, script="post-migrate.py"):
+    """Run a migration script of a version."""
+    script = MIGRATIONS / version / script
+    spec = spec_from_file_location("post_migrate", script)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.migrate(cr, version)
+    env.flush_all()
+    module.migrate(env.cr, former)
+    env.invalidate_all()
 
 
 @tagged("post_install", "-at_install")
@@ -36,7 +40,7 @@ class TestUpgrade(MailchimpCase):
         self.push()
         self.push("full")
         self.as_before()
-        self.migrate()
+        migrate(self.env, "19.0.2.0.0", "19.0.1.0.0")
 
     def as_before(self):
         """Leave what the former version knew."""
@@ -50,10 +54,6 @@ class TestUpgrade(MailchimpCase):
             "UPDATE crm_mailchimp_member SET opt_in_seen = NULL, opt_in_seen_at = NULL,"
             " opt_out_at = NULL, opt_out_confirmed_at = NULL, sending = NULL"
         )
-        self.env.invalidate_all()
-
-    def migrate(self):
-        migrate(self.env.cr, "19.0.2.0.0/post-migrate.py", "19.0.1.0.0")
         self.env.invalidate_all()
 
     def test_what_was_known_is_on_the_list(self):
@@ -109,10 +109,42 @@ class TestUpgradeDuringCreation(MailchimpCase):
         self.account._set_refs(
             creating={"key": key, "name": name, "known": creating["known"]}
         )
-        self.env.flush_all()
-        migrate(self.env.cr, "19.0.2.1.0/post-creating.py", "19.0.2.0.0")
-        self.env.invalidate_all()
+        migrate(self.env, "19.0.2.1.0", "19.0.2.0.0", "post-creating.py")
         run.resume_at = False
         self.tick()
         self.assertEqual(self.groups(ann.email), ["Ghent"])
         self.assertEqual(len(self.interests()), 1)
+
+
+@tagged("post_install", "-at_install")
+class TestUpgradeAuthors(MailchimpCase):
+    """Conditions, mapped fields and consent lines of before have an author, too."""
+
+    def test_who_made_the_account_answers_for_it(self):
+        self.link()
+        manager = new_test_user(
+            self.env, "upgrade", groups="crm_mailchimp.group_mailchimp_manager"
+        )
+        ann = self.contact("Ann", company_id=self.company.id, city="Ghent")
+        self.contact("Bob", city="Paris")
+        self.account.partner_domain = "[('city', '=', 'Ghent')]"
+        rule = self.env.ref("crm_mailchimp.crm_mailchimp_consent_rule")
+        rule.domain_force = "[('partner_id', '=', False)]"
+        self.env.flush_all()
+        for query in (
+            "UPDATE crm_mailchimp_account SET partner_domain_user_id = NULL,"
+            " partner_domain_date = NULL, create_uid = %(manager)s",
+            "UPDATE crm_mailchimp_merge_field SET author_id = NULL, authored_at = NULL",
+            "UPDATE crm_mailchimp_consent SET company_id = NULL",
+        ):
+            self.env.cr.execute(query, {"manager": manager.id})
+        self.env.invalidate_all()
+        migrate(self.env, "19.0.2.1.0", "19.0.2.0.0")
+        self.assertEqual(self.account.partner_domain_user_id, manager)
+        self.assertEqual(self.account.merge_field_ids.author_id, manager)
+        self.assertFalse(any(self.account.merge_field_ids.mapped("warning")))
+        self.assertEqual(ann.mailchimp_consent_ids.company_id, self.company)
+        self.assertIn("company_ids", rule.domain_force)
+        self.push()
+        self.assertEqual(set(self.audience.members), {"ann@firma.be"})
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")

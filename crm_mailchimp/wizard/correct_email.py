@@ -55,9 +55,15 @@ class CorrectEmailLine(models.TransientModel):
             return _("This is no address. An address looks like name@company.com.")
         if email == self.old_email:
             return _("That is the invalid address.")
+        # Of whoever has it, but in audiences of one's own companies.
         given_up = self.env["crm.mailchimp.member"].sudo()
         if given_up.search_count(
-            [("email_normalized", "=", email), ("status", "=", "cleaned")], limit=1
+            [
+                ("email_normalized", "=", email),
+                ("status", "=", "cleaned"),
+                ("account_id.company_id", "in", self.env.companies.ids),
+            ],
+            limit=1,
         ):
             return _("Mailchimp gave up this address, too.")
         return None

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+import tracemalloc
 
 import pytest
 from engine import batches, errors
@@ -182,6 +183,53 @@ def test_results_have_bounds(answers, gateway, monkeypatch, limit):
     monkeypatch.setattr(batches, limit, 1000)
     with pytest.raises(errors.Protocol, match="too large"):
         read(gateway, answers, raw)
+
+
+def header(kind, size, name="./PaxHeaders/a"):
+    """Return the block that announces a header of a tar, of so many bytes."""
+    item = tarfile.TarInfo(name)
+    item.type, item.size = kind, size
+    return item.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE]
+    + [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK],
+)
+def test_a_large_header_does_not_fill_the_memory(answers, gateway, kind):
+    size = 50 * 1024 * 1024
+    raw = gzip.compress(header(kind, size) + b"0" * size, 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.Protocol):
+            read(gateway, answers, raw)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 1024 * 1024
+
+
+def test_headers_without_end_are_refused(answers, gateway):
+    pax = header(tarfile.XHDTYPE, 11) + b"11 path=ab\n".ljust(512, b"\0")
+    with pytest.raises(errors.Protocol, match="too many"):
+        read(gateway, answers, gzip.compress(pax * 10_001))
+    sparse = header(tarfile.GNUTYPE_SPARSE, 0, "a")
+    with pytest.raises(errors.Protocol, match="no file"):
+        read(gateway, answers, gzip.compress(sparse))
+
+
+def test_many_files_do_not_fill_the_memory(answers, gateway, monkeypatch):
+    monkeypatch.setattr(batches, "MAX_FILES", 20)
+    files = [(f"results/{number}.json", b"[]") for number in range(20)]
+    assert not read(gateway, answers, archive(*files[2:]))
+    with pytest.raises(errors.Protocol, match="too many"):
+        read(gateway, answers, archive(*files))
+
+
+def test_a_long_name_is_no_reason_to_refuse(answers, gateway):
+    name = "results/" + "a" * 300 + ".json"
+    assert read(gateway, answers, archive((name, [result("1")]))) == [("1", {})]
 
 
 def test_results_come_over_https(answers):

@@ -62,6 +62,26 @@ def test_a_key_without_data_centre_is_told_as_such():
         "http://[::1/3.0",
         "http://127.0.0.1:port/3.0",
         "us21.api.mailchimp.com/3.0",
+        # What follows goes into the fragment or the query, and never to Mailchimp.
+        "https://us21.api.mailchimp.com/3.0#",
+        "https://us21.api.mailchimp.com/3.0#/3.0",
+        "https://us21.api.mailchimp.com/3.0?",
+        "http://127.0.0.1:1/3.0#",
+        "http://127.0.0.1:1#/3.0",
+        # Another's, whatever it looks like.
+        "https://proxy.example/mailchimp/3.0",
+        "https://@us21.api.mailchimp.com/3.0",
+        "https://us21.api.mailchimp.com@evil.example/3.0",
+        "https://us21.api.mailchimp.com.evil.example/3.0",
+        "https://us21.api.mailchimp.com:8443/3.0",
+        "https://us21.api.mailchimp.com./3.0",
+        "https://us21-api.mailchimp.com/3.0",
+        "https://us21.api.mai1chimp.com/3.0",
+        "https://us21.api.m\u0430ilchimp.com/3.0",
+        "https://evil.example/us21.api.mailchimp.com/3.0",
+        "https://api.mailchimp.com/3.0",
+        "https://us21.api.mailchimp.com/elsewhere/3.0",
+        "https://us21.api.mailchimp.com/3.0/../3.0",
     ],
 )
 def test_the_key_goes_over_https_or_stays_on_this_machine(url):
@@ -72,7 +92,7 @@ def test_the_key_goes_over_https_or_stays_on_this_machine(url):
 @pytest.mark.parametrize(
     "url",
     ["http://localhost:1/3.0/", "http://[::1]:1/3.0", "http://127.1.2.3/3.0"]
-    + ["https://proxy.example/mailchimp/3.0"],
+    + ["https://us21.api.mailchimp.com/3.0", "https://US6.api.mailchimp.com/3.0/"],
 )
 def test_usable_urls(url):
     Gateway(KEY, url).close()

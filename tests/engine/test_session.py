@@ -11,7 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from engine import errors
+from engine import batches, errors
+from engine import session as session_module
 from engine.gateway import Gateway
 
 KEY = "0123456789abcdef0123456789abcdef-us21"
@@ -54,7 +55,7 @@ def certificate(folder):
 
 @pytest.fixture(params=["http", "https"])
 def dripping(request, tmp_path):
-    """A gateway, and the list of ``(reply, bytes from the end that come at once)``."""
+    """A gateway, and the list of ``(reply, bytes before, bytes that drip)``."""
     listener = socket.create_server(("127.0.0.1", 0))
     replies, verify = [], True
     if request.param == "https":
@@ -72,11 +73,12 @@ def dripping(request, tmp_path):
             with client:
                 client.recv(65536)
                 try:
-                    reply, drops = replies.pop(0)
-                    for number in range(drops):
+                    reply, before, drops = replies.pop(0)
+                    client.sendall(reply[:before])
+                    for number in range(before, before + drops):
                         client.sendall(reply[number : number + 1])
                         time.sleep(PAUSE)
-                    client.sendall(reply[drops:])
+                    client.sendall(reply[before + drops :])
                 except OSError:
                     pass  # the client has enough
 
@@ -91,13 +93,13 @@ def dripping(request, tmp_path):
 
 def test_a_reply_at_once(dripping):
     gateway, replies = dripping
-    replies.append((REPLY, 0))
+    replies.append((REPLY, 0, 0))
     assert gateway.root()["account_id"] == "a"
 
 
 def test_headers_that_come_drop_by_drop_are_given_up(dripping):
     gateway, replies = dripping
-    replies += [(REPLY, len(REPLY))] * 3
+    replies += [(REPLY, 0, len(REPLY))] * 3
     started = time.monotonic()
     with pytest.raises(errors.Retryable, match="did not answer in time"):
         gateway.root()
@@ -107,7 +109,39 @@ def test_headers_that_come_drop_by_drop_are_given_up(dripping):
 
 def test_of_a_write_it_is_not_known_what_came(dripping):
     gateway, replies = dripping
-    replies.append((REPLY, len(REPLY)))
+    replies.append((REPLY, 0, len(REPLY)))
     with pytest.raises(errors.Retryable) as caught:
         gateway.create_audience({"name": "A"})
     assert caught.value.outcome_unknown
+
+
+# A reply whose headers come at once, and whose body would take four seconds.
+LONG = REPLY.replace(b"18", b"200") + b" " * 182
+HEAD = LONG.index(b"{")
+
+
+def test_a_body_that_comes_drop_by_drop_is_given_up(dripping):
+    gateway, replies = dripping
+    replies += [(LONG, HEAD, 200)] * 3
+    started = time.monotonic()
+    with pytest.raises(errors.Retryable, match="did not answer in time"):
+        gateway.root()
+    assert time.monotonic() - started < 3 * (SECONDS + 0.5)
+
+
+def test_batch_results_that_come_drop_by_drop_are_given_up(dripping, monkeypatch):
+    gateway, replies = dripping
+    session = gateway._transport._session
+    monkeypatch.setattr(batches, "DOWNLOAD_SECONDS", SECONDS)
+
+    def new_session(*args, **kwargs):
+        found = session_module.new_session(*args, **kwargs)
+        found.verify = session.verify
+        return found
+
+    monkeypatch.setattr(batches, "new_session", new_session)
+    replies.append((LONG, HEAD, 200))
+    started = time.monotonic()
+    with pytest.raises(errors.Retryable):
+        list(gateway.batch_results(gateway._transport.host + "/results"))
+    assert time.monotonic() - started < SECONDS + 1

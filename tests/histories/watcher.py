@@ -277,7 +277,7 @@ class Watcher:
             if self.before[email][1] in REACHABLE:
                 self.violations.append(f"{what}: before {email} left")
         for email, (_member, old) in self.before.items():
-            if hashlib.md5(email.encode()).hexdigest() in what:
+            if hashlib.md5(email.encode(), usedforsecurity=False).hexdigest() in what:
                 address = self.oracle.address(email)
                 asks = address.asked and "'pending'" in what
                 late = delayed or email in self.meanwhile

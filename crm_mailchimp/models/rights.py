@@ -1,0 +1,104 @@
+"""With whose rights a condition or a path works, and what none may ever use.
+
+Conditions and mapped fields leave traces outside: who is in an audience, what a merge
+field holds. Whoever writes one must learn nothing by it that Odoo would not show them.
+"""
+
+import re
+
+from odoo import SUPERUSER_ID
+from odoo.exceptions import AccessError
+from odoo.fields import NO_ACCESS, Domain
+
+# Words in the name of a field that holds a secret, whoever may read it.
+SECRET_WORDS = {
+    *("password", "passwords", "passwd", "pwd", "passphrase", "pass", "pin", "puk"),
+    *("token", "tokens", "secret", "secrets", "credential", "credentials"),
+    *("key", "keys", "apikey", "apikeys", "totp", "otp", "salt"),
+}
+
+
+def is_secret(field):
+    """Tell whether nobody may send a field away, or find contacts by it."""
+    words = set(re.split(r"[^a-z]+", field.name.lower()))
+    return field.groups == NO_ACCESS or bool(words & SECRET_WORDS)
+
+
+def is_kept(field):
+    """Tell whether Odoo keeps a field from some employees, or it holds a secret."""
+    groups = field.groups.split(",") if field.groups else ["base.group_user"]
+    return is_secret(field) or "base.group_user" not in groups
+
+
+def acting_as(env, user, company):
+    """Return an environment with the rights a user has in one company.
+
+    :param user: who wrote a condition or mapped a field, maybe nobody any more
+    :param company: the company of the account, the only one that is switched on
+    :raise AccessError: when that user can no longer answer for it
+    """
+    if not user:
+        raise AccessError(env._("The user with whose rights it works was deleted."))
+    if user.id == SUPERUSER_ID:
+        # Odoo itself, which nobody can sign in as.
+        return env(user=user, su=True)
+    user = user.sudo()
+    if not user.active:
+        raise AccessError(
+            env._("%(user)s, with whose rights it works, is archived.", user=user.name)
+        )
+    if company not in user.company_ids:
+        raise AccessError(
+            env._(
+                "%(user)s, with whose rights it works, has no access to %(company)s.",
+                user=user.name,
+                company=company.name,
+            )
+        )
+    context = dict(
+        env.context, allowed_company_ids=company.ids, tz=user.tz, lang=user.lang
+    )
+    return env(user=user, su=False, context=context)
+
+
+def check_condition(model, domain):
+    """Refuse a condition that uses what its author may not read, or nobody may.
+
+    Odoo checks rights on fields while it searches. It does not know that a search is
+    repeated every night for whoever can see its outcome, so what holds a secret is
+    refused for everybody, administrators included.
+
+    :param model: empty recordset with the rights of the author
+    :param domain: the condition
+    :raise AccessError: one sentence that names the field
+    """
+    for condition in Domain(domain).iter_conditions():
+        current = model
+        for name in condition.field_expr.split("."):
+            field = current._fields.get(name) if current is not None else None
+            if field is None:
+                # Odoo says what is wrong with it; or it is a part of a date.
+                break
+            _check_field(current, field, condition.field_expr)
+            current = current.env[field.comodel_name] if field.relational else None
+        else:
+            value = condition.value
+            if current is not None and condition.operator.startswith(("any", "not a")):
+                if isinstance(value, Domain | list | tuple):
+                    check_condition(current, value)
+
+
+def _check_field(model, field, path):
+    env = model.env
+    if is_secret(field):
+        raise AccessError(
+            env._("%(path)s holds a secret: nobody may use it here.", path=path)
+        )
+    if not model.has_access("read") or not model._has_field_access(field, "read"):
+        raise AccessError(
+            env._(
+                "%(user)s, with whose rights it works, may not read %(path)s.",
+                user=env.user.sudo().name,
+                path=path,
+            )
+        )
