@@ -198,7 +198,9 @@ class CrmMailchimpAccount(models.Model):
     remote_refs = fields.Json(copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     open_run_label = fields.Char(compute="_compute_runs")
-    open_run_state = fields.Char(compute="_compute_runs", export_string_translation=False)
+    open_run_state = fields.Char(
+        compute="_compute_runs", export_string_translation=False
+    )
     open_run_progress = fields.Float(compute="_compute_runs")
     last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     last_sync_date = fields.Datetime(

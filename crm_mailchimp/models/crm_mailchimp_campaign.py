@@ -139,9 +139,7 @@ class CrmMailchimpCampaign(models.Model):
     hard_bounces = fields.Integer(string="Hard bounces", readonly=True)
     soft_bounces = fields.Integer(string="Soft bounces", readonly=True)
     bounces = fields.Integer(readonly=True)
-    bounce_rate = fields.Float(
-        string="Bounce rate", readonly=True, aggregator="avg"
-    )
+    bounce_rate = fields.Float(string="Bounce rate", readonly=True, aggregator="avg")
     complaints = fields.Integer(readonly=True)
     # Averages to compare with, as fractions like all rates here.
     industry_known = fields.Boolean(readonly=True)

@@ -206,9 +206,7 @@ class CrmMailchimpAccount(models.Model):
                     )
                 )
             else:
-                changes.append(
-                    self.env._("“%(option)s” was changed", option=label)
-                )
+                changes.append(self.env._("“%(option)s” was changed", option=label))
         return ", ".join(changes)
 
     def action_undo_scope(self):

@@ -368,9 +368,7 @@ class CrmMailchimpRun(models.Model):
     def _compute_left_out(self):
         for run in self:
             counts = (run.cursor or {}).get("left_out") or {}
-            names = {
-                line.tag: line.name for line in run.account_id.merge_field_ids
-            }
+            names = {line.tag: line.name for line in run.account_id.merge_field_ids}
             run.left_out = counts and self.env._(
                 "Left out, because the value is incomplete or Mailchimp does not take"
                 " it: %s.",

@@ -108,9 +108,7 @@ class CrmMailchimpAccount(models.Model):
         elif self.state in ("connected", "linked"):
             step.update(
                 state="done",
-                text=_(
-                    "Connected to %(name)s.", name=self.remote_name or "Mailchimp"
-                ),
+                text=_("Connected to %(name)s.", name=self.remote_name or "Mailchimp"),
                 label=_("Change the key"),
             )
         return step

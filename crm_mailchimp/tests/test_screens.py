@@ -61,8 +61,9 @@ class TestScreens(MailchimpCase):
             shown = {
                 node.get("name")
                 for kind in ("list", "form")
-                for node in etree.fromstring(model.get_view(view_type=kind)["arch"])
-                .xpath("//field[not(ancestor::field)]")
+                for node in etree.fromstring(
+                    model.get_view(view_type=kind)["arch"]
+                ).xpath("//field[not(ancestor::field)]")
                 if node.get("invisible") != "1" and node.get("column_invisible") != "1"
             }
             for field in shown:
@@ -84,9 +85,7 @@ class TestScreens(MailchimpCase):
             self.env, "max", groups=f"{SALES},crm_mailchimp.group_mailchimp_user"
         )
         ann.user_id = sales
-        self.assertIn(
-            "Use “Ask again”", Status.with_user(user).search(line).remedy
-        )
+        self.assertIn("Use “Ask again”", Status.with_user(user).search(line).remedy)
         remedy = Status.with_user(sales).search(line).remedy
         self.assertIn("Somebody who may synchronise", remedy)
 
@@ -212,4 +211,3 @@ class TestScreenTours(MailingCase, HttpCase):
             f"/odoo/crm.mailchimp.account/{self.account.id}", "crm_mailchimp_pause"
         )
         self.assertTrue(self.account.push_enabled)
-

@@ -39,7 +39,7 @@ class CreateAudience(models.TransientModel):
     )
     permission_reminder = fields.Char(
         string="Why people get it",
-        help="Stands below every mailing, so that people remember why they get it."
+        help="Stands below every mailing, so that people remember why they get it.",
     )
     double_opt_in = fields.Boolean(
         string="Double opt-in in Mailchimp's own forms",
