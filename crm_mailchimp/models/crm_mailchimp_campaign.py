@@ -144,10 +144,18 @@ class CrmMailchimpCampaign(models.Model):
     # Averages to compare with, as fractions like all rates here.
     industry_known = fields.Boolean(readonly=True)
     industry_name = fields.Char(string="Industry", readonly=True)
-    industry_open_rate = fields.Float(readonly=True, aggregator=None)
-    industry_click_rate = fields.Float(readonly=True, aggregator=None)
-    industry_bounce_rate = fields.Float(readonly=True, aggregator=None)
-    industry_unsubscribe_rate = fields.Float(readonly=True, aggregator=None)
+    industry_open_rate = fields.Float(
+        string="Open rate of the industry", readonly=True, aggregator=None
+    )
+    industry_click_rate = fields.Float(
+        string="Click rate of the industry", readonly=True, aggregator=None
+    )
+    industry_bounce_rate = fields.Float(
+        string="Bounce rate of the industry", readonly=True, aggregator=None
+    )
+    industry_unsubscribe_rate = fields.Float(
+        string="Unsubscribe rate of the industry", readonly=True, aggregator=None
+    )
     list_known = fields.Boolean(readonly=True)
     list_open_rate = fields.Float(
         string="Open rate of the audience", readonly=True, aggregator=None

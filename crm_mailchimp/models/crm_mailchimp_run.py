@@ -406,6 +406,7 @@ class CrmMailchimpRun(models.Model):
                     "run_id": run.id,
                     "account_id": run.account_id.id,
                     "company_id": run.account_id.company_id.id,
+                    "started": run.account_id.push_enabled,
                     "kind": run.kind,
                     "name": run._kind_label(),
                     "asked_by": run.requested_by_id.id,

@@ -210,7 +210,7 @@ class CrmMailchimpAccount(models.Model):
         return ", ".join(changes)
 
     def action_undo_scope(self):
-        """Take back what changed since the last push; a waiting run is planned again."""
+        """Take back what changed since the last push, and plan a waiting run again."""
         self.ensure_one()
         self._check_manager()
         self.write({name: self.scope_sent[name] for name in self._changed_scope()})

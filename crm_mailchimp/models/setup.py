@@ -329,8 +329,14 @@ class CrmMailchimpAccount(models.Model):
     def action_setup_key(self):
         """Test the key that was entered, then ask for the audience."""
         self.ensure_one()
-        toast = self.action_connect()
-        return toast if self.audience_ref else self.action_choose_audience()
+        answer = self.action_connect()
+        if not self.audience_ref:
+            return self.action_choose_audience()
+        close = {"type": "ir.actions.act_window_close"}
+        if "params" not in answer:
+            return close
+        answer["params"]["next"] = close
+        return answer
 
     def action_setup_contacts(self):
         """List the contacts with the opt-in, or those that could get it."""

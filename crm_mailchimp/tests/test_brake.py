@@ -156,10 +156,10 @@ class TestBrake(MailchimpCase):
         self.assertFalse(self.account.can_undo_scope)
 
     def test_causes_that_are_no_change_of_the_account(self):
-        self.people[:20].active = False
-        self.people[20:30].email = False
+        self.people[:45].active = False
+        self.people[45:55].email = False
         run = self.push(state="brake")
-        self.assertIn("Contact archived: 20", run.error_message)
+        self.assertIn("Contact archived: 45", run.error_message)
         self.assertIn("Address changed or removed: 10", run.error_message)
         self.assertFalse(self.account.can_undo_scope)
 

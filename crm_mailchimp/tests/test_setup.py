@@ -147,7 +147,8 @@ class TestSetup(SetupCase):
             street="Korenmarkt 1",
             city="Ghent",
             zip="9000",
-            country_id=self.env.ref("base.be").id,
+            state_id=self.env.ref("base.state_us_5").id,
+            country_id=self.env.ref("base.us").id,
         )
         self.contact("None")
         self.connect()

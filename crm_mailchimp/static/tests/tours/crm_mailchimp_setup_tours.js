@@ -81,6 +81,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_member_buttons", {
             trigger:
                 ".o_control_panel:has(.o_selection_box):not(:has([name=action_archive_foreign], [name=action_ask_again], [name=action_bring_back]))",
         },
+        {trigger: ".o_unselect_all", run: "click"},
         {trigger: ".o_searchview_dropdown_toggler", run: "click"},
         {
             trigger:
