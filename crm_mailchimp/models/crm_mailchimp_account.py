@@ -439,6 +439,14 @@ class CrmMailchimpAccount(models.Model):
             self.env._("A synchronisation is already under way: %s", run.progress_label)
         )
 
+    def _not_sending_sentence(self):
+        """Say why nothing is sent that somebody asks for, and who can change it."""
+        return self.env._(
+            "Contacts are not sent at the moment: the synchronisation was not started,"
+            " or is paused. A Mailchimp manager can start it in CRM > Mailing >"
+            " Overview, or resume it on the account."
+        )
+
     def action_pause(self):
         """Send no contacts until somebody resumes; opt-outs still leave.
 

@@ -369,7 +369,7 @@ class CrmMailchimpRun(models.Model):
         for run in self:
             counts = (run.cursor or {}).get("left_out") or {}
             names = {line.tag: line.name for line in run.account_id.merge_field_ids}
-            run.left_out = counts and self.env._(
+            run.left_out = bool(counts) and self.env._(
                 "Left out, because the value is incomplete or Mailchimp does not take"
                 " it: %s.",
                 ", ".join(

@@ -1,6 +1,5 @@
 from odoo import api, fields, models
 
-from .clock import short_moment
 from .crm_mailchimp_run import PUSHES
 
 
@@ -14,28 +13,18 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
-    standing = fields.Char(compute="_compute_standing")
+    # Empty unless all is well.
+    next_sync_date = fields.Datetime(
+        compute="_compute_next_sync_date", string="Next synchronisation"
+    )
 
     @api.depends("state", "push_enabled", "health_message", "open_run_id")
-    def _compute_standing(self):
-        """Say that all is well, and when contacts were sent and are sent again."""
+    def _compute_next_sync_date(self):
         now = fields.Datetime.now()
         for account in self:
-            account.standing = False
-            if (
-                account.state != "linked"
-                or not account.push_enabled
-                or account.health_message
-                or account.open_run_id
-                or not account.last_sync_date
-            ):
-                continue
-            following = account._next_run(now)
-            account.standing = self.env._(
-                "All is well. Last synchronised: %(last)s. Next: %(next)s.",
-                last=short_moment(self.env, account.last_sync_date),
-                next=short_moment(self.env, following) if following else "–",
-            )
+            waits = account.health_message or account.open_run_id
+            well = account.last_sync_date and not waits
+            account.next_sync_date = well and account._next_run(now)
 
     def _is_set_up(self):
         """Tell whether the contacts were sent once, as far as they go."""

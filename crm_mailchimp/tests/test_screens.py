@@ -60,11 +60,15 @@ class TestScreens(MailchimpCase):
             model = self.env[f"crm.mailchimp.{name}"]
             shown = {
                 node.get("name")
-                for kind in ("list", "form")
+                for kind, path in (
+                    ("list", "/list/field"),
+                    ("form", "//group/field[not(@nolabel)]"),
+                )
                 for node in etree.fromstring(
                     model.get_view(view_type=kind)["arch"]
-                ).xpath("//field[not(ancestor::field)]")
-                if node.get("invisible") != "1" and node.get("column_invisible") != "1"
+                ).xpath(path)
+                if "1" not in (node.get("invisible"), node.get("column_invisible"))
+                and not node.get("string")
             }
             for field in shown:
                 label = model._fields[field]._description_string(self.env)
