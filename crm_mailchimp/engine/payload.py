@@ -146,8 +146,8 @@ class MergeField:
         """Tell whether there is a value, but none this kind of field can take."""
         if isinstance(value, str):
             value = value.strip()
-        elif isinstance(value, dict):
-            value = any(value.values())
+        elif isinstance(value, dict) and not any(value.values()):
+            return False
         if value is None or value is False or value == "":
             return False
         return self.format(value) is None

@@ -1,3 +1,4 @@
+from . import labelled
 from . import crm_mailchimp_account
 from . import connection
 from . import clock
@@ -55,6 +56,7 @@ from . import partner_actions
 from . import crm_mailchimp_invalid_email
 from . import erasure
 from . import overview
+from . import setup
 from . import engagement
 from . import ir_http
 from . import partner_card

@@ -53,12 +53,7 @@ class CrmMailchimpAccount(models.Model):
         for account in self:
             account._check_ready()
         if not all(account.push_enabled for account in self.sudo()):
-            raise UserError(
-                self.env._(
-                    "The first push was not started yet: a Mailchimp manager does so on"
-                    " the account."
-                )
-            )
+            raise UserError(self.env["crm.mailchimp.account"]._not_sending_sentence())
 
 
 class CrmMailchimpMember(models.Model):

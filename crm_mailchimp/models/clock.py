@@ -1,11 +1,20 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.tools import format_datetime
 
 # From so many seconds on, people are told; until then it is the network's delay.
 TOLERANCE = 120
 # Smaller changes of the skew are not worth a write: a quiet run writes nothing.
 UNSTEADY = 5
+
+
+def short_moment(env, value):
+    """Write a time for people: to the minute, in the zone all else is shown in.
+
+    :param value: naive datetime in UTC, or nothing
+    """
+    return format_datetime(env, value, tz=str(env.tz), dt_format="short")
 
 
 class CrmMailchimpAccount(models.Model):

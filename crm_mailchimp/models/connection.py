@@ -81,7 +81,7 @@ class CrmMailchimpAccount(models.Model):
             return str(error.args[0])
         if isinstance(error, errors.InvalidKey):
             return _(
-                "This is no complete Mailchimp API key. It ends with a dash and the"
+                "This is not a complete Mailchimp API key. It ends with a dash and the"
                 " data centre, for example -us21. Copy the whole key from Mailchimp:"
                 " Account & billing > Extras > API keys."
             )
@@ -121,12 +121,16 @@ class CrmMailchimpAccount(models.Model):
     def _key_sentence(self, state):
         """Say that the key is not accepted, and which button of that state helps."""
         _ = self.env._
+        if state == "draft":
+            return _(
+                "Mailchimp does not accept this API key. Copy the whole key, or create"
+                " a new one in Mailchimp (Account & billing > Extras > API keys), enter"
+                " it here and press “Connect”."
+            )
         sentence = _(
             "Mailchimp does not accept the API key any more. Create a new key in"
             " Mailchimp (Account & billing > Extras > API keys)"
         )
-        if state == "draft":
-            return _("%s, enter it here and press “Connect”.", sentence)
         if state == "error":
             return _("%s, enter it in the account and press “Try again”.", sentence)
         return _("%s, enter it in the account and save.", sentence)
@@ -227,7 +231,7 @@ class CrmMailchimpAccount(models.Model):
                     **vals,
                 }
             )
-        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+        self._forget_attention()
 
     def _look_soon(self):
         """Have an account that stopped looked at in a moment."""
@@ -299,6 +303,16 @@ class CrmMailchimpAccount(models.Model):
                 user_id=user.id,
             )
 
+    def _forget_attention(self):
+        """Take back what managers were told, as soon as nothing waits for them.
+
+        It must not outlive its reason: an error that is repaired, or a run at the brake
+        that goes on, was cancelled or failed.
+        """
+        self.sudo().filtered(lambda account: account.state != "error").activity_unlink(
+            ["mail.mail_activity_data_todo"]
+        )
+
     # === BUTTONS === #
 
     def action_connect(self):
@@ -368,7 +382,7 @@ class CrmMailchimpAccount(models.Model):
                 "other_since": False,
             }
         )
-        self.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+        self._forget_attention()
         return self._toast(
             self.env._(
                 "Disconnected. No contact, member or campaign was deleted, neither here"

@@ -74,9 +74,10 @@ class CrmMailchimpAccount(models.Model):
     push_enabled = fields.Boolean(
         string="Push contacts",
         copy=False,
-        help="Off until somebody starts the first push. While it is off, changes made"
-        " in Mailchimp and opt-outs made in Odoo still travel.",
+        help="Off until somebody starts the synchronisation, and while it is paused:"
+        " changes made in Mailchimp and opt-outs made in Odoo still travel.",
     )
+    is_paused = fields.Boolean(compute="_compute_is_paused")
     sync_direction = fields.Selection(
         [
             ("push", "Odoo to Mailchimp"),
@@ -209,6 +210,9 @@ class CrmMailchimpAccount(models.Model):
     remote_refs = fields.Json(copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     open_run_label = fields.Char(compute="_compute_runs")
+    open_run_state = fields.Char(
+        compute="_compute_runs", export_string_translation=False
+    )
     open_run_progress = fields.Float(compute="_compute_runs")
     last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     last_sync_date = fields.Datetime(
@@ -294,6 +298,11 @@ class CrmMailchimpAccount(models.Model):
 
     # === COMPUTES === #
 
+    @api.depends("push_enabled", "scope_sent")
+    def _compute_is_paused(self):
+        for account in self:
+            account.is_paused = bool(account.scope_sent) and not account.push_enabled
+
     def _compute_api_key(self):
         self.api_key = False
 
@@ -330,6 +339,7 @@ class CrmMailchimpAccount(models.Model):
                 limit=1,
             )
             account.open_run_label = account.open_run_id.progress_label
+            account.open_run_state = account.open_run_id.state
             account.open_run_progress = account.open_run_id.progress
             account.last_run_id = Run.search(runs, limit=1)
             account.last_sync_date = Run.search(
@@ -416,11 +426,13 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         if self.state == "draft":
             self.action_connect()
-        return (
-            self.env["crm.mailchimp.choose.audience"]
-            .create({"account_id": self.id})
-            ._reopen()
+        wizard = self.env["crm.mailchimp.choose.audience"].create(
+            {"account_id": self.id}
         )
+        if not wizard.line_ids:
+            # There is nothing to choose.
+            return self.action_create_audience()
+        return wizard._reopen()
 
     def _link_audience(self, audience):
         """Link an audience; another one than before starts a new ledger.
@@ -498,6 +510,29 @@ class CrmMailchimpAccount(models.Model):
             self.env._("A synchronisation is already under way: %s", run.progress_label)
         )
 
+    def _not_sending_sentence(self):
+        """Say why nothing is sent that somebody asks for, and who can change it."""
+        return self.env._(
+            "Contacts are not sent at the moment: the synchronisation was not started,"
+            " or is paused. A Mailchimp manager can start it in CRM > Mailing >"
+            " Overview, or resume it on the account."
+        )
+
+    def action_pause(self):
+        """Send no contacts until somebody resumes; opt-outs still leave.
+
+        Of a run under way what is sent is sent; it ends with its next slice.
+        """
+        self.ensure_one()
+        self._check_manager()
+        self.sudo().push_enabled = False
+        return self._toast(
+            self.env._(
+                "Paused: contacts are not sent until somebody resumes. Opt-outs still"
+                " leave, and what changes in Mailchimp is still read."
+            )
+        )
+
     def action_resync(self):
         """Ask for a run that first reads the whole audience again."""
         self.ensure_one()
@@ -523,6 +558,7 @@ class CrmMailchimpAccount(models.Model):
         """List the members that are only in Mailchimp, to archive them or not."""
         action = self._open("crm_mailchimp.action_crm_mailchimp_member")
         action["domain"] += self._foreign_domain()
+        action["context"] = {"mailchimp_buttons": "archive"}
         action["name"] = self.env._("Archive these members?")
         return action
 

@@ -4,6 +4,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL, escape_psql, float_compare, format_datetime
 
 from ..engine.observe import utc
+from .clock import short_moment
 
 NOT_SENT = ("save", "paused", "schedule")
 # Rate -> what it is a share of: an average counts each campaign by that.
@@ -31,6 +32,7 @@ class CrmMailchimpCampaign(models.Model):
     """
 
     _name = "crm.mailchimp.campaign"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Campaign"
     _order = "send_time desc nulls last, id desc"
 
@@ -48,7 +50,7 @@ class CrmMailchimpCampaign(models.Model):
         readonly=True,
     )
     child_ids = fields.One2many(
-        "crm.mailchimp.campaign", "parent_id", string="Consists of", readonly=True
+        "crm.mailchimp.campaign", "parent_id", string="Emails", readonly=True
     )
     url = fields.Char(string="In Mailchimp", readonly=True)
     archive_url = fields.Char(string="Web version", readonly=True)
@@ -69,6 +71,7 @@ class CrmMailchimpCampaign(models.Model):
             ("automation", "Automation"),
             ("auto", "Automation"),
         ],
+        string="Type",
         readonly=True,
     )
     status = fields.Selection(
@@ -88,7 +91,7 @@ class CrmMailchimpCampaign(models.Model):
     send_time = fields.Datetime(string="Sent on", readonly=True)
     report_date = fields.Datetime(string="Results of", readonly=True)
     next_poll = fields.Datetime(
-        string="Next reading",
+        string="Next update",
         readonly=True,
         help="When Mailchimp is asked for results again: every hour on the first day,"
         " then ever less often, for 90 days.",
@@ -113,7 +116,7 @@ class CrmMailchimpCampaign(models.Model):
     delivered = fields.Integer(readonly=True)
     opens_total = fields.Integer(string="Opens", readonly=True)
     opens_unique = fields.Integer(string="Opened by", readonly=True)
-    open_rate = fields.Float(readonly=True, aggregator="avg")
+    open_rate = fields.Float(string="Open rate", readonly=True, aggregator="avg")
     # Mailchimp leaves these out for older mail: unknown is not zero.
     proxy_known = fields.Boolean(string="Apple opens known", readonly=True)
     opens_total_no_proxy = fields.Integer(string="Opens, without Apple", readonly=True)
@@ -125,24 +128,34 @@ class CrmMailchimpCampaign(models.Model):
     )
     clicks_total = fields.Integer(string="Clicks", readonly=True)
     clicks_unique = fields.Integer(string="Clicked by", readonly=True)
-    click_rate = fields.Float(readonly=True, aggregator="avg")
+    click_rate = fields.Float(string="Click rate", readonly=True, aggregator="avg")
     last_open = fields.Datetime(string="Last opened on", readonly=True)
     last_click = fields.Datetime(string="Last clicked on", readonly=True)
     forwards = fields.Integer(readonly=True)
     unsubscribed = fields.Integer(readonly=True)
-    unsubscribe_rate = fields.Float(readonly=True, aggregator="avg")
-    hard_bounces = fields.Integer(readonly=True)
-    soft_bounces = fields.Integer(readonly=True)
+    unsubscribe_rate = fields.Float(
+        string="Unsubscribe rate", readonly=True, aggregator="avg"
+    )
+    hard_bounces = fields.Integer(string="Hard bounces", readonly=True)
+    soft_bounces = fields.Integer(string="Soft bounces", readonly=True)
     bounces = fields.Integer(readonly=True)
-    bounce_rate = fields.Float(readonly=True, aggregator="avg")
+    bounce_rate = fields.Float(string="Bounce rate", readonly=True, aggregator="avg")
     complaints = fields.Integer(readonly=True)
     # Averages to compare with, as fractions like all rates here.
     industry_known = fields.Boolean(readonly=True)
     industry_name = fields.Char(string="Industry", readonly=True)
-    industry_open_rate = fields.Float(readonly=True, aggregator=None)
-    industry_click_rate = fields.Float(readonly=True, aggregator=None)
-    industry_bounce_rate = fields.Float(readonly=True, aggregator=None)
-    industry_unsubscribe_rate = fields.Float(readonly=True, aggregator=None)
+    industry_open_rate = fields.Float(
+        string="Open rate of the industry", readonly=True, aggregator=None
+    )
+    industry_click_rate = fields.Float(
+        string="Click rate of the industry", readonly=True, aggregator=None
+    )
+    industry_bounce_rate = fields.Float(
+        string="Bounce rate of the industry", readonly=True, aggregator=None
+    )
+    industry_unsubscribe_rate = fields.Float(
+        string="Unsubscribe rate of the industry", readonly=True, aggregator=None
+    )
     list_known = fields.Boolean(readonly=True)
     list_open_rate = fields.Float(
         string="Open rate of the audience", readonly=True, aggregator=None
@@ -207,13 +220,16 @@ class CrmMailchimpCampaign(models.Model):
 
     @api.depends(
         *("accounted", "sent", "opens_total", "opens_total_no_proxy", "proxy_known"),
-        *("clicks_total", "child_ids", "failure"),
+        *("clicks_total", "child_ids.accounted", "failure"),
     )
     def _compute_attribution(self):
         for campaign in self:
             known = campaign.accounted or {}
             read = bool(known) and not campaign.child_ids
-            campaign.recipient_count = known.get("recipients", 0)
+            campaign.recipient_count = known.get("recipients", 0) + sum(
+                (child.accounted or {}).get("recipients", 0)
+                for child in campaign.child_ids
+            )
             for field, total, name in (
                 ("recipients_unattributed", campaign.sent, "recipients"),
                 ("opens_unattributed", campaign.opens_total, "opens"),
@@ -228,7 +244,7 @@ class CrmMailchimpCampaign(models.Model):
         _ = self.env._
         known = self.accounted or {}
         if self.child_ids:
-            return [_("The recipients are shown with the campaigns it consists of.")]
+            return [_("Its recipients are those of the emails it sent.")]
         if self.failure:
             # What is missing was not read: ``failure_note`` says so.
             return []
@@ -322,7 +338,7 @@ class CrmMailchimpCampaign(models.Model):
                 continue
             facts = {"cause": causes[campaign.failure]}
             if campaign.next_poll:
-                facts["at"] = format_datetime(self.env, campaign.next_poll)
+                facts["at"] = short_moment(self.env, campaign.next_poll)
             if campaign.report_date and campaign.next_poll:
                 note = _("Recipients incomplete: %(cause)s; next try on %(at)s.")
             elif campaign.report_date:
@@ -471,12 +487,15 @@ class CrmMailchimpCampaign(models.Model):
         )
 
     def action_open_recipients(self):
-        """List the recipients, filtered as the button that was pressed says."""
+        """List the recipients, filtered as the button that was pressed says.
+
+        Those of an automation or an RSS campaign are those of its mails.
+        """
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "crm_mailchimp.action_crm_mailchimp_recipient"
         )
-        action["domain"] = [("campaign_id", "=", self.id)]
+        action["domain"] = [("campaign_id", "in", (self | self.child_ids).ids)]
         action["context"] = {
             key: value
             for key, value in self.env.context.items()
@@ -499,7 +518,7 @@ class CrmMailchimpCampaign(models.Model):
         return [
             {
                 "label": format_datetime(
-                    self.env, utc(hour["time"]), dt_format="HH:mm"
+                    self.env, utc(hour["time"]), str(self.env.tz), "HH:mm"
                 ),
                 "opens": hour.get("opens") or 0,
                 "clicks": hour.get("clicks") or 0,

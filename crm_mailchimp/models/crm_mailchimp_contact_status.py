@@ -63,7 +63,7 @@ class CrmMailchimpContactStatus(models.Model):
     status = fields.Selection(
         [
             ("in", "In Mailchimp"),
-            ("waiting", "Goes with the next run"),
+            ("waiting", "To be sent"),
             ("out", "Not in Mailchimp"),
         ],
         readonly=True,
@@ -118,6 +118,14 @@ class CrmMailchimpContactStatus(models.Model):
     @api.depends("reason", "winner_ref")
     def _compute_remedy(self):
         _ = self.env._
+        # Only who may press it is told to.
+        if self.env.user.has_group("crm_mailchimp.group_mailchimp_user"):
+            ask = _("Use “Ask again”: Mailchimp sends a mail to confirm.")
+        else:
+            ask = _(
+                "Somebody who may synchronise can use “Ask again”: Mailchimp sends a"
+                " mail to confirm."
+            )
         remedies = {
             "no_opt_in": _("Tick the opt-in once the contact has agreed."),
             "contact_archived": _("Unarchive the contact."),
@@ -131,13 +139,10 @@ class CrmMailchimpContactStatus(models.Model):
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _("Change the contact or the account's conditions."),
             "opted_out": _("If the person asks, untick and tick the opt-in."),
-            "unsubscribed": _(
-                "If the person asks, opt in again and press Ask again: Mailchimp sends"
-                " a mail to confirm."
-            ),
+            "unsubscribed": _("If the person asks, opt in again. %s", ask),
             "cleaned": _("Correct the address; mail to it bounced."),
             "pending": _("Wait until the person confirms Mailchimp's mail."),
-            "transactional": _("Press Ask again: Mailchimp sends a mail to confirm."),
+            "transactional": ask,
             "forgotten": _("The person must sign up again by a Mailchimp form."),
             "fake": _("Correct the address."),
             "compliance": _("The person must sign up again by a Mailchimp form."),
@@ -145,10 +150,7 @@ class CrmMailchimpContactStatus(models.Model):
             "segment_missing": _("Comes with a run; look at the segment's problem."),
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
-            "archived": _(
-                "Press Ask again: Mailchimp sends a mail to confirm. Or a manager"
-                " brings it back."
-            ),
+            "archived": _("%s Or a manager brings it back.", ask),
             "other": _("Read the words of Mailchimp on the member."),
             "not_taken": _(
                 "Correct the contact, or the value in Mailchimp; it is tried again with"

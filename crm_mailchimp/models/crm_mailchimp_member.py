@@ -58,6 +58,7 @@ class CrmMailchimpMember(models.Model):
     """
 
     _name = "crm.mailchimp.member"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Member"
     _order = "email_normalized"
     _rec_name = "email_normalized"
@@ -72,7 +73,9 @@ class CrmMailchimpMember(models.Model):
     )
     status = fields.Selection(STATUSES)
     status_before = fields.Selection(STATUSES, string="Status before archiving")
-    archived_by = fields.Selection([("odoo", "Odoo"), ("mailchimp", "Mailchimp")])
+    archived_by = fields.Selection(
+        [("odoo", "Odoo"), ("mailchimp", "Mailchimp")], string="Archived by"
+    )
     origin = fields.Selection(
         [
             ("odoo", "Added by Odoo"),
@@ -88,7 +91,7 @@ class CrmMailchimpMember(models.Model):
     # can be told from what somebody else did.
     sending = fields.Selection(OPERATIONS)
     sent_at = fields.Datetime(string="Sent on")
-    cause = fields.Selection(CAUSES)
+    cause = fields.Selection(CAUSES, string="Leaves because")
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(REFUSALS, string="Refused because")
     reason_text = fields.Char(string="Reason in words")

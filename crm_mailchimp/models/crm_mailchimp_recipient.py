@@ -51,6 +51,7 @@ class CrmMailchimpRecipient(models.Model):
     """
 
     _name = "crm.mailchimp.recipient"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Campaign Recipient"
     _order = "campaign_id, email_normalized"
     # Rows by the million that no user writes.
@@ -92,7 +93,7 @@ class CrmMailchimpRecipient(models.Model):
     first_click = fields.Datetime(string="First clicked on", readonly=True)
     last_click = fields.Datetime(string="Last clicked on", readonly=True)
     unsubscribed_date = fields.Datetime(string="Unsubscribed on", readonly=True)
-    unsubscribe_reason = fields.Char(readonly=True)
+    unsubscribe_reason = fields.Char(string="Unsubscribe reason", readonly=True)
     complaint_date = fields.Datetime(string="Complained on", readonly=True)
     event_ids = fields.One2many("crm.mailchimp.recipient.event", "recipient_id")
 

@@ -1,7 +1,9 @@
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
+
+from .clock import short_moment
 
 GROUP = 200  # events of one commit
 
@@ -98,7 +100,7 @@ class CrmMailchimpRecipientEvent(models.Model):
         _ = self.env._
         values = {
             "campaign": campaign,
-            "date": format_datetime(self.env, date),
+            "date": short_moment(self.env, date),
             "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url},
             "detail": detail or _("no reason given"),
         }

@@ -6,9 +6,10 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL, config, format_datetime
+from odoo.tools import SQL, config
 
 from ..engine import errors
+from .clock import short_moment
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class CrmMailchimpRun(models.Model):
     """
 
     _name = "crm.mailchimp.run"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Run"
     _order = "id desc"
 
@@ -100,6 +102,7 @@ class CrmMailchimpRun(models.Model):
         readonly=True,
     )
     is_open = fields.Boolean(compute="_compute_is_open")
+    can_undo_scope = fields.Boolean(related="account_id.can_undo_scope")
     phase = fields.Selection(
         [
             ("pull", "Read changes from Mailchimp"),
@@ -144,7 +147,7 @@ class CrmMailchimpRun(models.Model):
     @api.depends("kind", "create_date")
     def _compute_display_name(self):
         for run in self:
-            moment = format_datetime(self.env, run.create_date) if run.id else ""
+            moment = short_moment(self.env, run.create_date) if run.id else ""
             run.display_name = f"{run._kind_label()} {moment}".strip()
 
     def _kind_label(self):
@@ -227,7 +230,7 @@ class CrmMailchimpRun(models.Model):
             "not_taken": _("Refused by Odoo: %s"),
         }
 
-    @api.depends("counters", "kind", "state")
+    @api.depends("counters", "cursor", "kind", "state")
     def _compute_summary(self):
         for run in self:
             counters = run.counters or {}
@@ -238,13 +241,21 @@ class CrmMailchimpRun(models.Model):
                 for name, label in labels.items()
                 if counters.get(name)
             )
-            if not run.summary and run.state == "done":
-                created = run.kind == "audience"
-                run.summary = (
-                    self.env._("Audience created")
-                    if created
-                    else self.env._("Nothing to do")
+            if run.state == "brake" and "brake" in (run.cursor or {}):
+                run.summary = self.env._(
+                    "Members it would archive: %s", run.cursor["brake"]
                 )
+            if not run.summary and run.state == "done":
+                run.summary = run._quiet_summary()
+
+    def _quiet_summary(self):
+        """Say what a run did that counted nothing."""
+        if self.kind == "audience":
+            return self.env._("Audience created")
+        if self.kind in PUSHES and not self.phase:
+            # Contacts are not sent: not yet, or not now.
+            return self.env._("Changes in Mailchimp read")
+        return self.env._("Nothing to do")
 
     # === LIFE OF A RUN === #
 
@@ -323,6 +334,8 @@ class CrmMailchimpRun(models.Model):
                     run._count_opt_outs()
             run.write(vals)
             run._notify()
+            if run.kind in PUSHES:
+                run.account_id._forget_attention()
 
     def _count_opt_outs(self):
         """Count the opt-outs that were delivered since the last run, but not by this.
@@ -400,6 +413,7 @@ class CrmMailchimpRun(models.Model):
                     "run_id": run.id,
                     "account_id": run.account_id.id,
                     "company_id": run.account_id.company_id.id,
+                    "started": run.account_id.push_enabled,
                     "kind": run.kind,
                     "name": run._kind_label(),
                     "asked_by": run.requested_by_id.id,
@@ -439,11 +453,13 @@ class CrmMailchimpRun(models.Model):
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "crm_mailchimp.action_crm_mailchimp_member"
         )
-        action["domain"] = [
-            ("account_id", "=", self.account_id.id),
-            ("operation", "=", "archive"),
-        ]
+        action["domain"] = self._archiving_domain()
+        action["context"] = {"search_default_group_cause": 1}
+        action["name"] = action["display_name"] = self.env._("Members it would archive")
         return action
+
+    def action_undo_scope(self):
+        return self.account_id.action_undo_scope()
 
     def _check_sync_right(self):
         self.check_access("read")
@@ -723,7 +739,7 @@ class CrmMailchimpRun(models.Model):
             sentences.append(
                 _("Its reason: %(reason)s.", reason=error.words.rstrip(" ."))
             )
-        at = format_datetime(self.env, self.resume_at)
+        at = short_moment(self.env, self.resume_at)
         button = {
             "preview": _("Preview"),
             "stats": _("Import results"),

@@ -16,6 +16,7 @@ class CrmMailchimpSegment(models.Model):
     """
 
     _name = "crm.mailchimp.segment"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Segment"
     _order = "name, id"
 

@@ -240,6 +240,18 @@ class CrmLead(models.Model):
     _name = "crm.lead"
     _inherit = ["crm.lead", "crm.mailchimp.engagement"]
 
+    mailchimp_contact_opt_in = fields.Boolean(
+        string="Marketing mails",
+        related="partner_id.mailchimp_opt_in",
+        readonly=True,
+        groups="sales_team.group_sale_salesman",
+    )
+    mailchimp_contact_status = fields.Selection(
+        string="Contact in Mailchimp",
+        related="partner_id.mailchimp_status",
+        groups="sales_team.group_sale_salesman",
+    )
+
     def _mailchimp_recipients_join(self):
         return SQL(
             """crm_lead o JOIN crm_mailchimp_recipient r

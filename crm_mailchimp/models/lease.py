@@ -190,7 +190,7 @@ class CrmMailchimpAccount(models.Model):
                 "error_message": False,
             }
         )
-        account.activity_unlink(["mail.mail_activity_data_todo"])
+        account._forget_attention()
         if not self.audience_ref:
             return self._toast(self.env._("Choose the audience next."))
         self._request_run("full")
@@ -502,7 +502,7 @@ class CrmMailchimpRun(models.Model):
         if self.state == "brake":
             run = self.sudo()
             account.sudo()._take_lease(self.cursor["older"])
-            account.sudo().activity_unlink(["mail.mail_activity_data_todo"])
+            account._forget_attention()
             run._set_cursor(older=None, brake_confirmed=True)
             run.write({"state": "running", "phase": "segments", "error_message": False})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()

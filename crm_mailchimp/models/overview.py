@@ -34,11 +34,11 @@ class CrmMailchimpAccount(models.Model):
         """Return the campaigns and the growth of the audience in a period.
 
         :param str period: a key of ``PERIODS``
-        :return: a dict; without a linked audience only ``account_id``, ``linked`` and
-            ``may_configure``
+        :return: a dict; without a linked audience only ``account_id``, ``linked``,
+            ``may_configure`` and ``setup``, whether to show the checklist
         """
         if period not in PERIODS:
-            raise UserError(self.env._("There is no such period."))
+            raise UserError(self.env._("Choose one of the periods."))
         account = self._overview_account()
         values = {
             "account_id": account.id,
@@ -47,6 +47,7 @@ class CrmMailchimpAccount(models.Model):
                 "crm_mailchimp.group_mailchimp_manager"
             ),
         }
+        values["setup"] = values["may_configure"] and not account._is_set_up()
         if not account.audience_ref:
             return values
         now = fields.Datetime.now()
@@ -265,6 +266,8 @@ class CrmMailchimpAccount(models.Model):
             "last_results": fields.Datetime.to_string(stats.ended_at) or False,
             "under_way": run.progress_label if run else False,
             "next": fields.Datetime.to_string(self._next_run(now)) or False,
+            "started": self.push_enabled,
+            "paused": self.is_paused,
             "problem": self.health_message or False,
         }
 
@@ -272,6 +275,9 @@ class CrmMailchimpAccount(models.Model):
         """Return when the next run begins; ``None`` when none does by itself."""
         cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
         if self.state != "linked" or not cron.active or self._is_copy():
+            return None
+        if not self.push_enabled:
+            # It reads what changed in Mailchimp; contacts are not sent.
             return None
         if self.open_run_id.state == "waiting" and self.open_run_id.resume_at:
             return max(self.open_run_id.resume_at, now)

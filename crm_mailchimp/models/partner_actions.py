@@ -55,12 +55,7 @@ class ResPartner(models.Model):
         accounts = self._mailchimp_accounts()
         started = [account for account in accounts if account.push_enabled]
         if not started and not self.env.su:
-            raise UserError(
-                self.env._(
-                    "The first push was not started yet: a Mailchimp manager does so on"
-                    " the account."
-                )
-            )
+            raise UserError(self.env["crm.mailchimp.account"]._not_sending_sentence())
         waits = False
         for account in started:
             if account.state == "linked":

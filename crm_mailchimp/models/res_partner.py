@@ -41,7 +41,7 @@ class ResPartner(models.Model):
     mailchimp_status = fields.Selection(
         [
             ("in", "In Mailchimp"),
-            ("waiting", "Goes with the next run"),
+            ("waiting", "To be sent"),
             ("out", "Not in Mailchimp"),
         ],
         string="Mailchimp",

@@ -1,13 +1,14 @@
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 
 from ..engine.plan import REACHABLE, brake
 
 # A run at the brake is planned again: maybe somebody has corrected the cause.
 AGAIN = timedelta(hours=1)
 # What decides who belongs to the audience, and how many may leave it at once.
-CAUSES = {"archive_brake_percent", "email_scope", "partner_domain", "partner_kind"}
+SCOPE = ("partner_kind", "email_scope", "partner_domain")
+CAUSES = {"archive_brake_percent", *SCOPE}
 
 
 class CrmMailchimpRun(models.Model):
@@ -30,8 +31,9 @@ class CrmMailchimpRun(models.Model):
             return "wait"
         if "brake" in (self.cursor or {}):
             self._set_cursor(brake=None)
-            self.account_id.activity_unlink(["mail.mail_activity_data_todo"])
+            self.account_id._forget_attention()
         self.error_message = False
+        self.account_id._note_scope()
         to_send = self.env["crm.mailchimp.member"].search_count(
             [("account_id", "=", self.account_id.id), ("operation", "!=", False)]
         )
@@ -47,28 +49,58 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         Member = self.env["crm.mailchimp.member"]
-        domain = [("account_id", "=", account.id)]
-        archives = Member.search_count(
-            [
-                *domain,
-                ("operation", "=", "archive"),
-                ("cause", "not in", ("opt_out", "foreign")),
-            ]
+        causes = dict(
+            Member._read_group(self._archiving_domain(), ["cause"], ["__count"])
         )
+        archives = sum(causes.values())
         members = Member.search_count(
-            [*domain, ("status", "in", REACHABLE), ("origin", "!=", "foreign")]
+            [
+                ("account_id", "=", account.id),
+                ("status", "in", REACHABLE),
+                ("origin", "!=", "foreign"),
+            ]
         )
         if not brake(archives, members, account.archive_brake_percent):
             return archives, None
         return archives, self.env._(
             "This run would archive unusually many members that are contacts, for"
-            " other reasons than an opt-out: %(archives)s of the %(members)s. Look at"
-            " the list, then confirm, or correct the cause: the run is planned again"
-            " every hour and with “Synchronise now”, and goes on by itself once it"
-            " would archive no more than usual.",
+            " other reasons than an opt-out: %(archives)s of the %(members)s."
+            " %(causes)s. Look at the list, then confirm, or correct the cause: the run"
+            " is planned again every hour and with “Synchronise now”, and goes on by"
+            " itself once it would archive no more than usual.",
             archives=archives,
             members=members,
+            causes=". ".join(self._causes_in_words(causes)),
         )
+
+    def _archiving_domain(self):
+        """Return the domain of the members a manager has to decide about."""
+        return [
+            ("account_id", "=", self.account_id.id),
+            ("operation", "=", "archive"),
+            ("cause", "not in", ("opt_out", "foreign")),
+        ]
+
+    def _causes_in_words(self, causes):
+        """Yield why members leave, the most common cause first.
+
+        :param dict causes: cause -> number of members
+        """
+        labels = dict(
+            self.env["crm.mailchimp.member"]
+            ._fields["cause"]
+            ._description_selection(self.env)
+        )
+        for cause, number in sorted(causes.items(), key=lambda item: -item[1]):
+            change = cause == "scope" and self.account_id._scope_change()
+            if change:
+                yield self.env._(
+                    "%(change)s; members who leave by that: %(number)s",
+                    change=change,
+                    number=number,
+                )
+            else:
+                yield f"{labels.get(cause, cause)}: {number}"
 
     def _wait_at_brake(self, archives, sentence):
         account = self.account_id
@@ -125,13 +157,71 @@ class CrmMailchimpRun(models.Model):
         self.account_id._check_manager()
         if self.state == "brake":
             run = self.sudo()
+            run.account_id._forget_attention()
             run._set_cursor(brake_confirmed=(run.cursor or {}).get("brake") or True)
             run.write({"state": "running", "phase": "segments", "resume_at": False})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
 
 class CrmMailchimpAccount(models.Model):
+    """What decides who belongs to the audience, and how to take a change of it back."""
+
     _inherit = "crm.mailchimp.account"
+
+    # The values of SCOPE by which members were last sent; none before the first push.
+    scope_sent = fields.Json(readonly=True, copy=False)
+    can_undo_scope = fields.Boolean(compute="_compute_can_undo_scope")
+
+    @api.depends("scope_sent", "run_ids.state", *SCOPE)
+    def _compute_can_undo_scope(self):
+        for account in self:
+            account.can_undo_scope = (
+                account.open_run_id.state == "brake" and account._changed_scope()
+            )
+
+    def _note_scope(self):
+        scope = {name: self[name] for name in SCOPE}
+        if self.scope_sent != scope:
+            self.scope_sent = scope
+
+    def _changed_scope(self):
+        """Return the names of fields of SCOPE that changed since the last push."""
+        sent = self.scope_sent or {}
+        return [name for name in SCOPE if name in sent and self[name] != sent[name]]
+
+    def _scope_change(self):
+        """Word what changed since the last push; empty when nothing did."""
+        changes = []
+        for name in self._changed_scope():
+            field = self._fields[name]
+            label = field._description_string(self.env)
+            if field.type == "selection":
+                words = dict(field._description_selection(self.env))
+                changes.append(
+                    self.env._(
+                        "“%(option)s” was changed from “%(old)s” to “%(new)s”",
+                        option=label,
+                        old=words.get(self.scope_sent[name], ""),
+                        new=words[self[name]],
+                    )
+                )
+            else:
+                changes.append(self.env._("“%(option)s” was changed", option=label))
+        return ", ".join(changes)
+
+    def action_undo_scope(self):
+        """Take back what changed since the last push, and plan a waiting run again."""
+        self.ensure_one()
+        self._check_manager()
+        self.write({name: self.scope_sent[name] for name in self._changed_scope()})
+        return self._toast(
+            self.env._("The change was taken back. The run is planned again now.")
+        )
+
+    def action_open_run(self):
+        """Open the run that is under way, or waits."""
+        self.ensure_one()
+        return self.open_run_id.action_open_result()
 
     def write(self, vals):
         result = super().write(vals)

@@ -2,7 +2,7 @@ import json
 import tempfile
 from collections import Counter
 
-from odoo import models
+from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..engine.dry_run import DryRun
@@ -24,6 +24,8 @@ class CrmMailchimpRun(models.Model):
 
     _inherit = "crm.mailchimp.run"
 
+    left_out = fields.Char(compute="_compute_left_out")
+
     def _commit(self):
         """Keep what was done so far, unless it is a preview."""
         if self.kind != "preview":
@@ -31,6 +33,8 @@ class CrmMailchimpRun(models.Model):
         return self.env.flush_all()
 
     def _work_preview(self, gateway):
+        left_out = Counter()
+        self = self.with_context(mailchimp_left_out=left_out)
         with tempfile.TemporaryFile("w+") as spool:
             counters = Counter()
             for line in self._preview_lines(DryRun(gateway)):
@@ -41,6 +45,7 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             self._store_lines(spool)
         self.counters = dict(counters)
+        self._set_cursor(left_out=dict(left_out) or None)
         self._end("done", sentence)
         return True
 
@@ -192,7 +197,9 @@ class CrmMailchimpRun(models.Model):
             entering = [names[ref] for ref in desired["i"]]
             entering += tags.get(row[2], ())
             email = item["email_address"]
-            yield (row[2], email, "create", permissions, _join(entering), "")
+            left_out = self._preview_left_out(reader, row)
+            detail = "; ".join(filter(None, [permissions, left_out]))
+            yield (row[2], email, "create", detail, _join(entering), "")
         for row in self._held_rows(reader, creates):
             yield row
         for row in rows:
@@ -200,6 +207,7 @@ class CrmMailchimpRun(models.Model):
             operation = known["operation"]
             if operation == "update":
                 for _row, _desired, body in self._update_bodies(reader, [row]):
+                    self._preview_left_out(reader, row)
                     yield self._preview_update(reader, row, body, names)
             elif operation in ("move", "restore", "readmit", "ask", "inquire"):
                 old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])
@@ -208,6 +216,12 @@ class CrmMailchimpRun(models.Model):
             elif operation == "archive":
                 cause = causes.get(self._cause(row[0]), "")
                 yield (row[2], row[1], "archive", cause, "", "")
+
+    def _preview_left_out(self, reader, row):
+        """Count and name the values of a contact that Mailchimp would not take."""
+        tags = sorted(reader.unfit(row))
+        self.env.context["mailchimp_left_out"].update(tags)
+        return tags and self.env._("Left out: %s", ", ".join(tags))
 
     def _held_rows(self, reader, rows):
         ids = [row[0] for row in rows]
@@ -348,6 +362,20 @@ class CrmMailchimpRun(models.Model):
                 "",
                 _join(entering),
                 _join(leaving),
+            )
+
+    @api.depends("cursor", "kind")
+    def _compute_left_out(self):
+        for run in self:
+            counts = (run.cursor or {}).get("left_out") or {}
+            names = {line.tag: line.name for line in run.account_id.merge_field_ids}
+            run.left_out = bool(counts) and self.env._(
+                "Left out, because the value is incomplete or Mailchimp does not take"
+                " it: %s.",
+                ", ".join(
+                    f"{names.get(tag, tag)} ({count})"
+                    for tag, count in sorted(counts.items())
+                ),
             )
 
     def _write_contacts(self, changes):

@@ -1,8 +1,13 @@
 from odoo import api, fields, models
+from odoo.tools import SQL
 
 
 class IrFilters(models.Model):
-    """What the list of saved filters shows of their segments."""
+    """What people see of flagged filters: what they match, and what comes of it.
+
+    The ready-made ones are archived, so they are in nobody's favourites, until somebody
+    flags them.
+    """
 
     _inherit = "ir.filters"
 
@@ -21,6 +26,98 @@ class IrFilters(models.Model):
             record.mailchimp_matching_count = max(
                 record.mailchimp_segment_ids.mapped("matching_count"), default=0
             )
+
+    def write(self, vals):
+        if vals.get("mailchimp_sync"):
+            vals = {"active": True, **vals}
+        return super().write(vals)
+
+    def action_mailchimp_flag(self):
+        """Make the filter a segment, and say at once who is in it."""
+        self.ensure_one()
+        self.mailchimp_sync = True
+        notice = self.action_mailchimp_outlook()
+        notice["params"]["next"] = {"type": "ir.actions.client", "tag": "soft_reload"}
+        return notice
+
+    def action_mailchimp_unflag(self):
+        """Let the group or tag be withdrawn; the saved filter stays."""
+        self.ensure_one()
+        self.mailchimp_sync = False
+        return self.env["crm.mailchimp.account"]._toast(
+            self.env._(
+                "The group or tag is withdrawn from Mailchimp with the next"
+                " synchronisation. The contacts and the saved filter stay."
+            )
+        )
+
+    def action_mailchimp_outlook(self):
+        """Say how many contacts match a flagged filter, and how many are sent.
+
+        :return: a notification, with a button for what comes next
+        """
+        self.ensure_one()
+        _ = self.env._
+        account = self.env["crm.mailchimp.account"].sudo()._overview_account()
+        matching, going = self._mailchimp_count(account)
+        words = {"matching": matching, "going": going}
+        xmlid = "crm_mailchimp.action_crm_mailchimp_overview"
+        if account.state == "linked" and account.push_enabled:
+            message = _(
+                "Contacts that match: %(matching)s. In Mailchimp after the next"
+                " synchronisation: %(going)s.",
+                **words,
+            )
+            button, xmlid = _("Synchronise now"), "crm_mailchimp.action_sync_now"
+        elif account.is_paused:
+            message = _(
+                "Contacts that match: %(matching)s. In Mailchimp once the"
+                " synchronisation is resumed: %(going)s.",
+                **words,
+            )
+            button = _("See how things stand")
+        else:
+            message = _(
+                "Contacts that match: %s. They become a group once Mailchimp is set up"
+                " and somebody has started the synchronisation.",
+                matching,
+            )
+            button = _("See how things stand")
+        return {
+            "type": "ir.actions.client",
+            "tag": "crm_mailchimp.notice",
+            "params": {
+                "title": self.name,
+                "message": message,
+                "type": "info",
+                "sticky": True,
+                "button": button,
+                "action": xmlid,
+            },
+        }
+
+    def _mailchimp_count(self, account):
+        """Count the contacts that match now, and those of them that may be sent.
+
+        :return: ``(matching, going)``
+        :raise UserError: one sentence when the filter cannot be evaluated
+        """
+        contacts = self.sudo()._mailchimp_contacts(self.env.company)
+        [(matching,)] = self.env.execute_query(
+            SQL("SELECT COUNT(DISTINCT id) FROM %s AS query(id)", contacts)
+        )
+        if not account.audience_ref:
+            return matching, 0
+        account._flush_contacts()
+        [(going,)] = self.env.execute_query(
+            SQL(
+                "SELECT COUNT(DISTINCT partner_id) FROM (%s) line"
+                " WHERE status <> 'out' AND partner_id IN %s",
+                account._contact_lines_sql(),
+                contacts,
+            )
+        )
+        return matching, going
 
     def action_mailchimp_open_segment(self):
         """Open what became of the filter in Mailchimp."""

@@ -29,7 +29,9 @@ from . import test_rights
 from . import test_roles
 from . import test_rules
 from . import test_saved_filters
+from . import test_screens
 from . import test_segments
+from . import test_setup
 from . import test_statements
 from . import test_stats
 from . import test_suppression

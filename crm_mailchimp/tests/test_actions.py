@@ -129,9 +129,7 @@ class TestActions(MailchimpCase):
         )
         names = {
             record.get_metadata()[0]["xmlid"].split(".")[1]: record
-            for record in self.env["ir.filters"].search(
-                [("id", "in", self.ready_made().ids)]
-            )
+            for record in self.ready_made()
         }
         self.assertEqual(len(names), 6)
         for record in names.values():

@@ -134,3 +134,50 @@ class TestBrake(MailchimpCase):
         self.account.partner_domain = "[('city', '=', 'Paris')]"
         run = self.push(state="brake")
         self.assertIn("60 of the 60", run.error_message)
+
+    # === WHAT A MANAGER IS TOLD, AND MAY DO === #
+
+    def test_what_changed_and_taking_it_back(self):
+        self.account.partner_kind = "company"
+        run = self.push(state="brake")
+        self.assertIn(
+            "“Contacts” was changed from “People and companies” to “Companies only”;"
+            " members who leave by that: 60",
+            run.error_message,
+        )
+        self.assertEqual(run.summary, "Members it would archive: 60")
+        self.assertTrue(self.account.can_undo_scope)
+        manager = self.env.ref("base.user_admin")
+        run.with_user(manager).action_undo_scope()
+        self.assertEqual(self.account.partner_kind, "all")
+        self.tick()
+        self.assertEqual(run.state, "done", run.error_message)
+        self.assertFalse(self.archived())
+        self.assertFalse(self.account.can_undo_scope)
+
+    def test_causes_that_are_no_change_of_the_account(self):
+        self.people[:45].active = False
+        self.people[45:55].email = False
+        run = self.push(state="brake")
+        self.assertIn("Contact archived: 45", run.error_message)
+        self.assertIn("Address changed or removed: 10", run.error_message)
+        self.assertFalse(self.account.can_undo_scope)
+
+    def test_the_list_is_the_number(self):
+        """Opt-outs leave in their own lane, and are not asked about."""
+        run = self.brake()
+        action = run.action_open_archiving()
+        listed = self.env["crm.mailchimp.member"].search(action["domain"])
+        self.assertEqual(len(listed), 60)
+        self.assertTrue(action["context"]["search_default_group_cause"])
+
+    def test_the_activity_goes_with_its_reason(self):
+        for end in ("cancelled", "confirmed"):
+            with self.subTest(end):
+                run = self.brake()
+                self.assertTrue(self.account.activity_ids)
+                if end == "cancelled":
+                    run.action_cancel()
+                else:
+                    run.action_confirm_archiving()
+                self.assertFalse(self.account.activity_ids)

@@ -180,7 +180,7 @@ class TestErrors(MailchimpCase):
                 return
 
     def buttons(self):
-        """Return the header buttons a manager sees on the form of the account."""
+        """Return the buttons a manager sees on the form of the account."""
         manager = new_test_user(
             self.env,
             login="buttons",
@@ -195,6 +195,9 @@ class TestErrors(MailchimpCase):
             for button in arch.xpath("//header/button")
             if not safe_eval(button.get("invisible") or "False", known)
         }
+        # And below the cog.
+        bound = self.env["ir.actions.actions"].with_user(manager)
+        seen |= {item["name"] for item in bound.get_bindings(account._name)["action"]}
         manager.unlink()
         return seen
 

@@ -273,10 +273,8 @@ class TestLease(MailchimpCase):
         wizard.action_link()
         self.assertTrue(wizard.is_confirming)
         self.assertIn("03/05/2026", wizard.explanation)
-        account = self.env["crm.mailchimp.account"].browse(
-            wizard.action_link()["res_id"]
-        )
-        self.account = account
+        wizard.action_link()
+        self.account = account = self.account._overview_account()
         self.push()
         self.assertEqual(read_mark(category.title), mark)
         account.push_enabled = True
@@ -298,11 +296,11 @@ class TestLease(MailchimpCase):
             wizard.line_id = wizard.line_ids.filtered(
                 lambda line, audience=audience: line.audience_ref == audience.id
             )
-            action = wizard.action_link()
+            wizard.action_link()
             if wizard.is_confirming:
                 self.assertNotIn("database", wizard.explanation)
-                action = wizard.action_link()
-            self.account = self.account.browse(action["res_id"])
+                wizard.action_link()
+            self.account = self.account._overview_account()
             self.account.push_enabled = True
         self.contact("Carol")
         self.push()

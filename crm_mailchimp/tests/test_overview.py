@@ -269,7 +269,13 @@ class TestOverview(MailchimpCase):
         Account = self.env["crm.mailchimp.account"].with_user(user)
         data = Account.with_context(allowed_company_ids=other.ids).get_overview("all")
         self.assertEqual(
-            data, {"account_id": False, "linked": False, "may_configure": False}
+            data,
+            {
+                "account_id": False,
+                "linked": False,
+                "may_configure": False,
+                "setup": False,
+            },
         )
         self.assertEqual(
             Account.with_context(allowed_company_ids=other.ids).get_overview_audience(),

@@ -73,7 +73,7 @@ class TestPreview(InsertContacts, MailchimpCase):
                 "optout@firma.be": ("archive", "Opt-out", "", ""),
                 "gone@firma.be": ("opt_out", "too many mails", "", ""),
                 "edited@firma.be": ("bring_back", "Name: Edith", "", ""),
-                "new@firma.be": ("create", "", "Ghent", ""),
+                "new@firma.be": ("create", "Left out: ADDRESS", "Ghent", ""),
             },
         )
         self.assertIn("To add: 1", run.summary)
@@ -106,7 +106,7 @@ class TestPreview(InsertContacts, MailchimpCase):
             self.shape(lines),
             {
                 "ann@firma.be": ("segment", "", "Ghent", ""),
-                "bob@firma.be": ("create", "", "Ghent", ""),
+                "bob@firma.be": ("create", "Left out: ADDRESS", "Ghent", ""),
                 "cat@firma.be": ("held", "No value for: CITY", "", ""),
             },
         )

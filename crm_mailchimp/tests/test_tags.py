@@ -62,7 +62,7 @@ class TestTags(MailchimpCase):
         self.account.push_enabled = False
         self.account.state = "linked"
         rule.run()
-        with self.assertRaisesRegex(UserError, "first push"):
+        with self.assertRaisesRegex(UserError, "not started"):
             self.ann.with_user(admin).action_mailchimp_push_now()
         self.account.push_enabled = True
         self.account.audience_ref = False

@@ -17,4 +17,7 @@ class AddTag(models.TransientModel):
 
     def action_add(self):
         self.ensure_one()
-        return self.partner_ids.mailchimp_add_tag(self.name)
+        notice = self.partner_ids.mailchimp_add_tag(self.name)
+        # Any other client action than this one leaves the dialog open.
+        notice["params"]["next"] = {"type": "ir.actions.act_window_close"}
+        return notice

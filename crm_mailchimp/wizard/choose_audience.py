@@ -59,6 +59,8 @@ class ChooseAudience(models.TransientModel):
             self.line_ids = [
                 (0, 0, vals) for vals in self._audience_vals(self.account_id)
             ]
+            # With several, which one it is is not for us to guess.
+            self.line_id = self.line_ids if len(self.line_ids) == 1 else False
 
     @api.model
     def _audience_vals(self, account):
@@ -97,13 +99,7 @@ class ChooseAudience(models.TransientModel):
             )
         if self.takes_over:
             account.sudo()._take_lease()
-        return {
-            "type": "ir.actions.act_window",
-            "res_model": "crm.mailchimp.account",
-            "res_id": account.id,
-            "view_mode": "form",
-            "target": "current",
-        }
+        return account._open_overview()
 
     def action_create_audience(self):
         return self.account_id.action_create_audience()
@@ -152,7 +148,7 @@ class ChooseAudience(models.TransientModel):
         return self.env._(
             "Another Odoo database, or an earlier state of this one, has been"
             " synchronising this audience since %(date)s. If you link it, this database"
-            " takes its place from the first push on, and the other one then stops and"
+            " takes its place once you start, and the other one then stops and"
             " asks. Two databases must not synchronise one audience: each would undo"
             " what the other does.",
             date=format_date(self.env, mark.since),
@@ -250,12 +246,12 @@ class ChooseAudience(models.TransientModel):
             " %(cleaned)s, not subscribed: %(transactional)s.\n\n"
             "If you link it:\n"
             "- Members that are contacts with an opt-in in Odoo are kept up to date by"
-            " Odoo from the first push on, and archived when they leave.\n"
+            " Odoo once you start, and archived when they leave.\n"
             "- Contacts whose address unsubscribed there after their opt-in lose the"
             " opt-in in Odoo.\n"
             "- All other members stay as they are. Nobody is subscribed again, and"
             " nobody is deleted.\n"
-            "- Nothing is sent before you start the first push.",
+            "- Nothing is sent before you start the synchronisation.",
             **counts,
         )
 
@@ -269,6 +265,15 @@ class ChooseAudienceLine(models.TransientModel):
     audience_ref = fields.Char(readonly=True)
     web_id = fields.Integer(readonly=True)
     member_count = fields.Integer(string="Members", readonly=True)
+
+    @api.depends("name", "member_count")
+    def _compute_display_name(self):
+        for line in self:
+            line.display_name = self.env._(
+                "%(audience)s (members: %(count)s)",
+                audience=line.name,
+                count=line.member_count,
+            )
 
 
 class ChooseAudienceOptedOut(models.TransientModel):

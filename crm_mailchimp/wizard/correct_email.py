@@ -52,7 +52,7 @@ class CorrectEmailLine(models.TransientModel):
         email = (self.new_email or "").strip().lower()
         _ = self.env._
         if not is_address(email):
-            return _("This is no address. An address looks like name@company.com.")
+            return _("Enter a complete e-mail address, such as name@company.com.")
         if email == self.old_email:
             return _("That is the invalid address.")
         # Of whoever has it, but in audiences of one's own companies.

@@ -38,7 +38,8 @@ class CreateAudience(models.TransientModel):
         lambda self: self.env["res.lang"].get_installed(), string="Language of mailings"
     )
     permission_reminder = fields.Char(
-        help="Stands below every mailing, so that people remember why they get it."
+        string="Why people get it",
+        help="Stands below every mailing, so that people remember why they get it.",
     )
     double_opt_in = fields.Boolean(
         string="Double opt-in in Mailchimp's own forms",
@@ -114,7 +115,8 @@ class CreateAudience(models.TransientModel):
         if not is_address(self.from_email.strip().lower()):
             raise UserError(
                 self.env._(
-                    "%(address)s is no address to send from.", address=self.from_email
+                    "%(address)s is not a complete e-mail address.",
+                    address=self.from_email,
                 )
             )
 
@@ -129,13 +131,7 @@ class CreateAudience(models.TransientModel):
             run._set_cursor(audience=self._body())
         else:
             account._check_no_audience_under_way(self._body())
-        return {
-            "type": "ir.actions.act_window",
-            "res_model": "crm.mailchimp.account",
-            "res_id": account.id,
-            "view_mode": "form",
-            "target": "current",
-        }
+        return account._open_overview()
 
     def _body(self):
         return {

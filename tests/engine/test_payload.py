@@ -185,6 +185,14 @@ def test_what_mailchimp_has_no_choice_for_empties_nothing():
     assert not MergeField("N", "number").is_unfit(0)
 
 
+def test_only_an_incomplete_address_is_unfit():
+    address = MergeField("ADDRESS", "address")
+    whole = {"addr1": "Main St 1", "city": "Reno", "state": "NV", "zip": "89501"}
+    assert not address.is_unfit(whole)
+    assert address.is_unfit({**whole, "city": None})
+    assert not address.is_unfit(dict.fromkeys(whole))
+
+
 @pytest.mark.parametrize(
     ("sent", "there", "direction", "expected"),
     [

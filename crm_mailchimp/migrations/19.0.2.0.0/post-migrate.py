@@ -62,3 +62,11 @@ def migrate(cr, version):
         "UPDATE crm_mailchimp_account SET look_again = TRUE"
         " WHERE audience_ref IS NOT NULL"
     )
+    # Who pushes already is set up, and a change of the scope can be told from now on.
+    cr.execute(
+        """UPDATE crm_mailchimp_account
+              SET scope_sent = JSONB_BUILD_OBJECT(
+                      'partner_kind', partner_kind, 'email_scope', email_scope,
+                      'partner_domain', partner_domain)
+            WHERE push_enabled AND scope_sent IS NULL"""
+    )

@@ -37,8 +37,10 @@ export class MailchimpCard extends Component {
             : "";
     }
 
-    askAgain() {
-        return this.press("action_mailchimp_ask_again");
+    async askAgain() {
+        await this.press("action_mailchimp_ask_again");
+        this.shown = null;
+        await this.load(this.props.record);
     }
 
     showAll() {

@@ -1,6 +1,7 @@
 import {onWillStart} from "@odoo/owl";
 import {patch} from "@web/core/utils/patch";
 import {user} from "@web/core/user";
+import {useService} from "@web/core/utils/hooks";
 import {CustomFavoriteItem} from "@web/search/custom_favorite_item/custom_favorite_item";
 import {SearchModel} from "@web/search/search_model";
 
@@ -11,6 +12,7 @@ patch(CustomFavoriteItem.prototype, {
     setup() {
         super.setup();
         this.state.mailchimpSync = false;
+        this.mailchimpOrm = useService("orm");
         onWillStart(async () => {
             this.canSyncToMailchimp =
                 MODELS.includes(this.env.searchModel.resModel) &&
@@ -20,13 +22,27 @@ patch(CustomFavoriteItem.prototype, {
 
     async saveFavorite() {
         // The flag travels in the call that creates the filter.
-        this.env.searchModel.mailchimpSyncNext = this.state.mailchimpSync;
+        const sync = this.state.mailchimpSync;
+        this.env.searchModel.mailchimpSyncNext = sync;
+        let id = false;
         try {
-            return await super.saveFavorite(...arguments);
+            id = await super.saveFavorite(...arguments);
         } finally {
             this.env.searchModel.mailchimpSyncNext = false;
             this.state.mailchimpSync = false;
         }
+        if (id && sync) {
+            // Who matches, who is sent, and a button to do so now.
+            const args = [[id]];
+            this.actionService.doAction(
+                await this.mailchimpOrm.call(
+                    "ir.filters",
+                    "action_mailchimp_outlook",
+                    args
+                )
+            );
+        }
+        return id;
     },
 });
 

@@ -1,4 +1,4 @@
-import {Component, onWillStart, useState} from "@odoo/owl";
+import {Component, onWillStart, status, useState} from "@odoo/owl";
 import {_t} from "@web/core/l10n/translation";
 import {
     deserializeDate,
@@ -12,7 +12,8 @@ import {Layout} from "@web/search/layout";
 import {MailchimpChart} from "../chart/chart";
 import {registry} from "@web/core/registry";
 import {standardActionServiceProps} from "@web/webclient/actions/action_service";
-import {useService} from "@web/core/utils/hooks";
+import {useBus, useService} from "@web/core/utils/hooks";
+import {useDebounced} from "@web/core/utils/timing";
 import {useSetupAction} from "@web/search/action_hook";
 
 const ACCOUNT = "crm.mailchimp.account";
@@ -39,17 +40,33 @@ export class MailchimpOverview extends Component {
             period: this.props.state?.period || "90",
             data: null,
             audience: null,
+            steps: null,
         });
-        useSetupAction({getLocalState: () => ({period: this.state.period})});
-        onWillStart(async () => {
-            await this.load(this.state.period);
-            if (this.state.data.linked) {
-                // It looks at every contact with an opt-in: the page need not wait.
-                this.orm.call(ACCOUNT, "get_overview_audience", []).then((audience) => {
-                    this.state.audience = audience;
-                });
+        // The checklist checks itself as a run goes on, and as it ends.
+        const refresh = useDebounced(() => this.refresh(), 300);
+        useBus(useService("crm_mailchimp.progress").bus, "run", () => {
+            if (this.state.data.setup) {
+                refresh();
             }
         });
+        useSetupAction({getLocalState: () => ({period: this.state.period})});
+        onWillStart(() => this.refresh());
+    }
+
+    async refresh() {
+        await this.load(this.state.period);
+        const {linked, setup} = this.state.data;
+        // They look at every contact with an opt-in: the page need not wait.
+        if (linked) {
+            this.orm.call(ACCOUNT, "get_overview_audience", []).then((audience) => {
+                this.state.audience = audience;
+            });
+        }
+        if (setup) {
+            this.orm.call(ACCOUNT, "get_setup", []).then((steps) => {
+                this.state.steps = steps;
+            });
+        }
     }
 
     async load(period) {
@@ -60,6 +77,12 @@ export class MailchimpOverview extends Component {
     }
 
     // === WHAT IS SHOWN === //
+
+    /** Numbers there are, beside a checklist that says what is left to do. */
+    get hasResults() {
+        const {linked, setup, figures} = this.state.data;
+        return linked && (!setup || figures.campaigns > 0);
+    }
 
     count(value) {
         return formatInteger(value);
@@ -201,6 +224,35 @@ export class MailchimpOverview extends Component {
         return this.state.data.growth.reduce((sum, {left}) => sum + left, 0);
     }
 
+    // === SETTING UP === //
+
+    /** Do what the button of a step says, then look what is done by now. */
+    async doStep({method}) {
+        const id = this.state.data.account_id;
+        const action = await this.orm.call(ACCOUNT, method, [id ? [id] : []]);
+        // A dialog may also have led to another page.
+        const onClose = () => status(this) !== "destroyed" && this.refresh();
+        await this.action.doAction(action, {onClose});
+    }
+
+    icon({state}) {
+        return {
+            done: "fa-check-circle text-success",
+            busy: "fa-refresh fa-spin",
+            next: "fa-circle-o text-primary",
+            later: "fa-circle-o text-muted",
+        }[state];
+    }
+
+    stateLabel({state}) {
+        return {
+            done: _t("Done"),
+            busy: _t("Under way"),
+            next: _t("To do now"),
+            later: _t("To do"),
+        }[state];
+    }
+
     // === WHERE CLICKS LEAD === //
 
     open(name, res_model, domain, views = ["list", "form"]) {
@@ -251,7 +303,7 @@ export class MailchimpOverview extends Component {
     }
 
     openRuns() {
-        return this.open(_t("Runs"), "crm.mailchimp.run", [
+        return this.open(_t("Synchronisation history"), "crm.mailchimp.run", [
             ["account_id", "=", this.state.data.account_id],
         ]);
     }

@@ -48,8 +48,10 @@ export const mailchimpProgressService = {
         busService.subscribe("crm_mailchimp/progress", (run) => {
             progress.bus.trigger("run", run);
             const open = OPEN.includes(run.state);
-            if (run.account_id === state.accountId && PUSHES.includes(run.kind)) {
-                update({open, label: run.label});
+            if (run.company_id === user.activeCompany.id && PUSHES.includes(run.kind)) {
+                // The first run that sends brings the button, a pause takes it away.
+                const accountId = run.started ? run.account_id : false;
+                update({accountId, open, label: run.label});
             }
             // Those of the night are nobody's: the account and its activity tell.
             if (!open && run.state !== "cancelled" && run.asked_by === user.userId) {

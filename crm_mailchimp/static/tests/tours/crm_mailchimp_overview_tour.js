@@ -51,7 +51,10 @@ registry.category("web_tour.tours").add("crm_mailchimp_overview", {
 registry.category("web_tour.tours").add("crm_mailchimp_overview_empty", {
     steps: () => [
         ...openOverview(),
-        {trigger: ".o_mailchimp_overview .o_mailchimp_connect", run: "click"},
-        {trigger: ".o_form_view .o_field_widget[name=api_key]"},
+        {
+            trigger: ".o_mailchimp_overview [data-step=connect] .btn-primary",
+            run: "click",
+        },
+        {trigger: ".modal .o_field_widget[name=api_key]"},
     ],
 });

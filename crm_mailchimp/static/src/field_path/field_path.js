@@ -1,0 +1,18 @@
+import {
+    FieldSelectorField,
+    fieldSelectorField,
+} from "@web/views/fields/field_selector/field_selector_field";
+import {registry} from "@web/core/registry";
+import {xml} from "@odoo/owl";
+
+/** Odoo's field selector, which in a line nobody edits says country_id.name. */
+export class FieldPathField extends FieldSelectorField {
+    static template = xml`<ModelFieldSelector t-props="selectorProps" />`;
+}
+
+registry
+    .category("fields")
+    .add("crm_mailchimp_field_path", {
+        ...fieldSelectorField,
+        component: FieldPathField,
+    });
