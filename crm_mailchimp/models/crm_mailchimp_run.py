@@ -319,6 +319,8 @@ class CrmMailchimpRun(models.Model):
                 if run.kind in PUSHES:
                     run._count_opt_outs()
             run.write(vals)
+            if run.kind in PUSHES:
+                run.account_id._count_soon()
             run._notify()
 
     def _count_opt_outs(self):

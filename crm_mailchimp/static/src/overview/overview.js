@@ -9,6 +9,7 @@ import {
 import {formatInteger, formatPercentage} from "@web/views/fields/formatters";
 import {KeepLast} from "@web/core/utils/concurrency";
 import {Layout} from "@web/search/layout";
+import {MailchimpAsOf} from "../as_of/as_of";
 import {MailchimpChart} from "../chart/chart";
 import {registry} from "@web/core/registry";
 import {standardActionServiceProps} from "@web/webclient/actions/action_service";
@@ -21,7 +22,7 @@ const [BLUE, RED, TEAL] = [0, 1, 2];
 /** CRM > Mailing > Overview: what came of the campaigns, and how the audience does. */
 export class MailchimpOverview extends Component {
     static template = "crm_mailchimp.Overview";
-    static components = {Layout, MailchimpChart};
+    static components = {Layout, MailchimpAsOf, MailchimpChart};
     static props = {...standardActionServiceProps};
 
     setup() {
@@ -45,11 +46,17 @@ export class MailchimpOverview extends Component {
             await this.load(this.state.period);
             if (this.state.data.linked) {
                 // It looks at every contact with an opt-in: the page need not wait.
-                this.orm.call(ACCOUNT, "get_overview_audience", []).then((audience) => {
-                    this.state.audience = audience;
-                });
+                this.loadAudience();
             }
         });
+    }
+
+    async loadAudience() {
+        this.state.audience = await this.orm.call(ACCOUNT, "get_overview_audience", []);
+    }
+
+    async reload() {
+        await Promise.all([this.load(this.state.period), this.loadAudience()]);
     }
 
     async load(period) {
