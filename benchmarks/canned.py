@@ -140,11 +140,11 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
-def main(port_file, base, per_member, record="", recipients="0"):
+def main(port_file, base, per_member, record="", recipients="0", old="0"):
     Handler.base, Handler.per_member = float(base), float(per_member)
     Handler.record = Path(record) if record else None
     if int(recipients):
-        Handler.reports = Reports(int(recipients))
+        Handler.reports = Reports(int(recipients), int(old))
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -245,6 +245,8 @@ class CrmMailchimpAccount(models.Model):
             raise UserError(
                 self.env._("The contacts are being counted. Look again in a moment.")
             )
+        # The database overrates these, and would compile each before it begins.
+        cr.execute("SET LOCAL jit = off")
         now = fields.Datetime.now()
         self._flush_contacts()
         self._count_lines()
