@@ -7,7 +7,7 @@ import json
 import sys
 import time
 
-PATIENCE = 10_000  # milliseconds for one statement
+PATIENCE = 30_000  # milliseconds for one statement
 SEGMENTS = [(f"City {n}", f"[('city', '=', 'City {n}')]") for n in range(18)] + [
     ("With opt-in", "[('mailchimp_opt_in', '=', True)]"),
     ("People", "[('is_company', '=', False)]"),
@@ -200,7 +200,7 @@ def calls(env):
 
 
 def measure(env, wanted=""):
-    """Ask twice, and tell the second time: what is cached the first time is."""
+    """Ask three times and tell the best: others use the machine, too."""
     from psycopg2.errors import QueryCanceled
 
     from odoo.tools import mute_logger
@@ -210,20 +210,25 @@ def measure(env, wanted=""):
     for name, call in calls(env).items():
         if wanted and wanted not in name:
             continue
-        for _turn in range(2):
+        best = None
+        for _turn in range(3):
             env.invalidate_all()
             start, before = time.monotonic(), env.cr.sql_log_count
+            result = "given up"
             try:
                 with mute_logger("odoo.sql_db"), env.cr.savepoint():
                     env.cr.execute("SET LOCAL statement_timeout = %s", (PATIENCE,))
                     result = call()
             except QueryCanceled:
-                result = "given up"
+                pass
             seconds = time.monotonic() - start
+            queries = env.cr.sql_log_count - before
+            if best is None or seconds < best[0]:
+                best = seconds, queries, str(result)[:60]
             if seconds > 5:
                 break
-        figures[name] = seconds, env.cr.sql_log_count - before, str(result)[:120]
-        if True:
+        figures[name] = best
+        if wanted:
             print(name, *figures[name], file=sys.stderr, flush=True)
     return figures
 

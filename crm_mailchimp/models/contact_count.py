@@ -201,7 +201,11 @@ class CrmMailchimpAccount(models.Model):
     def _count_is_due(self):
         counted_at = self._counted_at().get(self)
         last = self.env["crm.mailchimp.run"].search(
-            [("account_id", "=", self.id), ("kind", "in", PUSHES), ("ended_at", "!=", False)],
+            [
+                ("account_id", "=", self.id),
+                ("kind", "in", PUSHES),
+                ("ended_at", "!=", False),
+            ],
             order="ended_at desc",
             limit=1,
         )
@@ -378,7 +382,11 @@ class CrmMailchimpAccount(models.Model):
                 after=tuple_of("new", columns),
                 key=list_of(key),
                 changes=SQL(", ").join(
-                    SQL("%s = %s", SQL.identifier(name), SQL.identifier("excluded", name))
+                    SQL(
+                        "%s = %s",
+                        SQL.identifier(name),
+                        SQL.identifier("excluded", name),
+                    )
                     for name in columns
                 ),
             )

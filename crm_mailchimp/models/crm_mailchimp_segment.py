@@ -118,9 +118,7 @@ class CrmMailchimpSegment(models.Model):
             segment.member_count = holders.get(segment.id, 0)
             segment.missing_count = segment.matching_count - segment.member_count
         for segment in counted:
-            segment.missing_count = min(
-                gaps.get(segment.id, 0), segment.matching_count
-            )
+            segment.missing_count = min(gaps.get(segment.id, 0), segment.matching_count)
             segment.member_count = segment.matching_count - segment.missing_count
 
     @api.model

@@ -58,6 +58,7 @@ class TestContactCount(InsertContacts, MailchimpCase):
             .with_context(**context)
             .search([("partner_id", "=", partner.id)])
         )
+        line.invalidate_recordset()
         return line.status, line.reason, bool(line.counted_at)
 
     def versions(self):
@@ -87,7 +88,9 @@ class TestContactCount(InsertContacts, MailchimpCase):
         self.env.invalidate_all()
         self.assertEqual(self.lines(), before)
         self.assertEqual(sorted(self.lines("segment.contact")), sorted(pairs))
-        self.assertEqual({status for *_line, status, _why, _do in before}, {"in", "waiting", "out"})
+        self.assertEqual(
+            {status for *_line, status, _why, _do in before}, {"in", "waiting", "out"}
+        )
         self.assertTrue(numbers[0] and numbers[1])
         self.assertEqual((segment.member_count, segment.missing_count), numbers)
         for domain, partners in found.values():
@@ -116,17 +119,15 @@ class TestContactCount(InsertContacts, MailchimpCase):
         # Their own forms, and lists of a few, are of now.
         now = ("out", "invalid_address")
         self.assertEqual((ann.mailchimp_status, ann.mailchimp_reason), now)
-        self.assertEqual(
-            self.status(ann, mailchimp_partner_ids=ann.ids), (*now, False)
-        )
+        self.assertEqual(self.status(ann, mailchimp_partner_ids=ann.ids), (*now, False))
         notice = ann.action_mailchimp_push()["params"]["action"]
-        self.assertEqual(
+        lines = (
             self.env[notice["res_model"]]
             .with_context(**notice["context"])
             .search(notice["domain"])
-            .mapped("reason"),
-            ["invalid_address"],
         )
+        lines.invalidate_recordset()
+        self.assertEqual(lines.mapped("reason"), ["invalid_address"])
         Account.count_again()
         self.env.invalidate_all()
         self.assertEqual(self.status(ann), (*now, True))
@@ -138,9 +139,8 @@ class TestContactCount(InsertContacts, MailchimpCase):
         self.assertEqual(self.versions(), before)
         self.people["Dirk"].email = "dirk.new@firma.be"
         self.account._count_contacts()
-        changed = {table for table, *_row in self.versions() - before}
-        self.assertEqual(changed, set(TABLES[:2]))
-        self.assertEqual(len(self.versions() - before), 2)
+        [(table, *_row)] = self.versions() - before
+        self.assertEqual(table, "crm_mailchimp_contact_line")
 
     def test_deleted_and_merged_contacts_are_in_no_list(self):
         self.account._count_contacts()
@@ -181,12 +181,12 @@ class TestContactCount(InsertContacts, MailchimpCase):
             self.tick("ir_cron_count")
             counted_at = self.account._counted_at()[self.account]
             # Nothing to count, until a run comes.
-            with patch.object(type(self.account), "_count_contacts") as count:
+            count = self.env["crm.mailchimp.contact.count"].search([])
+            count.counted_at = fields.Datetime.add(counted_at, seconds=1)
+            with patch.object(type(self.account), "_count_contacts") as again:
                 self.tick("ir_cron_count")
-            count.assert_not_called()
-            self.env["crm.mailchimp.contact.count"].search([]).counted_at = (
-                fields.Datetime.subtract(counted_at, hours=1)
-            )
+            again.assert_not_called()
+            count.counted_at = fields.Datetime.subtract(counted_at, hours=1)
             self.tick("ir_cron_count")
             self.assertGreaterEqual(
                 self.account._counted_at()[self.account], counted_at
@@ -215,9 +215,7 @@ class TestContactCount(InsertContacts, MailchimpCase):
 
     def test_who_may_count(self):
         self.account._count_contacts()
-        seller = new_test_user(
-            self.env, "seller2", "sales_team.group_sale_salesman"
-        )
+        seller = new_test_user(self.env, "seller2", "sales_team.group_sale_salesman")
         employee = new_test_user(self.env, "employee2", "base.group_user")
         Account = self.env["crm.mailchimp.account"]
         self.assertTrue(Account.with_user(seller).count_again())
