@@ -149,10 +149,18 @@ class CrmMailchimpEngagement(models.AbstractModel):
 
     def _search_mailchimp_campaign_count(self, operator, value):
         count = SQL("COUNT(DISTINCT r.campaign_id)")
-        if operator == "in":
+        if operator in ("in", "not in"):
             wanted = {int(number or 0) for number in value}
-            found = self._mailchimp_having(SQL("%s = ANY(%s)", count, list(wanted)))
-            none = 0 in wanted
+            some, none = list(wanted - {0}), 0 in wanted
+            if not some:
+                return (
+                    self._mailchimp_received_none(Domain.TRUE)
+                    if operator == "in"
+                    else self._mailchimp_received(Domain.TRUE)
+                )
+            if operator == "not in":
+                return NotImplemented
+            found = self._mailchimp_having(SQL("%s = ANY(%s)", count, some))
         elif operator in COMPARE:
             value = value or 0
             condition = SQL("%s %s %s", count, SQL(operator), value)

@@ -120,7 +120,7 @@ class TestContactCount(InsertContacts, MailchimpCase):
         now = ("out", "invalid_address")
         self.assertEqual((ann.mailchimp_status, ann.mailchimp_reason), now)
         self.assertEqual(self.status(ann, mailchimp_partner_ids=ann.ids), (*now, False))
-        notice = ann.action_mailchimp_push()["params"]["action"]
+        notice = ann.action_mailchimp_push_now()["params"]["action"]
         lines = (
             self.env[notice["res_model"]]
             .with_context(**notice["context"])
