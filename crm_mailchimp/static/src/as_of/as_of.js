@@ -14,7 +14,7 @@ const COUNTED = [
 /** Of when the numbers are, where there are too many contacts to look at each anew. */
 export class MailchimpAsOf extends Component {
     static template = "crm_mailchimp.AsOf";
-    static props = {onCounted: Function};
+    static props = {onCounted: Function, label: {type: String, optional: true}};
 
     setup() {
         this.orm = useService("orm");
