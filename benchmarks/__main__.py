@@ -18,6 +18,7 @@ from threading import local
 import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import lists  # noqa: E402
 from tools.instance import Environment  # noqa: E402
 
 DATABASE = "crm_mailchimp_bench"
@@ -27,6 +28,7 @@ LATENCIES = {
     "(a) no latency": (0, 0),
     "(b) 200 ms + 2 ms a member": (0.2, 0.002),
 }
+OLD_CAMPAIGNS = 1500
 PAGE_SECONDS = {"(a) no latency": 0, "(b) 300 ms a page": 0.3}
 
 
@@ -34,7 +36,15 @@ class Server:
     """The canned server, in a process of its own."""
 
     def __init__(
-        self, python, folder, base, per_member, record="", recipients=0, members=0
+        self,
+        python,
+        folder,
+        base,
+        per_member,
+        record="",
+        recipients=0,
+        old=0,
+        members=0,
     ):
         port_file = folder / "port"
         port_file.unlink(missing_ok=True)
@@ -42,7 +52,7 @@ class Server:
             [
                 str(python),
                 *("-m", "benchmarks.canned", str(port_file)),
-                *map(str, (base, per_member, record, recipients, members)),
+                *map(str, (base, per_member, record, recipients, old, members)),
             ],
             cwd=Path(__file__).parents[1],
         )
@@ -150,16 +160,20 @@ def prepare(environment, contacts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contacts", type=int, default=100_000)
-    parser.add_argument("--only", choices=("push", "stats"))
+    parser.add_argument("--only", choices=("push", "stats", "lists"))
     options = parser.parse_args()
     with Environment() as environment, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for title, latency in LATENCIES.items() if options.only != "stats" else ():
+        latencies = LATENCIES if options.only in (None, "push") else {}
+        for title, latency in latencies.items():
             measure(environment, folder, title, latency, options.contacts)
-        latencies = PAGE_SECONDS if options.only != "push" else {}
+        latencies = PAGE_SECONDS if options.only in (None, "stats") else {}
         for title, seconds in latencies.items():
             measure_results(environment, folder, title, seconds, options.contacts)
+            measure_history(environment, folder, title, seconds)
         environment.drop_database(DATABASE)
+        if options.only in (None, "lists"):
+            lists.measure(environment, options.contacts)
 
 
 def measure(environment, folder, title, latency, contacts):
@@ -220,6 +234,21 @@ def measure_results(environment, folder, title, seconds, recipients):
         print(f"  1,000 new events, idle recipients {what}:")
         print(f"                         {figure['wall']:8.1f} s, {calls} calls")
     print(f"  nothing due            {nothing['wall']:8.1f} s, {few} calls", flush=True)
+
+
+def measure_history(environment, folder, title, seconds):
+    """The first import of an audience with many old campaigns, until all have totals.
+
+    What came of each down to the recipient follows, in later slices.
+    """
+    prepare(environment, 100)
+    sizes = ("", 1000, OLD_CAMPAIGNS)
+    with Server(environment.python, folder, seconds, 0, *sizes) as server:
+        push(environment, "link", server.url)
+        figures = push(environment, "totals", server.url)
+    print(f"\n{title}: the first import of {OLD_CAMPAIGNS} old campaigns")
+    print(f"  totals of all          {figures['wall']:8.1f} s")
+    print(f"  longest slice          {figures['longest']:8.1f} s", flush=True)
 
 
 def counted(environment, server):

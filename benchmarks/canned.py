@@ -1,7 +1,7 @@
 """A server that answers like Mailchimp at the least possible cost, for both sides.
 
-``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD RECIPIENTS MEMBERS`` prints
-nothing, writes its port to a file, and answers batch subscribes with full member
+``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD RECIPIENTS OLD MEMBERS``
+prints nothing, writes its port to a file, and answers batch subscribes with full member
 objects after ``BASE + PER_MEMBER * members`` seconds. With a RECORD folder it keeps
 their bodies; with RECIPIENTS it has a campaign of so many.
 """
@@ -134,12 +134,12 @@ class Handler(BaseHTTPRequestHandler):
         )
 
 
-def main(port_file, base, per_member, record="", recipients="0", members="0"):
+def main(port_file, base, per_member, record="", recipients="0", old="0", members="0"):
     STATE["members"] = int(members)
     Handler.base, Handler.per_member = float(base), float(per_member)
     Handler.record = Path(record) if record else None
     if int(recipients):
-        Handler.reports = Reports(int(recipients))
+        Handler.reports = Reports(int(recipients), int(old))
     ThreadingHTTPServer.daemon_threads = True
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

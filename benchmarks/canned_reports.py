@@ -15,11 +15,17 @@ URLS = [f"https://www.example.com/shop/{number}?utm_source=news" for number in r
 CAMPAIGN = "0123456789"
 
 
-class Reports:
-    """:param int recipients: those of the campaign; each has three events."""
+OLD = "old"
 
-    def __init__(self, recipients):
+
+class Reports:
+    """:param int recipients: those of the campaign; each has three events.
+    :param int old: how many older campaigns there are, to one recipient each
+    """
+
+    def __init__(self, recipients, old=0):
         self.recipients = recipients
+        self.old = old
         self.sent = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(
             hours=12
         )
@@ -58,10 +64,12 @@ class Reports:
         self.calls += 1
         query = {name: values[-1] for name, values in parse_qs(query).items()}
         offset = int(query.get("offset", 0))
-        if path == "/campaigns":
-            return json.dumps({"campaigns": [self._campaign()], "total_items": 1})
-        if path == "/reports":
-            return json.dumps({"reports": [self._report()], "total_items": 1})
+        if path in ("/campaigns", "/reports"):
+            return self._listing(path.strip("/"), offset, int(query.get("count", 10)))
+        if path.startswith(f"/reports/{OLD}"):
+            part = path.rpartition("/")[2]
+            entries = [{**who(0), "status": "sent"}] if part == "sent-to" else []
+            return json.dumps({"sent_to": entries, "total_items": len(entries)})
         part = path.removeprefix(f"/reports/{CAMPAIGN}/")
         if part == "click-details":
             return json.dumps({"urls_clicked": self._links(), "total_items": len(URLS)})
@@ -80,6 +88,20 @@ class Reports:
             for number in numbers[offset : offset + PAGE]
         ]
         return self._page("emails", entries, len(numbers))
+
+    def _listing(self, key, offset, count):
+        make = self._campaign if key == "campaigns" else self._report
+        entries = []
+        for number in range(offset, min(offset + count, self.old + 1)):
+            entry = make()
+            if number:
+                sent = self.sent - timedelta(days=100 + number)
+                entry.update(id=f"{OLD}{number}", send_time=sent.isoformat())
+                if key == "reports":
+                    nothing = {"opens_total": 0, "unique_opens": 0}
+                    entry.update(emails_sent=1, opens=nothing, clicks={})
+            entries.append(entry)
+        return json.dumps({key: entries, "total_items": self.old + 1})
 
     def _campaign(self):
         return {

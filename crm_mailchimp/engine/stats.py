@@ -305,6 +305,32 @@ def recipient_rows(entries):
     return list(rows.values())
 
 
+def people(part, entries, since=None):
+    """Return recipients of a page with what they did.
+
+    :param str part: which part of the report the page is of
+    :param since: as for :func:`activity_rows`
+    :return: ``[(hash, address or None, status or None, variant or None, events, what
+        :func:`summary` makes of them)]``; an event is ``(kind, time, url, number,
+        detail or None)``
+    """
+    events_of = {}
+    if part == "activity":
+        rows = activity_rows(entries, since)
+    elif part == "unsubscribed":
+        rows = unsubscribe_rows(entries)
+    else:
+        rows = complaint_rows(entries) if part == "complaints" else ()
+    for ref, _email, *event in rows:
+        events_of.setdefault(ref, []).append(tuple(event))
+    found = []
+    for person in recipient_rows(entries):
+        events = events_of.get(person[0], [])
+        sums = summary((kind, date, detail) for kind, date, *_key, detail in events)
+        found.append((*person, events, sums))
+    return found
+
+
 def activity_rows(entries, since=None):
     """Return events of *email-activity*.
 

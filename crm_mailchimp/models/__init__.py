@@ -42,6 +42,7 @@ from . import lease
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status
+from . import contact_count
 from . import bring_back
 from . import export_failed
 from . import ir_filters

@@ -38,12 +38,19 @@ def id_bits(model):
 
 
 class CrmMailchimpContactStatus(models.Model):
-    """One line a contact and account: is it in Mailchimp, and if not, why not."""
+    """One line a contact and account: is it in Mailchimp, and if not, why not.
+
+    Of an account with many contacts the lines are those of its last count (see
+    :mod:`contact_count`), unless the context names the contacts to look at:
+    ``mailchimp_partner_ids``, or asks for lines of now, whatever it takes:
+    ``mailchimp_live``.
+    """
 
     _name = "crm.mailchimp.contact.status"
     _description = "Contact in Mailchimp"
     _auto = False
-    _order = "status, reason, partner_id"
+    # What an index has, where the lines are counted.
+    _order = "status, reason, email, id"
     _rec_name = "partner_id"
 
     partner_id = fields.Many2one("res.partner", string="Contact", readonly=True)
@@ -70,29 +77,28 @@ class CrmMailchimpContactStatus(models.Model):
     )
     reason = fields.Selection(REASONS, readonly=True)
     remedy = fields.Char(compute="_compute_remedy", string="What to do")
+    counted_at = fields.Datetime(
+        string="As of",
+        readonly=True,
+        help="When the contacts were counted; empty for what is so at this moment.",
+    )
 
     @property
     def _table_query(self):
-        accounts = (
-            self.env["crm.mailchimp.account"]
-            .sudo()
-            .search([("audience_ref", "!=", False)])
-        )
-        accounts._flush_contacts()
-        bits = id_bits(accounts)
+        accounts = self._accounts()
+        counted = {} if self._wants_live() else accounts._counted_at()
+        return self._lines_sql({account: counted.get(account) for account in accounts})
+
+    def _lines_sql(self, accounts):
+        """Return a query with the lines of accounts.
+
+        :param accounts: ``{account: when it was counted}``, ``None`` for lines of now
+        """
         queries = [
-            SQL(
-                "SELECT (line.partner_id::bigint << %(bits)s) + %(account)s AS id,"
-                " %(account)s AS account_id, %(company)s AS company_id,"
-                " line.partner_id, line.email, line.winner_id AS winner_ref,"
-                " line.member_id, line.status, line.reason"
-                " FROM (%(lines)s) line",
-                bits=bits,
-                account=account.id,
-                company=account.company_id.id,
-                lines=account._contact_lines_sql(),
-            )
-            for account in accounts
+            self._counted_sql(account, counted_at)
+            if counted_at
+            else self._live_sql(account)
+            for account, counted_at in accounts.items()
         ]
         if not queries:
             return SQL(
@@ -100,9 +106,67 @@ class CrmMailchimpContactStatus(models.Model):
                 " NULL::int AS company_id, NULL::int AS partner_id,"
                 " NULL::varchar AS email, NULL::int AS winner_ref,"
                 " NULL::int AS member_id, NULL::varchar AS status,"
-                " NULL::varchar AS reason WHERE FALSE"
+                " NULL::varchar AS reason, NULL::timestamp AS counted_at WHERE FALSE"
             )
         return SQL(" UNION ALL ").join(queries)
+
+    def _accounts(self):
+        return (
+            self.env["crm.mailchimp.account"]
+            .sudo()
+            .search([("audience_ref", "!=", False)])
+        )
+
+    def _wants_live(self):
+        context = self.env.context
+        return context.get("mailchimp_live") or "mailchimp_partner_ids" in context
+
+    def _live_sql(self, account):
+        """Return a query with the lines of an account, evaluated now."""
+        account._flush_contacts()
+        partner_ids = self.env.context.get("mailchimp_partner_ids")
+        if partner_ids is None:
+            lines = account._contact_lines_sql()
+        else:
+            partners = self.env["res.partner"].sudo().browse(partner_ids).exists()
+            lines = SQL(
+                "SELECT * FROM (%s) chosen WHERE partner_id = ANY(%s)",
+                account._contact_lines_sql(
+                    {email for p in partners for email in p._mailchimp_addresses()},
+                    partners.ids,
+                ),
+                partners.ids,
+            )
+        return SQL(
+            "SELECT %(id)s AS id, %(account)s AS account_id, %(company)s AS company_id,"
+            " line.partner_id, line.email, line.winner_id AS winner_ref,"
+            " line.member_id, line.status::varchar, line.reason::varchar,"
+            " NULL::timestamp AS counted_at"
+            " FROM (%(lines)s) line",
+            id=self._id_sql(account),
+            account=account.id,
+            company=account.company_id.id,
+            lines=lines,
+        )
+
+    def _id_sql(self, account):
+        """Return ``SQL``: the id of a line of the account."""
+        return SQL("(line.partner_id::bigint << %s) + %s", id_bits(account), account.id)
+
+    def _counted_sql(self, account, counted_at):
+        """Return a query with the lines of an account as of its last count."""
+        return SQL(
+            "SELECT line.id, %(account)s AS account_id, %(company)s AS company_id,"
+            " line.partner_ref AS partner_id, line.email, line.winner_ref,"
+            " m.id AS member_id, line.status, line.reason,"
+            " %(counted_at)s::timestamp AS counted_at"
+            " FROM crm_mailchimp_contact_line line"
+            " LEFT JOIN crm_mailchimp_member m ON m.id = line.member_ref"
+            " WHERE line.account_ref = %(account)s",
+            account=account.id,
+            company=account.company_id.id,
+            counted_at=counted_at,
+        )
 
     @api.depends_context("uid", "su", "allowed_company_ids")
     @api.depends("winner_ref")
@@ -187,34 +251,103 @@ class CrmMailchimpSegmentContact(models.Model):
     _inherit = "crm.mailchimp.contact.status"
     _description = "Contact of a Mailchimp Segment"
     _auto = False
-    _order = "segment_id, status, reason, partner_id"
+    _order = "segment_id, status, reason, email, id"
 
     segment_id = fields.Many2one("crm.mailchimp.segment", readonly=True)
 
     @property
     def _table_query(self):
+        counted = {} if self._wants_live() else self._accounts()._counted_at()
+        live = self._accounts().filtered(lambda account: account not in counted)
+        queries = [self._gaps_now_sql(live)] if live or not counted else []
+        for account, counted_at in counted.items():
+            queries += self._gaps_counted_sql(account, counted_at)
+        return SQL(" UNION ALL ").join(queries)
+
+    def _gaps_now_sql(self, accounts):
+        """Return a query with the lines of these accounts, evaluated now."""
         # Materialized, or the database may evaluate everybody for each contact of a
         # segment when its statistics know of none.
         return SQL(
             """
-            WITH line AS MATERIALIZED (%(lines)s)
-            SELECT (r.partner_id::bigint << %(bits)s) + r.segment_id AS id,
-                   r.segment_id, s.account_id, line.company_id, r.partner_id,
-                   line.email, line.winner_ref, line.member_id,
+            (WITH line AS MATERIALIZED (%(lines)s)
+            SELECT %(id)s AS id, r.segment_id, s.account_id, line.company_id,
+                   r.partner_id, line.email, line.winner_ref, line.member_id,
                    CASE WHEN h.holds THEN 'in'
                         WHEN line.status = 'out' THEN 'out'
-                        ELSE 'waiting' END AS status,
+                        ELSE 'waiting' END::varchar AS status,
                    CASE WHEN h.holds THEN NULL
                         WHEN line.status = 'in' THEN 'segment_missing'
-                        ELSE line.reason END AS reason
+                        ELSE line.reason END::varchar AS reason,
+                   NULL::timestamp AS counted_at
               FROM crm_mailchimp_segment_partner r
               JOIN crm_mailchimp_segment s ON s.id = r.segment_id
-              JOIN crm_mailchimp_account account ON account.id = s.account_id
+              JOIN crm_mailchimp_account account
+                ON account.id = s.account_id AND account.id = ANY(%(accounts)s)
 CROSS JOIN LATERAL (SELECT %(is_holder)s AS holds) h
          LEFT JOIN line
-                ON line.account_id = s.account_id AND line.partner_id = r.partner_id
+                ON line.account_id = s.account_id AND line.partner_id = r.partner_id)
             """,
-            bits=id_bits(self.env["crm.mailchimp.segment"]),
-            lines=super()._table_query,
+            lines=self._lines_sql({account: None for account in accounts}),
+            id=self._pair_id_sql(),
+            accounts=accounts.ids,
             is_holder=self.env["crm.mailchimp.segment"]._is_holder_sql(),
+        )
+
+    def _gaps_counted_sql(self, account, counted_at):
+        """Return queries with the lines of an account, as of its last count.
+
+        Who is missing was counted; who is in and was not missing then is looked up, a
+        page of them at a time.
+        """
+        shown = SQL(
+            """%s AS account_id, %s AS company_id, r.partner_id, line.email,
+               line.winner_ref, m.id AS member_id, r.status, r.reason,
+               %s::timestamp AS counted_at""",
+            account.id,
+            account.company_id.id,
+            counted_at,
+        )
+        pairs = (
+            SQL(
+                """SELECT segment_id, partner_ref AS partner_id, status, reason
+                     FROM crm_mailchimp_segment_gap
+                    WHERE segment_id = ANY(%s)""",
+                account.segment_ids.ids,
+            ),
+            SQL(
+                """SELECT r.segment_id, r.partner_id, 'in'::varchar AS status,
+                          NULL::varchar AS reason
+                     FROM crm_mailchimp_segment_partner r
+                     JOIN crm_mailchimp_segment s ON s.id = r.segment_id
+                     JOIN crm_mailchimp_account account
+                       ON account.id = s.account_id AND account.id = %s
+                    WHERE %s AND NOT EXISTS (
+                          SELECT FROM crm_mailchimp_segment_gap g
+                           WHERE g.segment_id = r.segment_id
+                             AND g.partner_ref = r.partner_id)""",
+                account.id,
+                self.env["crm.mailchimp.segment"]._is_holder_sql(),
+            ),
+        )
+        return [
+            SQL(
+                """SELECT %s AS id, r.segment_id, %s
+                     FROM (%s) r
+                LEFT JOIN crm_mailchimp_contact_line line
+                       ON line.account_ref = %s AND line.partner_ref = r.partner_id
+                LEFT JOIN crm_mailchimp_member m ON m.id = line.member_ref""",
+                self._pair_id_sql(),
+                shown,
+                pair,
+                account.id,
+            )
+            for pair in pairs
+        ]
+
+    def _pair_id_sql(self):
+        """Return ``SQL``: the id of a line of the contact and segment ``r``."""
+        return SQL(
+            "(r.partner_id::bigint << %s) + r.segment_id",
+            id_bits(self.env["crm.mailchimp.segment"]),
         )

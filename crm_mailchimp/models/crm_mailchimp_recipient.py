@@ -1,3 +1,5 @@
+from io import StringIO
+
 from odoo import api, fields, models
 from odoo.tools import SQL, split_every
 
@@ -41,6 +43,15 @@ STILL_BOUNCES = SQL(
              WHERE later.email_normalized = r.email_normalized
                AND GREATEST(later.last_open, later.last_click) > r.bounce_date))"""
 )
+
+
+# What has a meaning of its own in the text form of COPY.
+COPIED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _copied(value):
+    """Return a value as COPY takes it."""
+    return r"\N" if value is None else str(value).translate(COPIED)
 
 
 class CrmMailchimpRecipient(models.Model):
@@ -106,31 +117,30 @@ class CrmMailchimpRecipient(models.Model):
     _address_idx = models.Index("(email_normalized) WHERE email_normalized IS NOT NULL")
 
     @api.model
-    def _import_page(self, campaign, people, events=()):
+    def _import_page(self, campaign, people):
         """Store a page of recipients and events; what is known is not written again.
 
         A bounce seen among the events is not taken back, and an address that Mailchimp
         forgot is kept.
 
-        :param people: ``(hash, address or None, status or None, variant or None)``
-        :param events: as ``stats.activity_rows`` returns them
+        :param people: as ``stats.people`` returns them
         :return: how many events were new
         """
-        events_of = {row[0]: [] for row in people}
-        for ref, _email, *event in events:
-            events_of[ref].append(tuple(event))
-        known = self._known_rows(campaign, list(events_of))
+        known = self._known_rows(campaign, [person[0] for person in people])
+        new = [person for person in people if person[0] not in known]
+        events_of = {ref: events for ref, *_rest, events, _summary in people}
+        ids = dict(self._create_rows(campaign, new))
+        count = self._copy_events(
+            (ids[person[0]], *event) for person in new for event in person[4]
+        )
         self._change_rows(known, people)
-        ids = {ref: row[0] for ref, row in known.items()}
-        new = [row for row in people if row[0] not in known]
-        ids.update(self._create_rows(campaign, new, events_of))
         # Looked for first: ON CONFLICT alone would use up an id for each known event.
         seen = self._events_of([row[0] for ref, row in known.items() if events_of[ref]])
         rows = [
-            (ids[ref], *event)
-            for ref, items in events_of.items()
-            for event in items
-            if (ids[ref], *event[:-1]) not in seen
+            (row[0], *event)
+            for ref, row in known.items()
+            for event in events_of[ref]
+            if (row[0], *event[:-1]) not in seen
         ]
         for block in split_every(BLOCK, rows, list):
             self.env.cr.execute(
@@ -141,9 +151,24 @@ class CrmMailchimpRecipient(models.Model):
                     rows=recordset(EVENT, block),
                 )
             )
-        self._summarise({row[0] for row in rows} & {row[0] for row in known.values()})
+        self._summarise({row[0] for row in rows})
         self.env.invalidate_all()
-        return len(rows)
+        return count + len(rows)
+
+    @api.model
+    def _copy_events(self, rows):
+        """Store events of recipients that are new, and have no others.
+
+        :param rows: with the values of ``EVENT``
+        :return: how many there were
+        """
+        lines = ["\t".join(map(_copied, row)) + "\n" for row in rows]
+        if lines:
+            self.env.cr.copy_expert(
+                f"COPY crm_mailchimp_recipient_event ({', '.join(EVENT)}) FROM STDIN",
+                StringIO("".join(lines)),
+            )
+        return len(lines)
 
     @api.model
     def _known_rows(self, campaign, refs):
@@ -170,7 +195,7 @@ class CrmMailchimpRecipient(models.Model):
     @api.model
     def _change_rows(self, known, people):
         changed = []
-        for ref, email, status, variant in people:
+        for ref, email, status, variant, _events, _summary in people:
             if ref in known:
                 recipient, *before, bounced = known[ref]
                 status = None if bounced and status == "sent" else status
@@ -197,17 +222,15 @@ class CrmMailchimpRecipient(models.Model):
         )
 
     @api.model
-    def _create_rows(self, campaign, people, events_of):
-        """Create recipients with what their events come to; return their ids by hash.
+    def _create_rows(self, campaign, people):
+        """Create recipients with what their events come to; return ``(hash, id)``.
 
         The contact is found by the ledger, which also knows addresses that a contact
         no longer has.
         """
         rows = []
-        for ref, email, status, variant in people:
-            summary = stats.summary(
-                (kind, date, detail) for kind, date, *_key, detail in events_of[ref]
-            )
+        for ref, email, status, variant, _events, summary in people:
+            summary = dict(summary)
             bounced = summary.pop("bounced")
             status = bounced if status in (None, "sent") and bounced else status
             rows.append((ref, email, status or "sent", variant, *summary.values()))

@@ -333,6 +333,8 @@ class CrmMailchimpRun(models.Model):
                 if run.kind in PUSHES:
                     run._count_opt_outs()
             run.write(vals)
+            if run.kind in PUSHES:
+                run.account_id._count_soon()
             run._notify()
             if run.kind in PUSHES:
                 run.account_id._forget_attention()

@@ -86,22 +86,41 @@ class CrmMailchimpSegment(models.Model):
     )
 
     def _compute_member_count(self):
-        """Count the matching contacts whose members have the group or tag."""
-        counts = {}
-        if self.ids:
-            counts = dict(
+        """Count the matching contacts whose members have the group or tag.
+
+        Of an account with many contacts those that have not were counted.
+        """
+        times = self.account_id._counted_at()
+        counted = self.filtered(lambda segment: segment.account_id in times)
+        live = self - counted
+        holders, gaps = {}, {}
+        if live.ids:
+            holders = dict(
                 self.env.execute_query(
                     SQL(
                         "SELECT segment_id, COUNT(*) FROM (%s) holder"
                         " WHERE segment_id = ANY(%s) GROUP BY segment_id",
                         self._holders_sql(),
-                        self.ids,
+                        live.ids,
                     )
                 )
             )
-        for segment in self:
-            segment.member_count = counts.get(segment.id, 0)
+        if counted.ids:
+            gaps = dict(
+                self.env.execute_query(
+                    SQL(
+                        "SELECT segment_id, COUNT(*) FROM crm_mailchimp_segment_gap"
+                        " WHERE segment_id = ANY(%s) GROUP BY segment_id",
+                        counted.ids,
+                    )
+                )
+            )
+        for segment in live:
+            segment.member_count = holders.get(segment.id, 0)
             segment.missing_count = segment.matching_count - segment.member_count
+        for segment in counted:
+            segment.missing_count = min(gaps.get(segment.id, 0), segment.matching_count)
+            segment.member_count = segment.matching_count - segment.missing_count
 
     @api.model
     def _holders_sql(self):

@@ -54,8 +54,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
         groups="sales_team.group_sale_salesman",
     )
 
-    def _mailchimp_recipients_join(self):
-        """Return ``SQL``: this model's table ``o`` joined to its recipients ``r``."""
+    def _mailchimp_recipients_joins(self):
+        """Return joins of this model's table ``o`` and its recipients ``r``.
+
+        :return: list of ``SQL``; no record has recipients in more than one of them
+        """
         raise NotImplementedError
 
     def _mailchimp_address_sql(self):
@@ -71,8 +74,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
             self._mailchimp_address_sql(),
         )
 
-    def _mailchimp_received(self, domain):
-        """Return a domain of the records with a recipient that matches ``domain``."""
+    def _mailchimp_receivers(self, domain):
+        """Return ``SQL``: ids of the records with a recipient that matches ``domain``.
+
+        They may be listed several times.
+        """
         raise NotImplementedError
 
     @api.depends_context("allowed_company_ids")
@@ -80,18 +86,14 @@ class CrmMailchimpEngagement(models.AbstractModel):
         self.env["crm.mailchimp.recipient"].flush_model()
         self.flush_model()
         rows = self.env.execute_query(
-            SQL(
-                """SELECT o.id, COUNT(DISTINCT r.campaign_id), MAX(r.last_open),
-                          MAX(r.last_click), %s, %s, BOOL_OR(r.status = 'sent')
-                     FROM %s
-                     JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
-                    WHERE o.id = ANY(%s) AND c.company_id = ANY(%s)
-                 GROUP BY o.id""",
-                self._mailchimp_bounces_sql("hard"),
-                self._mailchimp_bounces_sql("soft"),
-                self._mailchimp_recipients_join(),
-                self.ids,
-                self.env.companies.ids,
+            self._mailchimp_grouped(
+                SQL(
+                    """o.id, COUNT(DISTINCT r.campaign_id), MAX(r.last_open),
+                       MAX(r.last_click), %s, %s, BOOL_OR(r.status = 'sent')""",
+                    self._mailchimp_bounces_sql("hard"),
+                    self._mailchimp_bounces_sql("soft"),
+                ),
+                SQL("o.id = ANY(%s)", self.ids),
             )
         )
         found = {row[0]: row[1:] for row in rows}
@@ -113,14 +115,16 @@ class CrmMailchimpEngagement(models.AbstractModel):
         return self._search_mailchimp_last("last_click", operator, value)
 
     def _search_mailchimp_last(self, field, operator, value):
-        ever = self._mailchimp_received(Domain(field, "!=", False))
+        ever = Domain(field, "!=", False)
         if operator in AFTER:
             return self._mailchimp_received(Domain(field, operator, value))
         if operator in BEFORE:
-            later = self._mailchimp_received(Domain(field, BEFORE[operator], value))
-            return ever & ~later
-        if operator == "in" and set(value) == {False}:
-            return ~ever
+            later = Domain(field, BEFORE[operator], value)
+            return self._mailchimp_received(ever) & self._mailchimp_received_none(later)
+        if operator in ("in", "not in") and set(value) == {False}:
+            if operator == "in":
+                return self._mailchimp_received_none(ever)
+            return self._mailchimp_received(ever)
         return NotImplemented
 
     def _search_mailchimp_never_opened(self, operator, value):
@@ -128,7 +132,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
             return NotImplemented
         active = Domain("last_open", "!=", False) | Domain("last_click", "!=", False)
         received = self._mailchimp_received(Domain("status", "=", "sent"))
-        return received & ~self._mailchimp_received(active)
+        return received & self._mailchimp_received_none(active)
 
     def _search_mailchimp_bounced(self, operator, value):
         if operator != "in":
@@ -139,15 +143,24 @@ class CrmMailchimpEngagement(models.AbstractModel):
         kinds = list(filter(None, value))
         found = self._mailchimp_having(SQL("%s = ANY(%s)", kind, kinds), bounced)
         if False in value:
-            found |= ~self._mailchimp_having(SQL("%s IS NOT NULL", kind), bounced)
+            without = self._mailchimp_without(SQL("%s IS NOT NULL", kind), bounced)
+            found = found | without if kinds else without
         return found
 
     def _search_mailchimp_campaign_count(self, operator, value):
         count = SQL("COUNT(DISTINCT r.campaign_id)")
-        if operator == "in":
+        if operator in ("in", "not in"):
             wanted = {int(number or 0) for number in value}
-            found = self._mailchimp_having(SQL("%s = ANY(%s)", count, list(wanted)))
-            none = 0 in wanted
+            some, none = list(wanted - {0}), 0 in wanted
+            if not some:
+                return (
+                    self._mailchimp_received_none(Domain.TRUE)
+                    if operator == "in"
+                    else self._mailchimp_received(Domain.TRUE)
+                )
+            if operator == "not in":
+                return NotImplemented
+            found = self._mailchimp_having(SQL("%s = ANY(%s)", count, some))
         elif operator in COMPARE:
             value = value or 0
             condition = SQL("%s %s %s", count, SQL(operator), value)
@@ -156,8 +169,18 @@ class CrmMailchimpEngagement(models.AbstractModel):
         else:
             return NotImplemented
         if none:
-            found |= ~self._mailchimp_having(SQL("TRUE"))
+            found |= self._mailchimp_received_none(Domain.TRUE)
         return found
+
+    # === SUBQUERIES === #
+
+    def _mailchimp_received(self, domain):
+        """Return a domain of the records with a recipient that matches ``domain``."""
+        return Domain("id", "in", self._mailchimp_receivers(domain))
+
+    def _mailchimp_received_none(self, domain):
+        """Return a domain of the records without a recipient that matches."""
+        return self._mailchimp_not_among(self._mailchimp_receivers(domain))
 
     def _mailchimp_having(self, condition, of=None):
         """Return a domain of the records whose recipients together fulfil something.
@@ -165,21 +188,54 @@ class CrmMailchimpEngagement(models.AbstractModel):
         :param condition: ``SQL`` over the recipients ``r`` of a record, an aggregate
         :param of: ``SQL``, which of the recipients to look at; all unless told
         """
+        return Domain("id", "in", self._mailchimp_having_sql(condition, of))
+
+    def _mailchimp_without(self, condition, of=None):
+        """Return a domain of all other records than :meth:`_mailchimp_having`."""
+        return self._mailchimp_not_among(self._mailchimp_having_sql(condition, of))
+
+    def _mailchimp_having_sql(self, condition, of=None):
         self.env["crm.mailchimp.recipient"].flush_model()
         self.flush_model()
-        return Domain(
-            "id",
-            "in",
+        return SQL(
+            "(%s)",
+            self._mailchimp_grouped(SQL("o.id"), of or SQL("TRUE"), condition),
+        )
+
+    def _mailchimp_grouped(self, columns, where, having=None):
+        """Return a query with a row for each record that has recipients.
+
+        :param columns: ``SQL`` over the record ``o`` and its recipients ``r``
+        :param where: ``SQL``, which of the recipients to look at
+        :param having: ``SQL``, which of the records
+        """
+        return SQL(" UNION ALL ").join(
             SQL(
-                """(SELECT o.id FROM %s
-                      JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
-                     WHERE c.company_id = ANY(%s) AND %s
-                  GROUP BY o.id HAVING %s)""",
-                self._mailchimp_recipients_join(),
+                """SELECT %s FROM %s
+                     JOIN crm_mailchimp_campaign c ON c.id = r.campaign_id
+                    WHERE c.company_id = ANY(%s) AND %s
+                 GROUP BY o.id HAVING %s""",
+                columns,
+                join,
                 self.env.companies.ids,
-                of or SQL("TRUE"),
-                condition,
-            ),
+                where,
+                having or SQL("TRUE"),
+            )
+            for join in self._mailchimp_recipients_joins()
+        )
+
+    def _mailchimp_not_among(self, ids):
+        """Return a domain of the records with none of these ids.
+
+        PostgreSQL reads ``NOT IN`` of many rows anew for each record; ``NOT EXISTS``
+        it can join.
+        """
+        return Domain.custom(
+            to_sql=lambda _model, alias, _query: SQL(
+                "NOT EXISTS (SELECT FROM %s AS other (id) WHERE other.id = %s)",
+                ids,
+                SQL.identifier(alias, "id"),
+            )
         )
 
     def _mailchimp_recipients(self, domain, column):
@@ -214,10 +270,10 @@ class ResPartner(models.Model):
     _name = "res.partner"
     _inherit = ["res.partner", "crm.mailchimp.engagement"]
 
-    def _mailchimp_recipients_join(self):
-        return SQL(
-            "res_partner o JOIN crm_mailchimp_recipient r ON r.partner_id = o.id"
-        )
+    def _mailchimp_recipients_joins(self):
+        return [
+            SQL("res_partner o JOIN crm_mailchimp_recipient r ON r.partner_id = o.id")
+        ]
 
     def _mailchimp_address_sql(self):
         return SQL(
@@ -227,8 +283,8 @@ class ResPartner(models.Model):
             self.env["crm.mailchimp.account"]._further_addresses_sql(),
         )
 
-    def _mailchimp_received(self, domain):
-        return Domain("id", "in", self._mailchimp_recipients(domain, "partner_id"))
+    def _mailchimp_receivers(self, domain):
+        return self._mailchimp_recipients(domain, "partner_id")
 
     def _mailchimp_recipient_domain(self):
         return [("partner_id", "in", self.ids)]
@@ -252,22 +308,32 @@ class CrmLead(models.Model):
         groups="sales_team.group_sale_salesman",
     )
 
-    def _mailchimp_recipients_join(self):
-        return SQL(
-            """crm_lead o JOIN crm_mailchimp_recipient r
-                 ON CASE WHEN o.partner_id IS NOT NULL THEN r.partner_id = o.partner_id
-                         ELSE r.email_normalized = o.email_normalized END"""
-        )
+    def _mailchimp_recipients_joins(self):
+        # Two joins, each by an index: with an OR, the database reads all recipients.
+        return [
+            SQL(
+                """crm_lead o JOIN crm_mailchimp_recipient r
+                     ON r.partner_id = o.partner_id"""
+            ),
+            SQL(
+                """crm_lead o JOIN crm_mailchimp_recipient r
+                     ON r.email_normalized = o.email_normalized
+                    AND o.partner_id IS NULL"""
+            ),
+        ]
 
     def _mailchimp_address_sql(self):
         return SQL("r.email_normalized = o.email_normalized")
 
-    def _mailchimp_received(self, domain):
-        contacts = self._mailchimp_recipients(domain, "partner_id")
-        addresses = self._mailchimp_recipients(domain, "email_normalized")
-        return Domain("partner_id", "in", contacts) | (
-            Domain("partner_id", "=", False)
-            & Domain("email_normalized", "in", addresses)
+    def _mailchimp_receivers(self, domain):
+        self.flush_model(["partner_id", "email_normalized"])
+        return SQL(
+            """(SELECT o.id FROM crm_lead o WHERE o.partner_id IN %s
+                 UNION ALL
+                SELECT o.id FROM crm_lead o
+                 WHERE o.partner_id IS NULL AND o.email_normalized IN %s)""",
+            self._mailchimp_recipients(domain, "partner_id"),
+            self._mailchimp_recipients(domain, "email_normalized"),
         )
 
     def _mailchimp_recipient_domain(self):

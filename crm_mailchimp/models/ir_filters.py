@@ -192,7 +192,11 @@ class IrFilters(models.Model):
                 )
             )
         model = model.with_user(owner).with_context(
-            allowed_company_ids=company.ids, tz=owner.tz, lang=owner.lang
+            allowed_company_ids=company.ids,
+            tz=owner.tz,
+            lang=owner.lang,
+            # A segment of those with some status is of now, not of the last count.
+            mailchimp_live=True,
         )
         try:
             names = self._mailchimp_eval_context(owner, company)

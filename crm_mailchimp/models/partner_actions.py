@@ -120,7 +120,8 @@ class ResPartner(models.Model):
                     "crm_mailchimp.action_crm_mailchimp_contact_status"
                 ),
                 domain=[("partner_id", "in", self.ids), ("status", "=", "out")],
-                context={},
+                # These few as they are now, as the message says.
+                context={"mailchimp_partner_ids": self.ids},
                 help=False,
             )
         return {

@@ -186,12 +186,19 @@ class CrmMailchimpRun(models.Model):
             since=since,
             count=campaign._page_size(),
         )
-        for page, more in gateway.ahead(pages, deadline):
-            if part in ("links", "variants"):
+        whole = part in ("links", "variants")
+        # What to write is made of a page while the one before it is being written.
+        pages = (
+            (page if whole else stats.people(part, page, since), len(page), more)
+            for page, more in pages
+        )
+        for page, length, more in gateway.ahead(pages, deadline):
+            if whole:
                 collected += page
                 continue
-            self._store_page(campaign, part, page, since)
-            offset += len(page)
+            new = self.env["crm.mailchimp.recipient"]._import_page(campaign, page)
+            self._count(events=new, read=length if part in PAGED else 0)
+            offset += length
             self._set_cursor(offset=offset)
             told = self._pause(told)
             if more and time.monotonic() >= deadline:
@@ -203,19 +210,6 @@ class CrmMailchimpRun(models.Model):
                 stats.variants({}, collected, campaign.test_settings)
             )
         return True
-
-    def _store_page(self, campaign, part, page, since):
-        rows_of = {
-            "sent_to": lambda entries: (),
-            "activity": lambda entries: stats.activity_rows(entries, since),
-            "unsubscribed": stats.unsubscribe_rows,
-            "complaints": stats.complaint_rows,
-        }[part]
-        people = stats.recipient_rows(page)
-        new = self.env["crm.mailchimp.recipient"]._import_page(
-            campaign, people, rows_of(page)
-        )
-        self._count(events=new, read=len(page) if part in PAGED else 0)
 
 
 class CrmMailchimpCampaign(models.Model):

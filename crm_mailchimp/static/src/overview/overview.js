@@ -9,6 +9,7 @@ import {
 import {formatInteger, formatPercentage} from "@web/views/fields/formatters";
 import {KeepLast} from "@web/core/utils/concurrency";
 import {Layout} from "@web/search/layout";
+import {MailchimpAsOf} from "../as_of/as_of";
 import {MailchimpChart} from "../chart/chart";
 import {registry} from "@web/core/registry";
 import {standardActionServiceProps} from "@web/webclient/actions/action_service";
@@ -22,7 +23,7 @@ const [BLUE, RED, TEAL] = [0, 1, 2];
 /** CRM > Mailing > Overview: what came of the campaigns, and how the audience does. */
 export class MailchimpOverview extends Component {
     static template = "crm_mailchimp.Overview";
-    static components = {Layout, MailchimpChart};
+    static components = {Layout, MailchimpAsOf, MailchimpChart};
     static props = {...standardActionServiceProps};
 
     setup() {
