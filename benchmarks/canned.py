@@ -19,7 +19,14 @@ from .canned_reports import Reports
 
 NUMBER = count(1)
 LOCK = threading.Lock()
-STATE = {"members": 0, "categories": {}, "interests": {}, "fields": {}}
+STATE = {
+    "members": 0,
+    "categories": {},
+    "interests": {},
+    "fields": {},
+    "first": None,
+    "calls": 0,
+}
 MEMBER = (
     '{"id":"0123456789abcdef0123456789abcdef","email_address":%s,'
     '"unique_email_id":"0123456789","contact_id":"0123456789abcdef0123456789abcdef",'
@@ -45,8 +52,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         """Be quiet."""
 
-    def reply(self, text):
+    def reply(self, text, counts=True):
         raw = text.encode()
+        with LOCK:
+            STATE["calls"] += counts
         self.send_response(200)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(raw)))
@@ -63,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(self.reports.answer(path, query) or "{}")
             return
         if path == "/calls":
-            self.reply(json.dumps(self.reports.calls))
+            self.reply(json.dumps(STATE["calls"]), counts=False)
             return
         if path in ("", "/"):
             data = {"account_name": "Canned", "role": "owner"}
@@ -92,12 +101,22 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.base)
         self.reply(json.dumps(data))
 
+    def do_PATCH(self):
+        """Change the member that came first, or anything else."""
+        body = json.loads(self.read())
+        time.sleep(self.base)
+        if "/members/" in self.path:
+            first = STATE["first"]
+            values = {**first["merge_fields"], **body.get("merge_fields", {})}
+            body = dict(first, merge_fields=values, id="0" * 32)
+        self.reply(json.dumps(body))
+
     def do_POST(self):
         raw = self.read()
         path = self.path.partition("?")[0].removeprefix("/3.0")
         if path == "/refresh":
             self.reports.refresh(**json.loads(raw))
-            self.reply("{}")
+            self.reply("{}", counts=False)
             return
         if not re.fullmatch("/lists/[^/]+", path):
             body = json.loads(raw)
@@ -106,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(json.dumps(body))
             return
         members = json.loads(raw)["members"]
+        STATE["first"] = STATE["first"] or members[0]
         if self.record:
             (self.record / f"{next(NUMBER):06d}.json").write_bytes(raw)
         # Longer ago than a run looks back: what follows finds a quiet audience.

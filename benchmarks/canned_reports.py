@@ -32,7 +32,6 @@ class Reports:
         self.pages = {}
         #: After a refresh: the last ones opened once more.
         self.news, self.drops_idle = 0, False
-        self.calls = 0
         for offset in range(0, recipients, PAGE):
             numbers = range(offset, min(offset + PAGE, recipients))
             self.pages["sent-to", offset] = self._page(
@@ -61,7 +60,6 @@ class Reports:
 
     def answer(self, path, query):
         """:return: a body, or ``None`` for what this does not have."""
-        self.calls += 1
         query = {name: values[-1] for name, values in parse_qs(query).items()}
         offset = int(query.get("offset", 0))
         if path in ("/campaigns", "/reports"):

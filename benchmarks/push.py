@@ -1,13 +1,15 @@
 """The add-on's side: one process that loads Odoo and works, and says what it cost.
 
-``python benchmarks/push.py CONFIG DATABASE idle|link|push|stats|totals|floor [URL]``
-
-*floor* is not the add-on: it fetches the pages of a campaign and inserts their rows.
+``python benchmarks/push.py CONFIG DATABASE WHAT [URL [IN_FLIGHT]]``, where WHAT is one
+of idle, link, push, change, stats and totals. Two are not the add-on: *floor* fetches
+the pages of a campaign and inserts their rows; *copy* reads what a push reads of
+contacts, and writes the rows of a ledger.
 """
 
 import json
 import resource
 import sys
+import tempfile
 import time
 
 LINK = """
@@ -80,7 +82,34 @@ def floor(cr, url):
         )
 
 
-def main(config, database, what, url=""):
+def copy(cr):
+    """Read what a push reads of contacts, write a ledger of as many rows, by COPY."""
+    with tempfile.TemporaryFile() as rows, tempfile.TemporaryFile() as contacts:
+        cr.copy_expert("COPY crm_mailchimp_member TO STDOUT", rows)
+        rows.seek(0)
+        cr.execute(
+            "CREATE TABLE ledger_floor (LIKE crm_mailchimp_member INCLUDING ALL)"
+        )
+        start = time.monotonic()
+        cr.copy_expert(
+            "COPY (SELECT id, name, email, city, gender, lang, is_company, country_id,"
+            " mailchimp_opt_in_date FROM res_partner WHERE mailchimp_opt_in) TO STDOUT",
+            contacts,
+        )
+        cr.copy_expert("COPY ledger_floor FROM STDIN", rows)
+        cr.commit()
+        took = time.monotonic() - start
+        cr.execute("DROP TABLE ledger_floor")
+    return took
+
+
+def change(env):
+    """Change the contact of the member the server remembers: the first it was sent."""
+    member = env["crm.mailchimp.member"].search([], limit=1)
+    member.partner_id.city = "Elsewhere"
+
+
+def main(config, database, what, url="", in_flight=8):
     from odoo import SUPERUSER_ID, api
     from odoo.modules.registry import Registry
     from odoo.tools import config as settings
@@ -96,9 +125,15 @@ def main(config, database, what, url=""):
     if what == "link":
         run(lambda env: exec(LINK, {"env": env, "URL": url}))
         what = "push"
+    name = "odoo.addons.crm_mailchimp.models.crm_mailchimp_run"
+    sys.modules[name].IN_FLIGHT["push"] = int(in_flight)
+    if what == "change":
+        run(change)
+        what = "push"
     cpu, wall = time.process_time(), time.monotonic()
     if what == "floor":
         run(lambda env: floor(env.cr, url))
+    took = run(lambda env: copy(env.cr)) if what == "copy" else None
     slices = []
     goal, what = what, "stats" if what == "totals" else what
     if what in ("push", "stats"):
@@ -128,7 +163,7 @@ def main(config, database, what, url=""):
     print(
         json.dumps(
             {
-                "wall": time.monotonic() - wall,
+                "wall": took or time.monotonic() - wall,
                 "cpu": time.process_time() - cpu,
                 "longest": max(slices, default=0),
                 "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
