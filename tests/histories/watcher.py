@@ -832,6 +832,8 @@ class Watcher:
         self.said_yes(address)
         if address.known_out:
             address.ours = address.maybe_ours = False
+        elif not address.seen and not self.oracle.eligible(email):
+            address.ours, address.maybe_ours = False, True  # as if it had confirmed
 
     def said_yes(self, address):
         address.back = address.barred or address.back
@@ -841,7 +843,8 @@ class Watcher:
         # What a manager agreed to stands while no run can have seen it gone.
         address.doomed = not address.known_out and address.doomed and None
         address.restorable, address.yes_at = False, self.now
-        address.yes_shows = address.known_out
+        # Whom runs saw pending last cannot be overlooked either.
+        address.yes_shows = address.known_out or not address.seen
 
     @rule(has_members("pending"), weight=4)
     def confirm(self):
