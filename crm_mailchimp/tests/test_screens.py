@@ -136,7 +136,7 @@ class TestScreens(MailchimpCase):
 
         self.assertNotIn(ready.id, favourites())
         action = self.action("action_ir_filters")
-        listed = Filters.with_context(literal_eval(action["context"])).search(
+        listed = Filters.with_context(**literal_eval(action["context"])).search(
             literal_eval(action["domain"])
         )
         self.assertIn(ready, listed)

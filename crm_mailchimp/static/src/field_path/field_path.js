@@ -10,9 +10,7 @@ export class FieldPathField extends FieldSelectorField {
     static template = xml`<ModelFieldSelector t-props="selectorProps" />`;
 }
 
-registry
-    .category("fields")
-    .add("crm_mailchimp_field_path", {
-        ...fieldSelectorField,
-        component: FieldPathField,
-    });
+registry.category("fields").add("crm_mailchimp_field_path", {
+    ...fieldSelectorField,
+    component: FieldPathField,
+});
