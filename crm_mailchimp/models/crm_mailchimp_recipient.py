@@ -50,8 +50,8 @@ COPIED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def _copied(value):
-    """Return a value as COPY takes it."""
-    return r"\N" if value is None else str(value).translate(COPIED)
+    """Return a text as COPY takes it."""
+    return r"\N" if value is None else value.translate(COPIED)
 
 
 class CrmMailchimpRecipient(models.Model):
@@ -152,7 +152,8 @@ class CrmMailchimpRecipient(models.Model):
                 )
             )
         self._summarise({row[0] for row in rows})
-        self.env.invalidate_all()
+        self.invalidate_model(flush=False)
+        self.env["crm.mailchimp.recipient.event"].invalidate_model(flush=False)
         return count + len(rows)
 
     @api.model
@@ -162,7 +163,10 @@ class CrmMailchimpRecipient(models.Model):
         :param rows: with the values of ``EVENT``
         :return: how many there were
         """
-        lines = ["\t".join(map(_copied, row)) + "\n" for row in rows]
+        lines = [
+            f"{recipient}\t{kind}\t{date}\t{_copied(url)}\t{number}\t{_copied(detail)}\n"
+            for recipient, kind, date, url, number, detail in rows
+        ]
         if lines:
             self.env.cr.copy_expert(
                 f"COPY crm_mailchimp_recipient_event ({', '.join(EVENT)}) FROM STDIN",

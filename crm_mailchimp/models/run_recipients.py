@@ -24,6 +24,8 @@ PARTS = {
     "complaints": ("complaints",),
 }
 PAGED = ("sent_to", "activity")
+# Pages are kept this often: a commit for each would cost as much as storing it.
+KEEP_SECONDS = 1
 # Entries of a page that is not halved any more when Mailchimp comes to no end with it.
 SMALLEST_PAGE = 10
 
@@ -178,7 +180,7 @@ class CrmMailchimpRun(models.Model):
     def _read_part(self, gateway, campaign, part, deadline):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
-        collected, told = [], None
+        collected, kept = [], time.monotonic()
         pages = gateway.report_part(
             part,
             campaign.campaign_ref,
@@ -200,8 +202,11 @@ class CrmMailchimpRun(models.Model):
             self._count(events=new, read=length if part in PAGED else 0)
             offset += length
             self._set_cursor(offset=offset)
-            told = self._pause(told)
-            if more and time.monotonic() >= deadline:
+            over = time.monotonic() >= deadline
+            if over or not more or time.monotonic() - kept >= KEEP_SECONDS:
+                self._pause()
+                kept = time.monotonic()
+            if more and over:
                 return False
         if part == "links":
             campaign._store_links(stats.links(collected))
