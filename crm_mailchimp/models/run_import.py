@@ -51,7 +51,7 @@ class CrmMailchimpRun(models.Model):
                   FROM crm_mailchimp_member m
              LEFT JOIN %(contacts)s p ON p.%(email)s = m.email_normalized
                  WHERE m.account_id = %(account)s AND m.origin = 'foreign'
-                   AND m.status = 'subscribed' AND m.wanted IS NOT TRUE
+                   AND m.status = 'subscribed'
                    AND NOT EXISTS (
                        SELECT FROM crm_mailchimp_suppression s
                         WHERE s.email_hash = MD5(m.email_normalized)

@@ -168,6 +168,22 @@ class TestForeignMembers(MailchimpCase):
         self.push()
         self.assertFalse((other | cat).filtered("mailchimp_opt_in"))
 
+    def test_who_signs_up_again_after_a_hidden_no_is_imported_at_once(self):
+        """The "no" was found after the comparison, so nothing was compared since."""
+        self.account.foreign_members = "import"
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.complain("ann@firma.be")
+        self.audience.archive("ann@firma.be")
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.simulator.advance(60)
+        self.audience.sign_up("ann@firma.be")
+        self.push()
+        self.assertTrue(ann.mailchimp_opt_in)
+        self.assertEqual(self.ledger("ann@firma.be").partner_id, ann)
+
     def test_no_contact_is_doubled_for_its_second_address(self):
         self.account.write({"foreign_members": "import", "email_scope": "all"})
         ann = self.contact("Ann", "ann@firma.be, eve@firma.be")
