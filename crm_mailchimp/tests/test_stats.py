@@ -168,7 +168,7 @@ class TestStats(MailchimpCase):
             self.assertEqual(record.opens_unique, 1)
             self.assertFalse(record.recipient_ids)
             self.assertEqual(record.recipients_unattributed, 0)
-            self.assertIn("campaigns it consists of", record.attribution_note)
+            self.assertIn("emails it sent", record.attribution_note)
             partner = self.env["res.partner"].search([("name", "=", "C1")])
             lines = self.env["crm.mailchimp.recipient"].search(
                 [
