@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
@@ -219,6 +220,17 @@ class CrmMailchimpAccount(models.Model):
             at += relativedelta(**{f"{unit}s": 1})
         return growth
 
+    def _count_statuses(self, domain):
+        """Return ``{status: number}`` of the members that match, whoever looks."""
+        members = self.env["crm.mailchimp.member"].sudo()
+        return dict(
+            members._read_group(
+                [("account_id", "=", self.id), ("status", "!=", False), *domain],
+                ["status"],
+                ["__count"],
+            )
+        )
+
     def _growth_sql(self):
         """Return a query with who joined and who left the audience, and when.
 
@@ -253,13 +265,14 @@ class CrmMailchimpAccount(models.Model):
 
     def _overview_statuses(self):
         Member = self.env["crm.mailchimp.member"]
-        counts = dict(
-            Member._read_group(
-                [("account_id", "=", self.id), ("status", "!=", False)],
-                ["status"],
-                ["__count"],
-            )
-        )
+        counts = Counter(self._count_statuses([]))
+        # All of them by an index, without the few whose contacts one may not read:
+        # the same as what the rules of members say, which look at every contact.
+        readable = self.env["ir.rule"]._compute_domain("res.partner", "read")
+        if not self.env.su and not readable.is_true():
+            partners = self.env["res.partner"].sudo().with_context(active_test=False)
+            hidden = partners._search(~readable)
+            counts.subtract(self._count_statuses([("partner_id", "in", hidden)]))
         return [
             {"status": status, "label": label, "count": counts[status]}
             for status, label in Member._fields["status"]._description_selection(

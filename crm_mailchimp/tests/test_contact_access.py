@@ -187,6 +187,17 @@ class TestContactAccess(MailchimpCase):
         )
         self.assertIn("Hidden", line.remedy)
 
+    def test_lists_that_are_counted(self):
+        self.account._count_contacts()
+        for role in ROLES:
+            user = self.user(role)
+            for model in ("contact.status", "segment.contact"):
+                lines = self.env[f"crm.mailchimp.{model}"].with_user(user).search([])
+                self.assertTrue(all(lines.mapped("counted_at")))
+                shown = lines.sudo().partner_id
+                self.assertIn(self.seen, shown, (role, model))
+                self.assertFalse(shown & (self.hidden | self.theirs), (role, model))
+
     def test_the_numbers_of_the_overview(self):
         self.hidden.email = False
         self.push()
@@ -204,3 +215,15 @@ class TestContactAccess(MailchimpCase):
         ]
         self.assertNotIn("no_address", reasons)
         self.assertNotIn("other_company", reasons)
+        # The same as what the rules of members let the user see.
+        shown = found.get_overview_audience()["statuses"]
+        members = self.env["crm.mailchimp.member"].with_user(user)
+        self.assertEqual(
+            {line["status"]: line["count"] for line in shown},
+            dict(
+                members._read_group([("status", "!=", False)], ["status"], ["__count"])
+            ),
+        )
+        self.assertLess(
+            members.search_count([]), members.sudo().search_count([]), "some are hidden"
+        )
