@@ -91,7 +91,8 @@ class CrmMailchimpRun(models.Model):
         state.setdefault("done", [])
         since = fields.Datetime.to_datetime(state["since"])
         many = self._written_since(since) >= PAGE
-        names = [*NO_LISTINGS, CURRENT, "archived"] if many else [CURRENT, "archived"]
+        # Who left the current ones must not stand for somebody new when those are counted.
+        names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
         names = [name for name in names if name not in state["done"]]
         started = time.monotonic()
         calls = [self._page_call(gateway, name, since) for name in names]
