@@ -48,6 +48,19 @@ class TestChanges(MailchimpCase):
         self.push()
         self.assertFalse(self.ann.mailchimp_opt_in)
 
+    def test_somebody_new_in_place_of_one_who_is_gone(self):
+        """Below our own changes, of which there are as many as before."""
+        self.env["res.partner"].search([("city", "=", "Ghent")]).city = "Bruges"
+        self.push()
+        self.simulator.advance(60)
+        self.audience.archive("c0@firma.be")
+        self.audience.sign_up("eve@firma.be")
+        self.simulator.advance(60)
+        for number in range(1, 12):
+            self.audience.edit(f"c{number}@firma.be", vip=True)
+        self.push()
+        self.assertEqual(self.ledger("eve@firma.be").status, "subscribed")
+
     def test_killed_or_cancelled_between_two_pages(self):
         self.audience.unsubscribe("ann@firma.be")
         self.simulator.advance(60)
