@@ -81,10 +81,10 @@ class CrmMailchimpRun(models.Model):
         as many as the ledger knows of, and the newest of them are no news, the rest is
         left for the weekly comparison, and the mark stays; not when requests got lost.
 
-        Three calls when little changed: the changes, those archived, which are not among
-        them, and the number of members that are subscribed. Archived members are read in
-        any case: an address the ledger does not know would come back to life by being
-        subscribed. The total would not show an unsubscribe that was missed.
+        Three calls when little changed: the changes, those archived, which are not
+        among them, and the number of members that are subscribed. Archived members are
+        read in any case: a batch subscribe would bring back one that the ledger does
+        not know. The total would not show an unsubscribe that was missed.
 
         :param datetime since: by Mailchimp's clock
         :return: whether the number shows that something was missed
@@ -94,7 +94,8 @@ class CrmMailchimpRun(models.Model):
         state.setdefault("done", [])
         since = fields.Datetime.to_datetime(state["since"])
         many = self._written_since(since) >= PAGE
-        # Who left the current ones must not stand for somebody new when those are counted.
+        # Who left the current ones must not stand for somebody new when they are
+        # counted.
         names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
         names = [name for name in names if name not in state["done"]]
         started = time.monotonic()

@@ -427,6 +427,18 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(ann.mailchimp_reason, "archived")
 
+    def test_signed_up_and_archived_before_any_run_saw_it(self):
+        self.contact("Ann")
+        self.push()
+        self.simulator.advance(3600)
+        self.audience.add_member("eve@firma.be")
+        self.audience.archive("eve@firma.be")
+        self.simulator.advance(60)
+        eve = self.contact("Eve")
+        self.push()
+        self.assertEqual(self.status("eve@firma.be"), "archived")
+        self.assertEqual(eve.mailchimp_status, "out")
+
     def test_somebody_else_adds_a_new_address_as_unsubscribed(self):
         partner = self.contact("Ann")
         partner.mailchimp_opt_in_date = "2020-01-01 00:00:00"
