@@ -91,7 +91,7 @@ class CrmMailchimpRun(models.Model):
         state.setdefault("done", [])
         since = fields.Datetime.to_datetime(state["since"])
         many = self._written_since(since) >= PAGE
-        # Who left the current ones must not stand for somebody new when those are counted.
+        # Who left the current ones must not stand for somebody new in their number.
         names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
         names = [name for name in names if name not in state["done"]]
         started = time.monotonic()
