@@ -957,10 +957,12 @@ class Watcher:
             found = self.oracle.eligible(email)
             values = self.audience.members[email].merge_fields
             lenient = self.oracle.eligible(email, lenient=True)
-            if found[:1] != lenient[:1] or self.unsettled(email):
+            # Whose opt-in is older is not known of a date by a wrong clock.
+            doubtful = any(contact.doubtful for contact in found)
+            if found[:1] != lenient[:1] or doubtful or self.unsettled(email):
                 # Whose values it gets depends on what this run is able to see.
                 self.oracle.address(email).agreed = set()
-                self.unjudged += [*found[:1], *lenient[:1]]
+                self.unjudged += [*found[: None if doubtful else 1], *lenient[:1]]
             elif found and "CITY" in values:
                 self.cities.append(
                     (email, found[0], self.city(found[0]), values["CITY"])
