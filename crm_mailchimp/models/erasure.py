@@ -246,9 +246,8 @@ class CrmMailchimpRecipient(models.Model):
     _inherit = "crm.mailchimp.recipient"
 
     @api.model
-    def _import_page(self, campaign, people, events=()):
+    def _import_page(self, campaign, people):
         """Leave out the addresses of people who were erased; they go on counting."""
-        people, events = list(people), list(events)
         erased = self.env["crm.mailchimp.erasure"]._erased(
             campaign.account_id, [row[0] for row in people]
         )
@@ -257,7 +256,7 @@ class CrmMailchimpRecipient(models.Model):
                 (ref, None if ref in erased else email, *rest)
                 for ref, email, *rest in people
             ]
-        return super()._import_page(campaign, people, events)
+        return super()._import_page(campaign, people)
 
 
 class ResPartner(models.Model):
