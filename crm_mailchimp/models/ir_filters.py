@@ -100,7 +100,14 @@ class IrFilters(models.Model):
                 )
             )
         if user.has_group("crm_mailchimp.group_mailchimp_manager"):
-            return
+            # A filter is the business of its owner's companies.
+            self = self.filtered(
+                lambda record: (
+                    record.mailchimp_owner_id
+                    and not record.mailchimp_owner_id.sudo().company_ids
+                    & user.company_ids
+                )
+            )
         for record in self:
             if record.user_ids != user:
                 raise AccessError(

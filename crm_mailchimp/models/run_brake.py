@@ -219,9 +219,11 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_open_run(self):
-        """Open the run that is under way, or waits."""
+        """Open the run that is under way, or waits; all of them if there is none."""
         self.ensure_one()
-        return self.open_run_id.action_open_result()
+        self.check_access("read")
+        run = self.open_run_id
+        return run.action_open_result() if run else self.action_open_runs()
 
     def write(self, vals):
         result = super().write(vals)

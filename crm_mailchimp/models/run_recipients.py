@@ -177,6 +177,14 @@ class CrmMailchimpRun(models.Model):
             kind = errors.Forbidden if failure == "refused" else errors.Retryable
             raise kind("The reports of several campaigns in a row.", path="/reports")
 
+    def _kept(self, pages):
+        """Yield pages; what was stored of them is kept when the next one fails."""
+        try:
+            yield from pages
+        except errors.MailchimpError:
+            self._pause()
+            raise
+
     def _read_part(self, gateway, campaign, part, deadline):
         offset = self.cursor.get("offset", 0)
         since = campaign._activity_since() if part == "activity" else None
@@ -194,7 +202,7 @@ class CrmMailchimpRun(models.Model):
             (page if whole else stats.people(part, page, since), len(page), more)
             for page, more in pages
         )
-        for page, length, more in gateway.ahead(pages, deadline):
+        for page, length, more in self._kept(gateway.ahead(pages, deadline)):
             if whole:
                 collected += page
                 continue

@@ -35,6 +35,8 @@ class IrFilters(models.Model):
     def action_mailchimp_flag(self):
         """Make the filter a segment, and say at once who is in it."""
         self.ensure_one()
+        self.check_access("write")
+        self._check_mailchimp_right()
         self.mailchimp_sync = True
         notice = self.action_mailchimp_outlook()
         notice["params"]["next"] = {"type": "ir.actions.client", "tag": "soft_reload"}
@@ -43,6 +45,8 @@ class IrFilters(models.Model):
     def action_mailchimp_unflag(self):
         """Let the group or tag be withdrawn; the saved filter stays."""
         self.ensure_one()
+        self.check_access("write")
+        self._check_mailchimp_right()
         self.mailchimp_sync = False
         return self.env["crm.mailchimp.account"]._toast(
             self.env._(
@@ -55,8 +59,11 @@ class IrFilters(models.Model):
         """Say how many contacts match a flagged filter, and how many are sent.
 
         :return: a notification, with a button for what comes next
+        :raise AccessError: for whoever may not synchronise
         """
         self.ensure_one()
+        self.check_access("read")
+        self.env["crm.mailchimp.run"]._check_sync_right()
         _ = self.env._
         account = self.env["crm.mailchimp.account"].sudo()._overview_account()
         matching, going = self._mailchimp_count(account)

@@ -165,6 +165,17 @@ class EverythingCase(RightsCase):
         wizards["crm.mailchimp.erase"] = {"addresses": "zebra@firma.be"}
         for model, values in wizards.items():
             found[model] = self.env[model].with_user(self.manager).create(values)
+        # What is counted where there are many contacts.
+        self.account._count_contacts()
+        self.env["crm.mailchimp.growth"].create(
+            {"account_id": self.account.id, "date": fields.Datetime.now()}
+        )
+        self.env["crm.mailchimp.segment.gap"].create(
+            {
+                "segment_id": self.account.segment_ids[:1].id,
+                "partner_ref": self.account.partner_domain_user_id.partner_id.id,
+            }
+        )
         self.env.flush_all()
         for model in self.models():
             if model not in found:

@@ -20,7 +20,9 @@ account = env["crm.mailchimp.account"].create({{"name": "Test", "lang": "en_US"}
 account.api_key = {key!r}
 account.action_connect()
 for number in range(2):
-    wizard = env["crm.mailchimp.create.audience"].browse(
+    # Whose dialogs they are: those of who clicks below.
+    account = account.with_user(env.ref("base.user_admin"))
+    wizard = account.env["crm.mailchimp.create.audience"].browse(
         account.action_create_audience()["res_id"]
     )
     wizard.name = "Customers"

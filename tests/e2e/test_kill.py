@@ -187,6 +187,8 @@ class Story:
             for call in self.simulator.calls
             if call.method == "POST"
             for item in call.body.get("members") or [call.body]
+            # Of a request that was on its way when the process died nothing came.
+            if item
         ]
 
     def look(self):
