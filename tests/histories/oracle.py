@@ -175,6 +175,13 @@ class Oracle:
         self.blacklist.add(email)
         self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
 
+    def is_blacklisted(self, email):
+        """Tell whether an address of a contact with an opt-in is on the blacklist."""
+        return email in self.blacklist and any(
+            contact.opt_in is not None and email in contact.emails
+            for contact in self.contacts.values()
+        )
+
     def lift(self, email):
         """Lift what an address said, for a later yes of the person in Mailchimp."""
         yes_at = self.address(email).yes_at
@@ -189,6 +196,8 @@ class Oracle:
         out = any(contact.said == "out" for contact in group)
         dates = [contact.opt_in for contact in group if contact.opt_in is not None]
         survivor = self.contacts[kept]
+        # Without an address of its own it takes one of theirs.
+        emails = {email for contact in group for email in contact.emails}
         survivor.out_at = max(contact.out_at for contact in group)
         for key in others:
             other = self.contacts.pop(key)
@@ -202,7 +211,7 @@ class Oracle:
                 owners.add(kept)
         if out and survivor.opt_in is not None:
             self.end_opt_in(survivor, now)
-            for email in survivor.emails:
+            for email in emails:
                 self.address(email).maybe_ours = True
         elif out:
             survivor.said = "out"

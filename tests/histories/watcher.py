@@ -284,7 +284,11 @@ class Watcher:
                 if old in NO and not asks and not late:
                     self.violations.append(f"{what}: {email} is {old}")
                 archives = what.startswith("POST /batches") and "'DELETE'" in what
-                doomed = address.doomed is not False and (leaves or archives)
+                doomed = (leaves or archives) and (
+                    address.doomed is not False
+                    # Whether it was before the contact took the address is not known.
+                    or self.oracle.is_blacklisted(email)
+                )
                 if not (address.ours or address.maybe_ours or doomed):
                     self.violations.append(f"{what}: {email} is somebody else's")
         for email in self.before.keys() | now.keys():
