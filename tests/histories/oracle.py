@@ -175,10 +175,12 @@ class Oracle:
         self.blacklist.add(email)
         self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
 
-    def is_blacklisted(self, email):
-        """Tell whether an address of a contact with an opt-in is on the blacklist."""
-        return email in self.blacklist and any(
-            contact.opt_in is not None and email in contact.emails
+    def is_opted_out(self, email):
+        """Tell whether an address said no in Odoo since the opt-in of its contact."""
+        return any(
+            contact.opt_in is not None
+            and email in contact.emails
+            and contact.opt_in <= self.opt_outs.get(email, -1)
             for contact in self.contacts.values()
         )
 

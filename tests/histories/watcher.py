@@ -286,8 +286,8 @@ class Watcher:
                 archives = what.startswith("POST /batches") and "'DELETE'" in what
                 doomed = (leaves or archives) and (
                     address.doomed is not False
-                    # Whether it was before the contact took the address is not known.
-                    or self.oracle.is_blacklisted(email)
+                    # Whether the contact had the address by then is not known.
+                    or self.oracle.is_opted_out(email)
                 )
                 if not (address.ours or address.maybe_ours or doomed):
                     self.violations.append(f"{what}: {email} is somebody else's")
