@@ -394,6 +394,12 @@ class Watcher:
                 email, scoped=False, lenient=True
             ):
                 continue
+            if any(
+                contact.doubtful and email in contact.emails
+                for contact in self.oracle.contacts.values()
+            ):
+                # An opt-in dated by a wrong clock may be later than the opt-out.
+                continue
             yes_at = max(self.oracle.lifted.get(email, -1), address.yes_at or -1)
             # A contact that left the address and opted out since: nobody else has it.
             gone = [self.oracle.contacts.get(key) for key in owners or ()]
