@@ -364,7 +364,7 @@ class TestInvalidEmails(MailingCase):
 
     def test_a_wrong_correction(self):
         wizard = self.correct("no-address")
-        self.assertIn("no address", wizard.line_ids.warning)
+        self.assertIn("complete e-mail address", wizard.line_ids.warning)
         with self.assertRaisesRegex(UserError, "no-address"):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
