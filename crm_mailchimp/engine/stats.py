@@ -78,10 +78,19 @@ def next_try(now, failures, followed):
 # === CAMPAIGNS === #
 
 TYPES = ("regular", "plaintext", "absplit", "variate", "rss", "automation", "auto")
-STATUSES = (
-    *("save", "paused", "schedule", "sending", "sent", "canceling", "canceled"),
-    "archived",
-)
+NOT_SENT = ("save", "paused", "schedule")
+STATUSES = (*NOT_SENT, "sending", "sent", "canceling", "canceled", "archived")
+#: Part of a report -> the totals of the campaign that tell whether it has news.
+READ_FOR = {
+    "links": ("clicks_total", "clicks_unique"),
+    "variants": ("sent", "opens_total", "clicks_total", "bounces", "unsubscribed"),
+    "activity": ("opens_total", "clicks_total", "bounces"),
+    "sent_to": ("sent",),
+    "unsubscribed": ("unsubscribed",),
+    "complaints": ("complaints",),
+}
+#: The parts that list every recipient.
+PAGED = ("sent_to", "activity")
 
 
 #: Part of a report, or ``None`` for the report itself, its key, and the column for it.

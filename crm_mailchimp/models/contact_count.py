@@ -4,8 +4,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
+from ..engine.vocabulary import PUSHES
 from .crm_mailchimp_contact_status import id_bits
-from .crm_mailchimp_run import PUSHES
 
 _logger = logging.getLogger(__name__)
 

@@ -164,27 +164,3 @@ class CrmMailchimpAccount(models.Model):
         if "firstname" in self.env["res.partner"]._fields:
             return {"firstname": first or False, "lastname": last or False}
         return {"name": f"{first} {last}".strip()}
-
-
-class CrmMailchimpRun(models.Model):
-    _inherit = "crm.mailchimp.run"
-
-    def _write_contacts(self, changes):
-        """Write values that were changed in Mailchimp; leave locked contacts alone.
-
-        :param dict changes: ``{contact id: field values}``, a few
-        :return: ``(written, refused)``: ids of the contacts that were written, and
-            ``{contact id: sentence}`` of those that refuse their values
-        """
-        Partner = self.env["res.partner"]
-        partners = Partner.browse(changes).try_lock_for_update(allow_referencing=True)
-
-        def write(ids):
-            for partner in Partner.browse(ids):
-                partner.write(changes[partner.id])
-
-        refused = self._each(partners.ids, write)
-        written = set(partners.ids) - refused.keys()
-        self._count(brought_back=len(written))
-        self._commit()
-        return written, refused

@@ -1,27 +1,17 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
-from odoo.tools import SQL, escape_psql, float_compare, format_datetime
+from odoo.tools import SQL, escape_psql, format_datetime
 
+from ..engine import stats
 from ..engine.observe import utc
 from .clock import short_moment
 
-NOT_SENT = ("save", "paused", "schedule")
 # Rate -> what it is a share of: an average counts each campaign by that.
 WEIGHTS = {
     **dict.fromkeys(("open_rate", "open_rate_no_proxy", "click_rate"), "delivered"),
     **{"unsubscribe_rate": "delivered", "bounce_rate": "sent"},
 }
-
-
-def differs(record, vals):
-    """Tell whether a value differs from what is stored: equal ones are not written."""
-    return any(
-        float_compare(record[name], value, precision_digits=6)
-        if isinstance(value, float)
-        else (record[name] or False) != (value or False)
-        for name, value in vals.items()
-    )
 
 
 class CrmMailchimpCampaign(models.Model):
@@ -32,7 +22,7 @@ class CrmMailchimpCampaign(models.Model):
     """
 
     _name = "crm.mailchimp.campaign"
-    _inherit = ["crm.mailchimp.labelled"]
+    _inherit = ["crm.mailchimp.labelled", "crm.mailchimp.mirrored"]
     _description = "Mailchimp Campaign"
     _order = "send_time desc nulls last, id desc"
 
@@ -374,7 +364,7 @@ class CrmMailchimpCampaign(models.Model):
                      WHERE (c.status <> ALL(%s) OR c.sent > 0)
                        AND CASE WHEN p.id IS NULL THEN c.sent >= COALESCE(parts.sent, 0)
                                 ELSE p.sent < parts.sent END)""",
-                list(NOT_SENT),
+                list(stats.NOT_SENT),
             ),
         )
 
@@ -438,7 +428,7 @@ class CrmMailchimpCampaign(models.Model):
         ``utm_campaign``; Odoo looks that up on the leads they lead to.
         """
         for campaign in self:
-            if campaign.utm_campaign_id or campaign.status in NOT_SENT:
+            if campaign.utm_campaign_id or campaign.status in stats.NOT_SENT:
                 continue
             name = (campaign.google_analytics or campaign.name).strip()
             Utm = self.env["utm.campaign"].sudo()

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
+from ..engine.vocabulary import NOT_TAKEN
 from .recordset import recordset
 
 STATUSES = [
@@ -12,8 +13,6 @@ STATUSES = [
     ("transactional", "Not subscribed"),
     ("archived", "Archived"),
 ]
-# The reason of a member whose contact refuses what Mailchimp says of it.
-NOT_TAKEN = "not_taken"
 # Why Mailchimp did not take an address. Final ones are in engine.plan.FINAL.
 REFUSALS = [
     ("forgotten", "Permanently deleted in Mailchimp"),

@@ -30,6 +30,7 @@ class CrmMailchimpMergeField(models.Model):
     """One line of the field mapping: a merge tag of the audience <- an Odoo value."""
 
     _name = "crm.mailchimp.merge.field"
+    _inherit = ["crm.mailchimp.mirrored"]
     _description = "Mailchimp Merge Field"
     _order = "sequence, id"
 
@@ -231,3 +232,25 @@ class CrmMailchimpMergeField(models.Model):
             choices=tuple(options.get("choices") or ()),
             phone_format=options.get("phone_format") or "none",
         )
+
+    def _refuse(self, sentence):
+        """Note that Mailchimp did not create the merge fields; the user may retry."""
+        self.write({"create_missing": False, "error_message": sentence})
+
+    def _write_remote(self, found):
+        """Note what Mailchimp says of the merge field; ``{}`` when it is not there."""
+        options = found.get("options") or {}
+        vals = {
+            "remote_ref": found.get("merge_id") or 0,
+            "kind": found.get("type") or False,
+            "required": bool(found.get("required")),
+            "options": {
+                key: options[key]
+                for key in ("choices", "phone_format", "date_format")
+                if options.get(key)
+            }
+            or False,
+        }
+        if found:
+            vals["error_message"] = False
+        self._write_changes(vals)

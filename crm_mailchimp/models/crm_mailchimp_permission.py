@@ -1,11 +1,5 @@
-import time
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
-
-from ..engine import errors
-from ..engine.address import member_hash
 
 CHUNK = 100
 
@@ -121,75 +115,3 @@ class CrmMailchimpAccount(models.Model):
                     {"account_id": account.id, "permission_ref": ref, "name": text}
                 )
         return self._toast(self.env._("Marketing permissions read: %s.", len(found)))
-
-
-class CrmMailchimpRun(models.Model):
-    _inherit = "crm.mailchimp.run"
-
-    def _permissions_to_give(self):
-        return self.account_id.permission_ids.filtered("on_opt_in")
-
-    def _members_to_permit(self, permissions, limit=CHUNK, after=0):
-        """Return ``(id, address)`` of members Odoo added that wait for permissions."""
-        self.env["crm.mailchimp.member"].flush_model()
-        return self.env.execute_query(
-            SQL(
-                """SELECT id, email_normalized FROM crm_mailchimp_member
-                    WHERE account_id = %s AND id > %s AND origin = 'odoo' AND wanted
-                      AND status = 'subscribed' AND permissions_at IS NULL
-                 ORDER BY id LIMIT %s""",
-                self.account_id.id,
-                max(after, min(permissions.mapped("after_member"))),
-                limit,
-            )
-        )
-
-    def _tags_wait(self):
-        permissions = self._permissions_to_give()
-        return super()._tags_wait() or bool(
-            permissions and self._members_to_permit(permissions, limit=1)
-        )
-
-    def _send_permissions(self, gateway, deadline):
-        """Give new members the permissions that go with the opt-in, a call each."""
-        permissions = self._permissions_to_give()
-        if not permissions:
-            return
-        audience = self.account_id.audience_ref
-
-        def calls():
-            after = 0
-            while time.monotonic() < deadline:
-                rows = self._members_to_permit(permissions, after=after)
-                if not rows:
-                    return
-                after = rows[-1][0]
-                for member_id, email in rows:
-                    given = permissions.filtered(
-                        lambda one, member_id=member_id: one.after_member < member_id
-                    )
-                    body = {
-                        "marketing_permissions": [
-                            {"marketing_permission_id": ref, "enabled": True}
-                            for ref in given.mapped("permission_ref")
-                        ]
-                    }
-                    yield (
-                        member_id,
-                        gateway.patch_member,
-                        audience,
-                        member_hash(email),
-                        body,
-                    )
-
-        def record(member_id, result):
-            # One that is refused is not tried at every run.
-            self.env["crm.mailchimp.member"]._update_rows(
-                ("permissions_at",), [(member_id, fields.Datetime.now())]
-            )
-            if isinstance(result, errors.Rejected):
-                permissions.error_message = self.account_id._error_sentence(result)
-            elif not isinstance(result, errors.MailchimpError):
-                self._count(permitted=1)
-
-        self._carry_out(gateway, calls(), record, deadline)

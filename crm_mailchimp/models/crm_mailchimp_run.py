@@ -9,6 +9,11 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, config
 
 from ..engine import errors
+from ..engine.vocabulary import PUSHES
+from ..results import import_results
+from ..sync.audience import AudienceCreation
+from ..sync.preview import Preview
+from ..sync.push import Push
 from .clock import short_moment
 
 _logger = logging.getLogger(__name__)
@@ -19,17 +24,11 @@ _logger = logging.getLogger(__name__)
 SLICE_SECONDS = 20
 SHARE = 0.75
 LONGEST_SECONDS = 90
-# What a slice has for its phases in any case: reading changes from a slow Mailchimp
-# must not use up every slice.
-PHASE_SECONDS = 10
-# So often a run waits for an opt-out that Mailchimp does not answer.
-OPT_OUT_TRIES = 3
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
-PUSHES = ("push", "full")
 # Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
 # users have theirs beside a push.
 IN_FLIGHT = {"push": 8, "full": 8, "stats": 1}
@@ -48,10 +47,6 @@ def end_of_job():
     return time.monotonic() + min(SHARE * (limit or math.inf), LONGEST_SECONDS)
 
 
-class OutOfTime(Exception):
-    """The slice is over: what was done is committed, and the next slice goes on."""
-
-
 class CrmMailchimpRun(models.Model):
     """One run: what it is doing, how far it got, and what came of it.
 
@@ -61,7 +56,8 @@ class CrmMailchimpRun(models.Model):
     are the resume point: a run that was killed goes on from there, after it has looked
     again at what Mailchimp holds.
 
-    The phases are in the files ``run_*.py``, one a file.
+    What it does is in the packages ``sync`` (contacts, audiences, previews) and
+    ``results`` (campaigns), a class for each phase.
     """
 
     _name = "crm.mailchimp.run"
@@ -70,7 +66,6 @@ class CrmMailchimpRun(models.Model):
     _order = "id desc"
 
     OPEN_STATES = ("queued", "running", "waiting", "brake")
-    PHASES = ("segments", "diff", "brake", "send", "verify")
 
     account_id = fields.Many2one(
         "crm.mailchimp.account", required=True, ondelete="cascade", readonly=True
@@ -111,6 +106,9 @@ class CrmMailchimpRun(models.Model):
             ("brake", "Check before archiving"),
             ("send", "Send"),
             ("verify", "Verify"),
+            ("campaigns", "Read campaigns"),
+            ("reports", "Read results"),
+            ("recipients", "Read recipients"),
         ],
         readonly=True,
     )
@@ -369,6 +367,12 @@ class CrmMailchimpRun(models.Model):
         until = until and fields.Datetime.to_string(until)
         self._set_cursor(let_go_until=until or since)
 
+    def _read_everything(self):
+        """Let a run of kind *stats* read the totals of all campaigns, however old."""
+        if self.state in ("queued", "waiting"):
+            self._set_cursor(everything=True, report_offset=None)
+            self.phase = False
+
     def _error_vals(self, error):
         if isinstance(error, str):
             return {"error_message": error}
@@ -391,16 +395,22 @@ class CrmMailchimpRun(models.Model):
         self.cursor = {key: value for key, value in cursor.items() if value is not None}
 
     def _commit(self):
-        """Keep what was done so far."""
+        """Keep what was done so far, unless it is a preview."""
+        if self.kind == "preview":
+            return self.env.flush_all()
         return self.env["ir.cron"]._commit_progress()
 
-    def _pause(self, told=None):
-        """Keep what was done, and tell how far it is, but not a hundred times."""
-        if told is None or time.monotonic() - told > 1:
+    def _checkpoint(self, last_notified=None):
+        """Keep what was done, and tell users how far it is, at most once a second.
+
+        :param last_notified: monotonic time at which they were told last
+        :return: the same, for the next call
+        """
+        if last_notified is None or time.monotonic() - last_notified > 1:
             self._notify()
-            told = time.monotonic()
+            last_notified = time.monotonic()
         self._commit()
-        return told
+        return last_notified
 
     def _notify(self):
         """Tell those who may synchronise how far the run is (after the commit).
@@ -605,65 +615,14 @@ class CrmMailchimpRun(models.Model):
             gateway.close()
 
     def _work(self, gateway, deadline):
-        if self.kind == "stats":
-            return self._phase_stats(gateway, deadline)
-        if self.kind == "preview":
-            return self._work_preview(gateway)
-        if self.kind == "audience":
-            return self._phase_audience(gateway)
-        account = self.account_id
-        self._opt_outs_first(gateway, deadline)
-        try:
-            self._pull(gateway, deadline)
-        except OutOfTime:
-            return False
-        deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
-        self._apply_no()
-        # Also of members that this reading was the first to show.
-        self._opt_outs_first(gateway, deadline)
-        if not account.push_enabled:
-            account._claim_members()
-            self._end("done")
-            return True
-        while True:
-            phase = self.phase or "segments"
-            if self.phase != phase:
-                self.phase = phase
-            following = getattr(self, f"_phase_{phase}")(gateway, deadline)
-            if following == "done":
-                self._end("done")
-                if self.read_all and (self.counters or {}).get("repaired"):
-                    self.account_id._message_log(body=self._findings())
-                return True
-            if following == "wait":
-                return True
-            if following:
-                self.phase = following
-            self._notify()
-            self.env["ir.cron"]._commit_progress()
-            if time.monotonic() >= deadline:
-                return False
+        """Work on the run, by its kind.
 
-    def _opt_outs_first(self, gateway, deadline):
-        """Let who said no leave before anything is written; the lane may be on its way.
-
-        One member that Mailchimp cannot let go must not hold all others for ever.
+        :return: ``False`` when work remains that can go on at once
         """
-        try:
-            _settled, archived = self.account_id._send_opt_outs(gateway, deadline)
-            self._count(archived=archived)
-            told = (self.cursor or {}).get("let_go", 0) + archived
-            self._set_cursor(let_go=told or None)
-        except errors.PASSING:
-            if self.attempts < OPT_OUT_TRIES:
-                raise
-
-    def _findings(self):
-        return self.env._(
-            "The comparison of the whole audience with Odoo found what no change"
-            " explained, and repaired it. Differences: %s.",
-            self.counters["repaired"],
-        )
+        if self.kind == "stats":
+            return import_results(self, gateway, deadline)
+        work = {"preview": Preview, "audience": AudienceCreation}.get(self.kind, Push)
+        return work(self, gateway, deadline).work()
 
     def _fail(self, error, gateway):
         """Note an error of the engine: go on, come back later, or stop and tell.

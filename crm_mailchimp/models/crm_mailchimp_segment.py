@@ -6,6 +6,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, mute_logger
 
+from ..engine.naming import NAME_LENGTH, is_name_of
+
 _logger = logging.getLogger(__name__)
 
 
@@ -16,7 +18,7 @@ class CrmMailchimpSegment(models.Model):
     """
 
     _name = "crm.mailchimp.segment"
-    _inherit = ["crm.mailchimp.labelled"]
+    _inherit = ["crm.mailchimp.labelled", "crm.mailchimp.mirrored"]
     _description = "Mailchimp Segment"
     _order = "name, id"
 
@@ -204,17 +206,6 @@ class CrmMailchimpSegment(models.Model):
             if segment.partner_ids or segment.matching_count:
                 segment.write({"partner_ids": [(5,)], "matching_count": 0})
 
-    def _write_changes(self, vals):
-        """Write only what differs: a run with nothing to do writes nothing."""
-        self.ensure_one()
-        changed = {
-            name: value
-            for name, value in vals.items()
-            if self._fields[name].convert_to_write(self[name], self) != value
-        }
-        if changed:
-            self.write(changed)
-
     def _evaluate(self):
         """Bring the matching contacts up to date, by difference, inside the database.
 
@@ -348,5 +339,61 @@ class CrmMailchimpSegment(models.Model):
                     " WHERE member_id = ANY(%s) AND %s",
                     member_ids,
                     SQL("segment_id = ANY(%s)", self.ids) if self else SQL("TRUE"),
+                )
+            )
+
+    # === IN MAILCHIMP === #
+
+    def _group_name(self):
+        """Return the name of the group, within Mailchimp's length."""
+        return " ".join(self.name.split())[:NAME_LENGTH].rstrip()
+
+    def _note_refusal(self, error):
+        """Note that Mailchimp refused something of this segment only.
+
+        It is tried again with every run; the others go on.
+        """
+        vals = {"error_message": self.account_id._error_sentence(error)}
+        if getattr(error, "code", None) == "interest_limit":
+            vals["state"] = "full"
+        self._write_changes(vals)
+
+    def _has_members(self):
+        """Tell whether a matching contact is, or is going to be, in the audience."""
+        return bool(
+            self.env.execute_query(
+                SQL(
+                    """SELECT 1 FROM crm_mailchimp_segment_partner r
+                         JOIN res_partner p ON p.id = r.partner_id
+                        WHERE r.segment_id = %s AND p.mailchimp_opt_in AND p.active
+                        LIMIT 1""",
+                    self.id,
+                )
+            )
+        )
+
+    def _is_tag_named(self):
+        return is_name_of(self.tag_name, self._group_name())
+
+    def _forget_tag(self):
+        self.write(
+            {
+                "tag_ref": False,
+                "tag_name": False,
+                "tagged_ids": [(5,)],
+                "untaggable_ids": [(5,)],
+            }
+        )
+
+    def _link(self, table, member_ids):
+        """Add rows to a table of segment and member."""
+        if member_ids:
+            self.env.cr.execute(
+                SQL(
+                    "INSERT INTO %s (segment_id, member_id)"
+                    " SELECT %s, UNNEST(%s) ON CONFLICT DO NOTHING",
+                    SQL.identifier(table),
+                    self.id,
+                    member_ids,
                 )
             )

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..engine.address import member_hash
+from ..engine.vocabulary import ABOUT_ADDRESS, SAID
 from .recordset import recordset
 
 KINDS = [
@@ -13,10 +14,6 @@ KINDS = [
     ("opt_out", "Opted out"),
     ("blacklist", "Blacklisted"),
 ]
-# What the person said in Mailchimp: it takes the opt-in of its contacts.
-SAID = ("unsubscribed", "complained")
-# What Mailchimp says of the address: it bars it wherever it is not reachable already.
-ABOUT_ADDRESS = ("compliance", "cleaned", "forgotten")
 COLUMNS = {
     "email_hash": "varchar",
     "email_normalized": "varchar",

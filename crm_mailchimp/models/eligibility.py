@@ -5,7 +5,7 @@ from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
-from .crm_mailchimp_suppression import ABOUT_ADDRESS
+from ..engine.vocabulary import ABOUT_ADDRESS
 from .rights import acting_as, check_condition
 
 # Contacts whose e-mail field holds more than one address; an index has the same words.

@@ -3,7 +3,7 @@ from urllib.parse import urlencode
 
 from odoo import fields, models
 
-from .crm_mailchimp_member import NOT_TAKEN
+from ..engine.vocabulary import NOT_TAKEN
 
 COLUMNS = (
     *("partner_id", "email_normalized", "reason", "reason_text"),

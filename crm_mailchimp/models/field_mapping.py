@@ -5,11 +5,11 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..engine.payload import TEXT_BYTES
-from .member_values import MemberValues, SlowPath
+from ..engine.vocabulary import MERGE_FIELDS, PREMIUM_MERGE_FIELDS
+from ..sync.member_values import MemberValues, SlowPath
 
 # Merge fields Mailchimp allows in an audience, EMAIL included: the API does not tell
 # which of the two holds, so the first is warned of and the second never passed.
-LIMIT, PREMIUM_LIMIT = 30, 80
 NUMBERS = ("integer", "float", "monetary")
 DATES = ("date", "datetime")
 
@@ -241,11 +241,11 @@ class CrmMailchimpAccount(models.Model):
         messages = []
         for limit, words in (
             (
-                PREMIUM_LIMIT,
+                PREMIUM_MERGE_FIELDS,
                 _("Mailchimp allows %(limit)s merge fields in an audience."),
             ),
             (
-                LIMIT,
+                MERGE_FIELDS,
                 _(
                     "Mailchimp allows %(limit)s merge fields in an audience, more on"
                     " the Premium plan only."

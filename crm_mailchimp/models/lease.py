@@ -1,5 +1,4 @@
 import logging
-import time
 
 import psycopg2
 
@@ -8,9 +7,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL, format_date
 
 from ..engine import errors
-from ..engine.lease import Leased, Mark, NotOurs, judge, place_hash, read_mark
-from . import crm_mailchimp_run
-from .crm_mailchimp_run import PUSHES
+from ..engine.lease import Mark, judge, place_hash, read_mark
 
 _logger = logging.getLogger(__name__)
 
@@ -360,11 +357,7 @@ class CrmMailchimpAccount(models.Model):
 
 
 class CrmMailchimpRun(models.Model):
-    """What a run does about the lease: see the account.
-
-    A database that is older than what Mailchimp has seen may have forgotten who opted
-    out. It reads the whole audience, plans, and waits for a manager; opt-outs go on.
-    """
+    """A run that waits because the database is older than what Mailchimp has seen."""
 
     _inherit = "crm.mailchimp.run"
 
@@ -377,121 +370,6 @@ class CrmMailchimpRun(models.Model):
 
     def _asks_as_older(self):
         return bool((self.cursor or {}).get("older"))
-
-    def _work(self, gateway, deadline):
-        if self.kind not in PUSHES:
-            return super()._work(gateway, deadline)
-        try:
-            return super()._work(self._leased(gateway), deadline)
-        except NotOurs as refused:
-            self.env.cr.rollback()
-            return self._not_ours(refused.verdict, refused.mark)
-
-    def _leased(self, gateway):
-        """Return the gateway, with a look at the lease before the first write."""
-        found = None
-
-        def hold(opt_outs_only):
-            nonlocal found
-            found = found or self.account_id._find_mark(gateway)
-            found = self._hold(gateway, *found, opt_outs_only) or found
-
-        return Leased(gateway, hold)
-
-    def _hold(self, gateway, ref, mark, verdict, opt_outs_only):
-        """Make sure that this run may write, and write the mark once.
-
-        :return: the mark as it is now, as ``_find_mark`` does; ``None`` if it stays
-        :raise NotOurs: nothing may be written
-        """
-        account = self.account_id
-        decided = account._decided(mark, verdict)
-        if decided == "other" or decided == "older" and not opt_outs_only:
-            raise NotOurs(decided, mark)
-        if opt_outs_only or (self.cursor or {}).get("lease"):
-            return None
-        if (account.lease or {}).get("must_read"):
-            if not (self.cursor or {}).get("full_read"):
-                raise NotOurs("unread")
-            if not mark or mark.nonce not in account._known_nonces():
-                account._forget_own_archiving()
-        found = account._write_mark(gateway, self._commit, ref, mark)
-        self._set_cursor(lease=True)
-        return found
-
-    def _not_ours(self, verdict, mark):
-        """Do what has to be done before anything is written.
-
-        :return: as ``_run_slice``
-        """
-        account = self.account_id
-        if verdict == "other":
-            account._stop_elsewhere(mark)
-            self._end("failed", account.error_message)
-            return True
-        if verdict == "older":
-            _logger.info("The database is older than what Mailchimp has seen.")
-            account._set_lease(must_read=True, seen=mark.nonce)
-            self._set_cursor(older=mark.nonce)
-        # Read everything and plan anew.
-        self._set_cursor(diff=None)
-        self.write({"kind": "full", "phase": False})
-        return False
-
-    def _opt_outs_first(self, gateway, deadline):
-        gateway.opt_outs_only = True
-        result = super()._opt_outs_first(gateway, deadline)
-        gateway.opt_outs_only = False
-        return result
-
-    def _phase_segments(self, gateway, deadline):
-        lease = self.account_id.lease or {}
-        if self.kind in PUSHES and self._asks_as_older():
-            # What would change is planned; groups and fields are made afterwards.
-            self.account_id._forget_own_archiving()
-            return "diff"
-        if self.kind in PUSHES and (lease.get("take") or lease.get("must_read")):
-            # Also when nothing is sent: the other database has to stop.
-            gateway.hold()
-        return super()._phase_segments(gateway, deadline)
-
-    def _phase_send(self, gateway, deadline):
-        gateway.hold()
-        # However long that took, something is sent.
-        least = time.monotonic() + crm_mailchimp_run.PHASE_SECONDS
-        return super()._phase_send(gateway, max(deadline, least))
-
-    def _phase_brake(self, gateway, deadline):
-        if not self._asks_as_older():
-            return super()._phase_brake(gateway, deadline)
-        sentence = self._older_sentence()
-        if self.error_message != sentence:
-            if not self.error_message:
-                self.account_id._notify_managers(sentence)
-            self.error_message = sentence
-        self.state = "brake"
-        self._notify()
-        return "wait"
-
-    def _older_sentence(self):
-        counts = dict(
-            self.env["crm.mailchimp.member"]._read_group(
-                [("account_id", "=", self.account_id.id), ("operation", "!=", False)],
-                ["operation"],
-                ["__count"],
-            )
-        )
-        return self.env._(
-            "This database is older than what Mailchimp has seen of it: it looks like a"
-            " restored backup, which does not know who opted out since. The whole"
-            " audience was read, and who was archived meanwhile stays archived."
-            " Opt-outs go on. Everything else waits. Contacts to add: %(added)s, to"
-            " change: %(changed)s, to archive: %(archived)s. To let it happen, press"
-            " “Go on with this database”.",
-            added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
-            changed=sum(counts.get(name, 0) for name in ("update", "move")),
-            archived=counts.get("archive", 0),
-        )
 
     def action_confirm_archiving(self):
         self.ensure_one()

@@ -204,3 +204,24 @@ class CrmMailchimpAccount(models.Model):
             for ref in (segment.person_ref, segment.company_ref)
             if ref
         }
+
+    def _claim_members(self):
+        """Note which members are ours while the push is off.
+
+        A member is ours as soon as an eligible contact has its address: should the
+        contact opt out, or go, before the first push, the member leaves.
+        """
+        self._flush_contacts()
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_member m
+                      SET origin = 'claimed', partner_id = c.partner_id
+                     FROM (%s) c
+                    WHERE m.account_id = %s AND m.email_normalized = c.email
+                      AND c.winner_id = c.partner_id AND m.origin = 'foreign'
+                      AND m.status IN ('subscribed', 'pending')""",
+                self._contacts_sql(opted_in_only=True),
+                self.id,
+            )
+        )
+        self.env["crm.mailchimp.member"].invalidate_model(flush=False)

@@ -12,8 +12,8 @@ from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import agreed_since, utc
 from ..engine.plan import REACHABLE
-from .crm_mailchimp_run import PUSHES, end_of_job
-from .crm_mailchimp_suppression import SAID
+from ..engine.vocabulary import PUSHES, SAID
+from .crm_mailchimp_run import end_of_job
 from .eligibility import SEVERAL
 
 _logger = logging.getLogger(__name__)

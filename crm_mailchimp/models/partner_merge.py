@@ -1,6 +1,6 @@
 from odoo import models
 
-from .crm_mailchimp_consent import Grounds
+from ..sync.grounds import Grounds
 
 MERGED = Grounds("merge")
 

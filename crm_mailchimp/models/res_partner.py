@@ -5,7 +5,7 @@ from odoo.exceptions import UserError
 from odoo.tools import email_normalize_all, formataddr
 from odoo.tools.mail import email_split_tuples
 
-from .crm_mailchimp_consent import Grounds
+from ..sync.grounds import Grounds
 
 
 class ResPartner(models.Model):

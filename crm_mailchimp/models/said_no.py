@@ -1,7 +1,7 @@
 from odoo import models
 from odoo.tools import SQL
 
-from .crm_mailchimp_suppression import ABOUT_ADDRESS, SAID
+from ..engine.vocabulary import ABOUT_ADDRESS, SAID
 from .eligibility import SEVERAL
 
 # So long a "no" of the address a contact left counts for the contact.

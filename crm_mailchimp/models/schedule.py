@@ -3,7 +3,7 @@ from datetime import datetime, time, timedelta
 
 from odoo import api, fields, models
 
-from .crm_mailchimp_run import PUSHES
+from ..engine.vocabulary import PUSHES
 
 _logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from .crm_mailchimp_run import PUSHES
+from ..engine.vocabulary import PUSHES
 
 
 class CrmMailchimpAccount(models.Model):

@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
+from ..sync.sending import SendingPhase
 from .common import MailchimpCase
 
 try:
@@ -182,9 +183,7 @@ class TestGroupsByHand(MailchimpCase):
         self.assert_quiet()
 
     def test_a_deleted_group_is_found_by_a_batch(self):
-        self.startPatcher(
-            patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", 1)
-        )
+        self.patch(SendingPhase, "BATCH_FROM", 1)
         self.simulator.switches.update(batch_progress="polls")
         self.addCleanup(self.simulator.switches.update, batch_progress="time")
         self.delete_group()

@@ -1,6 +1,7 @@
 from odoo import Command
 from odoo.tests import tagged
 
+from ..sync.send import Send
 from .common import MailchimpCase
 
 
@@ -457,14 +458,13 @@ class TestConsent(MailchimpCase):
         self.push()
         new = self.contact("New")
         first.city = "Bruges"
-        run = self.env["crm.mailchimp.run"]
-        original = type(run)._phase_send
+        original = Send.work
 
-        def opt_out_first(this, gateway, deadline):
-            (new | ann).with_env(this.env).write({"mailchimp_opt_in": False})
-            return original(this, gateway, deadline)
+        def opt_out_first(phase):
+            (new | ann).with_env(phase.env).write({"mailchimp_opt_in": False})
+            return original(phase)
 
-        self.patch(type(run), "_phase_send", opt_out_first)
+        self.patch(Send, "work", opt_out_first)
         self.push()
         self.assertIsNone(self.status("new@firma.be"))
         self.tick()

@@ -3,6 +3,7 @@ from unittest.mock import patch
 from odoo.tests import tagged
 
 from ..engine import errors
+from ..sync.send import Send
 from .common import MailchimpCase
 
 
@@ -89,9 +90,8 @@ class TestDirections(MailchimpCase):
     def test_an_edit_between_the_comparison_and_the_sending(self):
         self.account.sync_direction = "both"
         self.ann.name = "Anna Lee"
-        run_class = type(self.env["crm.mailchimp.run"])
         stopped = errors.Retryable("Mailchimp did not answer in time")
-        with patch.object(run_class, "_phase_send", side_effect=stopped):
+        with patch.object(Send, "work", side_effect=stopped):
             run = self.push(state="waiting")
         self.edit(CITY="Paris")
         run.resume_at = False

@@ -11,6 +11,10 @@ from odoo.tools import mute_logger
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine import errors
+from ..sync.compare import Compare
+from ..sync.creates import Creates
+from ..sync.segments import Segments
+from ..sync.send import Send
 from .common import MailchimpCase
 
 
@@ -132,25 +136,25 @@ class TestErrors(MailchimpCase):
         ledger = self.ledger("new@firma.be")
         self.assertEqual((ledger.status, ledger.origin), ("subscribed", "odoo"))
 
-    def conflict(self, name):
-        """Let somebody else write, once, what a method of the run writes."""
-        Run = self.env.registry["crm.mailchimp.run"]
-        method, acts = getattr(Run, name), [1]
+    def conflict(self, owner, name):
+        """Let somebody else write, once, what a method writes."""
+        method, acts = getattr(owner, name), [1]
 
-        def conflict(run, *args):
-            result = method(run, *args)
+        def conflict(this, *args):
+            result = method(this, *args)
             if acts:
                 acts.pop()
                 raise SerializationFailure()
             return result
 
-        return patch.object(Run, name, conflict)
+        return patch.object(owner, name, conflict)
 
     def test_what_somebody_else_writes_is_written_again(self):
-        for name in ("_phase_diff", "_record_creations", "_end"):
+        Run = self.env.registry["crm.mailchimp.run"]
+        for owner, name in ((Compare, "work"), (Creates, "_record"), (Run, "_end")):
             contact = self.contact(f"New{name}", f"new{name}@firma.be")
             self.simulator.clear_calls()
-            with self.conflict(name):
+            with self.conflict(owner, name):
                 run = self.push()
             self.assertEqual(self.status(contact.email), "subscribed")
             self.assertEqual(self.ledger(contact.email).status, "subscribed")
@@ -339,20 +343,19 @@ class TestErrors(MailchimpCase):
     def test_a_key_replaced_during_a_run(self):
         key = "e" * 32 + "-us21"
         self.simulator.add_key(key)
-        Run = self.env.registry["crm.mailchimp.run"]
-        original = Run._phase_send
+        original = Send.work
         replaced = []
 
-        def replace_first(run, gateway, deadline):
+        def replace_first(phase):
             if not replaced:
-                replaced.append(run.account_id.write({"api_key": key}))
-                run._commit()
+                replaced.append(phase.account.write({"api_key": key}))
+                phase.commit()
                 self.simulator.revoke_key()
-            return original(run, gateway, deadline)
+            return original(phase)
 
         self.contact("New")
         self.ann.city = "Bruges"
-        with patch.object(Run, "_phase_send", replace_first):
+        with patch.object(Send, "work", replace_first):
             run = self.push()
         self.assertTrue(replaced)
         self.assertFalse(run.error_message)
@@ -362,14 +365,12 @@ class TestErrors(MailchimpCase):
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
 
     def test_a_run_cancelled_while_it_fails_stays_cancelled(self):
-        Run = self.env.registry["crm.mailchimp.run"]
-
-        def cancel(run, gateway, deadline):
-            run.action_cancel()
-            run._commit()
+        def cancel(phase):
+            phase.run.action_cancel()
+            phase.commit()
             raise errors.Forbidden("no", method="GET", path="/lists/l/members")
 
-        with patch.object(Run, "_phase_segments", cancel):
+        with patch.object(Segments, "work", cancel):
             self.push(state="cancelled")
         self.assertEqual(self.account.state, "linked")
 

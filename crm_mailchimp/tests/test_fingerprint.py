@@ -4,7 +4,7 @@ from unittest.mock import patch
 from odoo import fields
 from odoo.tests import tagged
 
-from ..models import member_values
+from ..sync import member_values
 from .common import MailchimpCase
 
 
@@ -115,7 +115,7 @@ class TestFingerprint(MailchimpCase):
 
         self.patch(member_values.MemberValues, "desired", otherwise)
         self.assertEqual(self.compared(), [])
-        with self.assertLogs("odoo.addons.crm_mailchimp.models.run_diff"):
+        with self.assertLogs("odoo.addons.crm_mailchimp.sync.compare"):
             run = self.push(kind="full")
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "GHENT")
         self.assertEqual(run.counters["repaired"], 2)

@@ -2,7 +2,8 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import crm_mailchimp_run, run_former
+from ..models import crm_mailchimp_run
+from ..sync.members import MemberPhase
 from .common import MailchimpCase
 
 
@@ -165,8 +166,8 @@ class TestFormerAudience(MailchimpCase):
         listing = f"/lists/{self.former.id}/members"
         self.simulator.fault(listing, "status", status=503, times=None, after=2)
         with (
-            patch.object(run_former, "PAGE", 2),
-            patch.object(run_former, "AT_ONCE", 1),
+            patch.object(MemberPhase, "PAGE", 2),
+            patch.object(MemberPhase, "AT_ONCE", 1),
             # Each slice is over before it began.
             patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1),
         ):

@@ -5,6 +5,8 @@ from odoo import fields
 from odoo.tests import tagged
 
 from ..models import opt_out
+from ..sync.creates import Creates
+from ..sync.sending import SendingPhase
 from .common import MailchimpCase
 
 
@@ -151,7 +153,7 @@ class TestOptOutLane(MailchimpCase):
         self.audience.confirm("c0@firma.be")
         self.account.archive_brake_percent = 100
         partners.active = False
-        with patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", 5):
+        with patch.object(SendingPhase, "BATCH_FROM", 5):
             run = self.push(state="waiting")
             for _tick in range(4):
                 self.simulator.advance(600)
@@ -183,7 +185,7 @@ class TestOptOutLane(MailchimpCase):
             partners |= self.contact(f"C{number}", city="Ghent")
         self.push()
         partners.city = "Bruges"
-        with patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", 5):
+        with patch.object(SendingPhase, "BATCH_FROM", 5):
             run = self.push(state="waiting")
             self.opt_out(partners[0])
             self.assertEqual(self.status("c0@firma.be"), "archived")
@@ -205,7 +207,7 @@ class TestOptOutLane(MailchimpCase):
             partners |= self.contact(f"C{number}", city="Ghent")
         self.push()
         partners.city = "Bruges"
-        with patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", 5):
+        with patch.object(SendingPhase, "BATCH_FROM", 5):
             self.push(state="waiting").action_cancel()
         self.push()
         self.assertEqual(self.member("c2@firma.be").merge_fields["CITY"], "Bruges")
@@ -356,15 +358,13 @@ class TestOptOutLane(MailchimpCase):
         self.push()
         new = self.contact("New")
         with self.before_subscribing(lambda: None):
-            original = type(self.env["crm.mailchimp.run"])._record_creations
+            original = Creates._record
 
-            def opt_out_first(run, *args):
-                new.with_env(run.env).mailchimp_opt_in = False
-                return original(run, *args)
+            def opt_out_first(phase, *args):
+                new.with_env(phase.env).mailchimp_opt_in = False
+                return original(phase, *args)
 
-            self.patch(
-                type(self.env["crm.mailchimp.run"]), "_record_creations", opt_out_first
-            )
+            self.patch(Creates, "_record", opt_out_first)
             self.push()
         self.assertEqual(self.status("new@firma.be"), "subscribed")
         self.send_opt_outs()

@@ -2,7 +2,10 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import crm_mailchimp_run, run_pull
+from ..models import crm_mailchimp_run
+from ..sync import push
+from ..sync.members import MemberPhase
+from ..sync.pull import Pull
 from .common import MailchimpCase
 
 
@@ -12,7 +15,7 @@ class TestChanges(MailchimpCase):
 
     def setUp(self):
         super().setUp()
-        self.patch(run_pull, "PAGE", 5)
+        self.patch(MemberPhase, "PAGE", 5)
         self.link()
         self.ann = self.contact("Ann")
         for number in range(12):
@@ -82,15 +85,16 @@ class TestChanges(MailchimpCase):
         self.simulator.advance(60)
         for number in range(12):
             self.audience.edit(f"c{number}@firma.be", merge_fields={"FNAME": "Ed"})
-        self.patch(run_pull, "AT_ONCE", 1)
+        self.patch(MemberPhase, "AT_ONCE", 1)
         read = []
-        original = type(self.env["crm.mailchimp.run"])._pull
+        original = Pull.work
 
-        def pull(run, gateway, deadline):
-            read.append(run.id)
-            return original(run, gateway, 0)
+        def pull(phase):
+            read.append(phase.run.id)
+            phase.deadline = 0
+            return original(phase)
 
-        with patch.object(type(self.env["crm.mailchimp.run"]), "_pull", pull):
+        with patch.object(Pull, "work", pull):
             self.push()
         self.assertGreater(len(read), 1)
         self.assertFalse(self.ann.mailchimp_opt_in)
@@ -101,7 +105,10 @@ class TestChanges(MailchimpCase):
         new = self.contact("New")
         self.simulator.latency(base=0.3)
         self.addCleanup(self.simulator.faults.clear)
-        with patch.multiple(crm_mailchimp_run, SLICE_SECONDS=0.2, PHASE_SECONDS=0.2):
+        with (
+            patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0.2),
+            patch.object(push, "PHASE_SECONDS", 0.2),
+        ):
             run, _created = self.account._request_run("push")
             for _tick in range(12):
                 self.tick()

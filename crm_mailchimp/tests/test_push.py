@@ -3,6 +3,8 @@ from unittest.mock import patch
 from odoo.tests import tagged
 
 from ..models import crm_mailchimp_run
+from ..sync import push
+from ..sync.sending import SendingPhase
 from .common import MailchimpCase
 
 
@@ -311,12 +313,15 @@ class TestPush(MailchimpCase):
         self.assertEqual(self.member("c7@firma.be").merge_fields["CITY"], "Bruges")
 
     def batch_from(self, number):
-        return patch("odoo.addons.crm_mailchimp.models.run_send.BATCH_FROM", number)
+        return patch.object(SendingPhase, "BATCH_FROM", number)
 
     def test_what_changes_during_a_run_goes_with_the_next(self):
         self.contact("Ann")
         run, _created = self.account._request_run("push")
-        with patch.multiple(crm_mailchimp_run, SLICE_SECONDS=0, PHASE_SECONDS=0):
+        with (
+            patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0),
+            patch.object(push, "PHASE_SECONDS", 0),
+        ):
             while run.phase != "send":
                 self.tick()
         self.contact("Bob")

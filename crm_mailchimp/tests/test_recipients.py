@@ -9,6 +9,7 @@ from odoo.tests import new_test_user, tagged
 
 from ..engine import report_calls
 from ..models import crm_mailchimp_run
+from ..results import RecipientImport
 from .common import MailchimpCase
 
 
@@ -413,16 +414,15 @@ class TestRecipients(MailchimpCase):
 
     def test_somebody_writes_what_is_being_written(self):
         campaign = self.send()
-        Run = self.env.registry["crm.mailchimp.run"]
-        acts, read = [1], Run._stats_recipients
+        acts, work = [1], RecipientImport.work
 
-        def conflict(run, *args):
+        def conflict(phase):
             if acts:
                 acts.pop()
                 raise SerializationFailure()
-            return read(run, *args)
+            return work(phase)
 
-        with patch.object(Run, "_stats_recipients", conflict):
+        with patch.object(RecipientImport, "work", conflict):
             self.push("stats")
         self.assertFalse(acts)
         self.assert_all_told(campaign)

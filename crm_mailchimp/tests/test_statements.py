@@ -7,6 +7,7 @@ from lxml import etree
 from odoo.tests import tagged
 from odoo.tools import SQL
 
+from ..sync.compare import Compare
 from .common import MailchimpCase
 from .test_budget import InsertContacts
 
@@ -122,7 +123,7 @@ class TestStatements(InsertContacts, MailchimpCase):
             patch.object(type(run), "_commit", lambda self: self.env.flush_all()),
         ):
             run.phase = "diff"
-            run._phase_diff(None, float("inf"))
+            Compare(run, None, float("inf")).work()
         run._end("cancelled")
         return [
             re.sub(r"\s+", " ", code)[:60]
@@ -143,9 +144,9 @@ class TestStatements(InsertContacts, MailchimpCase):
             " WHERE account_id = %s",
             [self.account.id],
         )
-        with patch("odoo.addons.crm_mailchimp.models.run_diff.CHUNK", 5000):
+        with patch("odoo.addons.crm_mailchimp.sync.compare.CHUNK", 5000):
             whole = len(self.diff())
-        with patch("odoo.addons.crm_mailchimp.models.run_diff.CHUNK", 500):
+        with patch("odoo.addons.crm_mailchimp.sync.compare.CHUNK", 500):
             chunks = len(self.diff())
         # One walk against seven: each chunk is read, planned and remembered.
         self.assertLess(chunks - whole, 7 * 8)

@@ -22,13 +22,9 @@ from odoo.tests import tagged
 
 from odoo.addons.base.models import ir_cron
 from odoo.addons.crm_mailchimp.engine.transport import Transport
-from odoo.addons.crm_mailchimp.models import (
-    crm_mailchimp_run,
-    opt_out,
-    run_batches,
-    run_pull,
-    run_send,
-)
+from odoo.addons.crm_mailchimp.models import crm_mailchimp_run, opt_out
+from odoo.addons.crm_mailchimp.sync.members import MemberPhase
+from odoo.addons.crm_mailchimp.sync.sending import SendingPhase
 from odoo.addons.crm_mailchimp.tests.common import MailchimpCase
 
 from mailchimp_simulator import batches
@@ -216,11 +212,10 @@ class OdooHistories(Watcher):
         gateway.close()
         if small:
             self.tally["few a page"] += 1
-            self.patch(run_pull, "PAGE", 5)
+            self.patch(MemberPhase, "PAGE", 5)
         if many != "never":
             self.tally[f"small batches by {many}"] += 1
-            self.patch(run_send, "BATCH_FROM", 2)
-            self.patch(run_batches, "BATCH_FROM", 2)
+            self.patch(SendingPhase, "BATCH_FROM", 2)
             self.simulator.switches.batch_progress = many
         self.simulator.switches.feed_has_unsubscribes_outside_campaigns = shown
 

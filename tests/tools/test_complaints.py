@@ -18,7 +18,7 @@ OURS = [
     " Field 'open_run_id' in dependency of crm.mailchimp.account.health_message should"
     " be searchable.",
     f"{START}WARNING db py.warnings: /usr/lib/odoo/x.py:1: DeprecationWarning: old\n"
-    '  File "/src/crm_mailchimp/models/run_pull.py", line 1, in f\n',
+    '  File "/src/crm_mailchimp/sync/pull.py", line 1, in f\n',
 ]
 
 

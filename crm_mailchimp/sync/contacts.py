@@ -3,26 +3,27 @@ import logging
 
 import psycopg2
 
-from odoo import models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, mute_logger
 
-from .crm_mailchimp_member import NOT_TAKEN
+from ..engine.vocabulary import NOT_TAKEN
+from .phase import Phase
 
 _logger = logging.getLogger(__name__)
 
+# Contacts written in one transaction: few, so that nobody waits for a contact form.
+CONTACTS = 100
 
-class CrmMailchimpRun(models.Model):
-    """Writing contacts so that one that refuses stops nobody but itself.
+
+class ContactPhase(Phase):
+    """A phase that writes contacts, so that one that refuses stops nobody but itself.
 
     A value may be too large for its field, a constraint or a required field of another
     add-on may forbid it, an automation rule or an overridden ``write`` may raise. What
     somebody typed in Mailchimp must not stop everybody else for that.
     """
 
-    _inherit = "crm.mailchimp.run"
-
-    def _each(self, items, act):
+    def each(self, items, act):
         """Do something to several contacts at once, or else to one after the other.
 
         :param items: what to call ``act`` with; hashable
@@ -46,7 +47,7 @@ class CrmMailchimpRun(models.Model):
                 return {items[0]: self._why_refused(error)}
         refused = {}
         for item in items:
-            refused.update(self._each([item], act))
+            refused.update(self.each([item], act))
         return refused
 
     def _why_refused(self, error):
@@ -69,7 +70,7 @@ class CrmMailchimpRun(models.Model):
             type(error).__name__,
         )
 
-    def _note_not_taken(self, found):
+    def note_not_taken(self, found):
         """Note on members what Odoo refused, for the status list and the export.
 
         :param dict found: member id -> ``(sentence, what was refused)``
@@ -85,11 +86,11 @@ class CrmMailchimpRun(models.Model):
             if before != (NOT_TAKEN, sentence, refused):
                 rows.append((member.id, NOT_TAKEN, sentence, refused))
         members._update_rows(("reason", "reason_text", "values_refused"), rows)
-        self._count(not_taken=len(rows))
+        self.count(not_taken=len(rows))
 
-    def _forget_not_taken(self):
+    def forget_not_taken(self):
         """Take the reason from members where there is nothing left to take over."""
-        account = self.account_id
+        account = self.account
         account._flush_contacts()
         importing = account.foreign_members == "import"
         ids = [
@@ -118,11 +119,31 @@ class CrmMailchimpRun(models.Model):
                 )
             )
         ]
-        self._settle(ids)
+        self.settle(ids)
 
-    def _settle(self, member_ids):
+    def settle(self, member_ids):
         """Take the reason from members that Odoo refuses no longer."""
         self.env["crm.mailchimp.member"]._update_rows(
             ("reason", "reason_text", "values_refused"),
             [(member_id, None, None, None) for member_id in member_ids],
         )
+
+    def write_contacts(self, changes):
+        """Write values that were changed in Mailchimp; leave locked contacts alone.
+
+        :param dict changes: ``{contact id: field values}``, a few
+        :return: ``(written, refused)``: ids of the contacts that were written, and
+            ``{contact id: sentence}`` of those that refuse their values
+        """
+        Partner = self.env["res.partner"]
+        partners = Partner.browse(changes).try_lock_for_update(allow_referencing=True)
+
+        def write(ids):
+            for partner in Partner.browse(ids):
+                partner.write(changes[partner.id])
+
+        refused = self.each(partners.ids, write)
+        written = set(partners.ids) - refused.keys()
+        self.count(brought_back=len(written))
+        self.commit()
+        return written, refused

@@ -1,18 +1,14 @@
-from odoo import fields, models
+from odoo import fields
 from odoo.tools import SQL, split_every
 
-from .crm_mailchimp_consent import Grounds
-
-# Contacts written in one transaction: few, so that nobody waits for a contact form.
-CONTACTS = 100
+from .contacts import CONTACTS, ContactPhase
+from .grounds import Grounds
 
 
-class CrmMailchimpRun(models.Model):
+class ConsentUpdate(ContactPhase):
     """What people said in Mailchimp takes the opt-in of their contacts."""
 
-    _inherit = "crm.mailchimp.run"
-
-    def _apply_no(self):
+    def work(self):
         """Take the opt-in from contacts whose address said no in Mailchimp later.
 
         Set-based on the ledger, not on the events: a contact that somebody holds
@@ -21,7 +17,7 @@ class CrmMailchimpRun(models.Model):
         :return: whether an opt-in was taken
         """
         taken = False
-        for chunk in split_every(CONTACTS, self._said_no()):
+        for chunk in split_every(CONTACTS, self.said_no()):
             details = {row[0]: row[1:] for row in chunk}
             partners = (
                 self.env["res.partner"]
@@ -30,13 +26,13 @@ class CrmMailchimpRun(models.Model):
             )
             partners = partners.filtered("mailchimp_opt_in")
             taken |= self._opt_out(partners, details)
-            self._commit()
-        self._forget_not_taken()
+            self.commit()
+        self.forget_not_taken()
         return taken
 
-    def _said_no(self):
+    def said_no(self):
         """Return ``[(contact id, address, date, reason)]`` of contacts to opt out."""
-        account = self.account_id
+        account = self.account
         account._flush_contacts()
         return self.env.execute_query(
             SQL(
@@ -53,25 +49,25 @@ class CrmMailchimpRun(models.Model):
         :return: whether an opt-in was taken
         """
         Partner = self.env["res.partner"]
-        refused = self._each(
+        refused = self.each(
             partners.ids, lambda ids: self._take_opt_in(Partner.browse(ids), details)
         )
         self._note_opt_in_kept(refused, details)
         done = partners.filtered(lambda partner: partner.id not in refused)
-        if self.account_id.blacklist_on_unsubscribe:
+        if self.account.blacklist_on_unsubscribe:
             self._blacklist({details[partner.id][0] for partner in done})
-        self._count(opted_out=len(done))
+        self.count(opted_out=len(done))
         return bool(done)
 
     def _note_opt_in_kept(self, refused, details):
         emails = {details[partner_id][0]: partner_id for partner_id in refused}
         members = self.env["crm.mailchimp.member"].search(
             [
-                ("account_id", "=", self.account_id.id),
+                ("account_id", "=", self.account.id),
                 ("email_normalized", "in", list(emails)),
             ]
         )
-        self._note_not_taken(
+        self.note_not_taken(
             {
                 member.id: (
                     self.env._(
@@ -85,7 +81,7 @@ class CrmMailchimpRun(models.Model):
         )
 
     def _take_opt_in(self, partners, details):
-        account = self.account_id
+        account = self.account
         partners = partners.with_context(
             mailchimp_grounds=Grounds("mailchimp", details),
             mail_notrack=not account.log_to_chatter,
@@ -113,5 +109,5 @@ class CrmMailchimpRun(models.Model):
             # ``create`` returns archived entries as they are.
             entries.filtered(lambda entry: not entry.active).action_unarchive()
 
-        refused = self._each(sorted(emails), blacklist)
-        self._count(not_blacklisted=len(refused))
+        refused = self.each(sorted(emails), blacklist)
+        self.count(not_blacklisted=len(refused))

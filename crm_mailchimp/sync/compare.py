@@ -1,14 +1,12 @@
 import logging
-import time
 
-from odoo import fields, models
+from odoo import fields
 from odoo.tools import SQL, split_every
 
-from ..engine.payload import reconcile
-from ..engine.plan import decide, held
-from .crm_mailchimp_member import NOT_TAKEN
+from ..engine.plan import decide
+from ..engine.vocabulary import NOT_TAKEN
+from .contacts import CONTACTS, ContactPhase
 from .member_values import MemberValues
-from .run_consent import CONTACTS
 
 _logger = logging.getLogger(__name__)
 
@@ -20,33 +18,41 @@ MANY_CHANGED = 20000
 BY_HAND = ("read", "ask", "readmit")
 
 
-class CrmMailchimpRun(models.Model):
+class Compare(ContactPhase):
     """Phase *diff*: what has to be done so that the audience is right."""
 
-    _inherit = "crm.mailchimp.run"
-
-    def _phase_diff(self, gateway, deadline):
+    def work(self):
         """Note in the ledger what Odoo wants, then walk it and plan each difference."""
-        cursor = dict((self.cursor or {}).get("diff") or {})
+        cursor = dict(self.cursor.get("diff") or {})
         if "after" not in cursor:
             self._release_foreign_batches()
             self._note_wanted()
             cursor["after"] = ""
-            self._set_cursor(diff=cursor)
-            self._commit()
-        reader = MemberValues(self.account_id)
+            self.set_cursor(diff=cursor)
+            self.commit()
+        reader = MemberValues(self.account)
         condition = self._to_compare(reader, cursor)
         while cursor["after"] is not None:
             rows = reader.chunk(condition(cursor["after"]), CHUNK)
             self._plan(reader, rows)
             cursor["after"] = rows[-1][1] if len(rows) == CHUNK else None
             if cursor["after"] is not None:
-                self._set_cursor(diff=cursor)
-                self._commit()
-                if time.monotonic() >= deadline:
+                self.set_cursor(diff=cursor)
+                self.commit()
+                if self.is_over():
                     return None
-        self._set_cursor(diff=None)
+        self.set_cursor(diff=None)
         return "brake"
+
+    def _release_foreign_batches(self):
+        """Let be sent again what a batch of a run that is over did not settle."""
+        own = self.cursor.get("batches") or []
+        self.env["crm.mailchimp.member"].search(
+            [
+                ("account_id", "=", self.account.id),
+                ("batch_ref", "not in", [False, *own]),
+            ]
+        ).write({"batch_ref": False, "sending": False})
 
     def _to_compare(self, reader, cursor):
         """Find the rows of the ledger to look at.
@@ -69,7 +75,7 @@ class CrmMailchimpRun(models.Model):
         )
         now, cr = fields.Datetime.now(), self.env.cr
         cr.execute("SET LOCAL jit = off")
-        if not (self.kind == "full" or reader.slow or cursor.get("many")):
+        if not (self.run.kind == "full" or reader.slow or cursor.get("many")):
             cr.execute("DROP TABLE IF EXISTS mailchimp_changed")
             cr.execute(
                 SQL(
@@ -83,7 +89,7 @@ class CrmMailchimpRun(models.Model):
             # To find so many again in each slice would take longer than to go past
             # those that did not change.
             cursor["many"] = cr.rowcount >= MANY_CHANGED
-        if self.kind == "full" or reader.slow:
+        if self.run.kind == "full" or reader.slow:
             return lambda after: SQL("m.email_normalized > %s AND %s", after, ours)
         if cursor["many"]:
             return lambda after: SQL(
@@ -103,7 +109,7 @@ class CrmMailchimpRun(models.Model):
 
         Set-based, and only rows that differ are written.
         """
-        account = self.account_id
+        account = self.account
         account._flush_contacts()
         cr, now = self.env.cr, account._mailchimp_now()
         # Compiling these queries would take longer than they do.
@@ -236,13 +242,13 @@ class CrmMailchimpRun(models.Model):
                           AND twin.status IS NULL AND twin.operation = 'create'
                           AND twin.id < new.id)
                 """,
-                self.account_id.id,
+                self.account.id,
             )
         )
 
     def _ask_about_foreign(self):
         """Mark the members somebody has to decide about, or no longer has to."""
-        ask = self.account_id.foreign_members == "archive"
+        ask = self.account.foreign_members == "archive"
         self.env.cr.execute(
             SQL(
                 """
@@ -252,7 +258,7 @@ class CrmMailchimpRun(models.Model):
                    AND status IN ('subscribed', 'pending') AND wanted IS NOT TRUE
                    AND %(differs)s
                 """,
-                account=self.account_id.id,
+                account=self.account.id,
                 cause="foreign" if ask else None,
                 # It may have the cause of an opt-in that came and went unsent.
                 differs=SQL(
@@ -314,7 +320,7 @@ class CrmMailchimpRun(models.Model):
                 "Member %s: %s, although its fingerprint is the same.",
                 *(row[0], operation),
             )
-            self._count(repaired=1)
+            self.count(repaired=1)
 
     def _bring_back(self, reader, rows):
         """Write what was changed in Mailchimp to the contacts, if the account says so.
@@ -330,7 +336,7 @@ class CrmMailchimpRun(models.Model):
                 continue
             if known["reason"] == NOT_TAKEN:
                 refusing.add(row[0])
-            targets[row[0]], vals, complete = self._target(reader, row)
+            targets[row[0]], vals, complete = reader.target(row)
             if vals or not complete:
                 unsettled.add(row[0])
             if vals:
@@ -339,7 +345,7 @@ class CrmMailchimpRun(models.Model):
         ordered = sorted(changes.items(), key=lambda item: item[1][0] in refusing)
         held_up = set()
         for chunk in split_every(CONTACTS, ordered, dict):
-            written, refused = self._write_contacts(
+            written, refused = self.write_contacts(
                 {partner_id: vals for partner_id, (_row, vals) in chunk.items()}
             )
             for partner_id, (row_id, _vals) in chunk.items():
@@ -347,67 +353,11 @@ class CrmMailchimpRun(models.Model):
                     # Neither side takes anything from the other until they agree.
                     del targets[row_id]
                     held_up.add(row_id)
-            self._note_not_taken(
+            self.note_not_taken(
                 {
                     chunk[partner_id][0]: (sentence, {"back": chunk[partner_id][1]})
                     for partner_id, sentence in refused.items()
                 }
             )
-        self._settle(refusing - held_up)
+        self.settle(refusing - held_up)
         return targets, unsettled
-
-    def _target(self, reader, row):
-        """Settle the values of a wanted row between Odoo and Mailchimp.
-
-        :return: ``(values both sides should hold, field values to write in Odoo,
-            whether Odoo can take everything)``
-        """
-        account, known = self.account_id, reader.known(row)
-        desired = reader.desired(row)
-        if account.sync_direction == "push" or known["status"] != "subscribed":
-            return desired, {}, True
-        writable, refused, unfit = reader.writable, True, reader.unfit(row)
-        while refused:
-            target, back = reconcile(
-                desired,
-                known["values_sent"],
-                held(reader.state(row)),
-                reader.tags,
-                writable,
-                account.sync_direction,
-                account.conflict_winner,
-                unfit,
-            )
-            if not back:
-                return target, {}, writable == reader.writable
-            vals, refused = account._contact_vals(
-                back, target["m"], row[reader.is_company]
-            )
-            # What Odoo has no value for stays as it is in Odoo.
-            writable = writable - refused
-        return target, vals, True
-
-
-class CrmMailchimpAccount(models.Model):
-    _inherit = "crm.mailchimp.account"
-
-    def _claim_members(self):
-        """Note which members are ours while the push is off.
-
-        A member is ours as soon as an eligible contact has its address: should the
-        contact opt out, or go, before the first push, the member leaves.
-        """
-        self._flush_contacts()
-        self.env.cr.execute(
-            SQL(
-                """UPDATE crm_mailchimp_member m
-                      SET origin = 'claimed', partner_id = c.partner_id
-                     FROM (%s) c
-                    WHERE m.account_id = %s AND m.email_normalized = c.email
-                      AND c.winner_id = c.partner_id AND m.origin = 'foreign'
-                      AND m.status IN ('subscribed', 'pending')""",
-                self._contacts_sql(opted_in_only=True),
-                self.id,
-            )
-        )
-        self.env["crm.mailchimp.member"].invalidate_model(flush=False)

@@ -8,9 +8,9 @@ from odoo.exceptions import AccessError
 from odoo.modules.module import Manifest
 from odoo.tools import SQL, Query, html2plaintext
 
-from ..engine.payload import KEEP, split_as, split_name, values
+from ..engine.payload import KEEP, reconcile, split_as, split_name, values
 from ..engine.plan import Known, held
-from .crm_mailchimp_member import NOT_TAKEN
+from ..engine.vocabulary import NOT_TAKEN
 
 # Another version may decide otherwise on the same values.
 VERSION = f"{release.version} {Manifest.for_addon('crm_mailchimp').version}"
@@ -63,6 +63,7 @@ class MemberValues:
     """
 
     def __init__(self, account):
+        self.writer = account
         self.account = account.sudo().with_context(
             lang=account.lang, active_test=False, prefetch_fields=False
         )
@@ -475,3 +476,34 @@ class MemberValues:
             )
             if value is not KEEP and merge_field.is_unfit(value)
         }
+
+    def target(self, row):
+        """Settle the values of a wanted row between Odoo and Mailchimp.
+
+        :return: ``(values both sides should hold, field values to write in Odoo,
+            whether Odoo can take everything)``
+        """
+        account, known = self.account, self.known(row)
+        desired = self.desired(row)
+        if account.sync_direction == "push" or known["status"] != "subscribed":
+            return desired, {}, True
+        writable, refused, unfit = self.writable, True, self.unfit(row)
+        while refused:
+            target, back = reconcile(
+                desired,
+                known["values_sent"],
+                held(self.state(row)),
+                self.tags,
+                writable,
+                account.sync_direction,
+                account.conflict_winner,
+                unfit,
+            )
+            if not back:
+                return target, {}, writable == self.writable
+            vals, refused = self.writer._contact_vals(
+                back, target["m"], row[self.is_company]
+            )
+            # What Odoo has no value for stays as it is in Odoo.
+            writable = writable - refused
+        return target, vals, True

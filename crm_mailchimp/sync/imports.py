@@ -1,48 +1,41 @@
-import logging
-
-from odoo import models
 from odoo.tools import SQL, split_every
 
 from ..engine.payload import language
-from .crm_mailchimp_consent import Grounds
-from .crm_mailchimp_member import NOT_TAKEN
-from .run_consent import CONTACTS
-
-_logger = logging.getLogger(__name__)
+from ..engine.vocabulary import NOT_TAKEN
+from .contacts import CONTACTS, ContactPhase
+from .grounds import Grounds
 
 
-class CrmMailchimpRun(models.Model):
+class MemberImport(ContactPhase):
     """Contacts for members that are only in Mailchimp, where the account says so."""
 
-    _inherit = "crm.mailchimp.run"
-
-    def _import_foreign(self):
+    def work(self):
         """Make contacts of subscribed members that nobody in Odoo stands for.
 
         A contact with the address is never doubled: one that was never asked, or whose
         person signed up again since its "no", gets the opt-in given in Mailchimp; one
         that opted out later, is blacklisted or archived, is left alone.
         """
-        if self.account_id.foreign_members != "import":
+        if self.account.foreign_members != "import":
             return
         Member = self.env["crm.mailchimp.member"]
-        rows = self._foreign_to_import()
+        rows = self.to_import()
         for chunk in split_every(CONTACTS, rows, list):
-            refused = self._each(chunk, self._import_members)
-            self._note_not_taken(
+            refused = self.each(chunk, self._import_members)
+            self.note_not_taken(
                 {
                     row[0]: (sentence, {"import": Member.browse(row[0]).values_seen})
                     for row, sentence in refused.items()
                 }
             )
-            self._commit()
+            self.commit()
 
-    def _foreign_to_import(self):
+    def to_import(self):
         """Return ``[(member id, id of a contact to opt in or None)]``.
 
         Those that were refused before come last, so that they spoil few groups.
         """
-        account = self.account_id
+        account = self.account
         account._flush_contacts()
         return self.env.execute_query(
             SQL(
@@ -80,7 +73,7 @@ class CrmMailchimpRun(models.Model):
 
     def _contacts_by_address(self):
         """Return what to look contacts up in: by all addresses, where all are sent."""
-        account = self.account_id
+        account = self.account
         if account.email_scope != "all":
             return {
                 "contacts": SQL("res_partner"),
@@ -96,7 +89,7 @@ class CrmMailchimpRun(models.Model):
         }
 
     def _import_members(self, rows):
-        account = self.account_id
+        account = self.account
         Partner = self.env["res.partner"].with_context(
             mail_create_nosubscribe=True,
             mailchimp_grounds=Grounds("mailchimp"),
@@ -139,7 +132,7 @@ class CrmMailchimpRun(models.Model):
                 )
             member.partner_id = partner
             imported |= member
-            self._count(imported=1)
+            self.count(imported=1)
         # A contact that is out of scope claims nothing: its member stays as it is.
         account._flush_contacts()
         eligible = account._eligible_emails(imported.mapped("email_normalized"))

@@ -1,57 +1,6 @@
 from odoo import models
 from odoo.exceptions import UserError
 
-from ..engine import errors
-
-
-class CrmMailchimpRun(models.Model):
-    """Runs of kind *audience*: create the audience somebody asked for, once."""
-
-    _inherit = "crm.mailchimp.run"
-
-    def _phase_audience(self, gateway):
-        """Create and link the audience of the cursor.
-
-        When the answer got lost, an audience of the name that was not there before is
-        the one; another one of that name is never taken.
-        """
-        account = self.account_id
-        body = (self.cursor or {}).get("audience")
-        found = gateway.audiences()
-        existing = {audience["id"]: audience["name"] for audience in found["lists"]}
-        key = f"audience {self.id}"
-        sentence = account._no_room_sentence(found["constraints"])
-        if sentence and not self._is_tried(key):
-            self._end("failed", sentence)
-            return True
-        try:
-            ref = self._create_once(
-                key,
-                body["name"],
-                existing,
-                lambda name: gateway.create_audience(dict(body, name=name))["id"],
-            )
-        except (errors.Forbidden, errors.Rejected) as error:
-            account._set_refs(creating=None)
-            self._end("failed", self._why_no_audience(error))
-            return True
-        audience = gateway.audience(ref)
-        account._set_refs(creating=None)
-        # Linking ends what is open on the account; this run is done by then.
-        self._end("done")
-        account._link_audience(audience)
-        self._commit()
-        return True
-
-    def _why_no_audience(self, error):
-        if isinstance(error, errors.Forbidden):
-            return self.env._(
-                "Mailchimp does not let this user create an audience. Either the plan"
-                " has no room for another one (delete or combine audiences there, or"
-                " change the plan), or the user of the API key may not create any."
-            )
-        return self.account_id._error_sentence(error)
-
 
 class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"

@@ -1,77 +1,14 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
 
-from ..engine.plan import REACHABLE, brake
-
-# A run at the brake is planned again: maybe somebody has corrected the cause.
-AGAIN = timedelta(hours=1)
 # What decides who belongs to the audience, and how many may leave it at once.
 SCOPE = ("partner_kind", "email_scope", "partner_domain")
 CAUSES = {"archive_brake_percent", *SCOPE}
 
 
 class CrmMailchimpRun(models.Model):
-    """Phase *brake*: wait for a manager when unusually many members would leave.
-
-    An opt-out never waits; but when a filter, a scope or an import goes wrong, many
-    members would leave at once, and in Mailchimp that cannot simply be undone. What a
-    manager confirms is a number: the run is planned again, on what holds by then, and
-    asks again if there are more. Once the cause is corrected nobody has to confirm.
-    """
+    """A run that waits at the brake: see :class:`..sync.brake.Brake`."""
 
     _inherit = "crm.mailchimp.run"
-
-    def _phase_brake(self, gateway, deadline):
-        """Go on, or wait for a manager."""
-        archives, sentence = self._brake_sentence()
-        confirmed = (self.cursor or {}).get("brake_confirmed")
-        if sentence and confirmed is not True and archives > (confirmed or 0):
-            self._wait_at_brake(archives, sentence)
-            return "wait"
-        if "brake" in (self.cursor or {}):
-            self._set_cursor(brake=None)
-            self.account_id._forget_attention()
-        self.error_message = False
-        self.account_id._note_scope()
-        to_send = self.env["crm.mailchimp.member"].search_count(
-            [("account_id", "=", self.account_id.id), ("operation", "!=", False)]
-        )
-        counters = self.counters or {}
-        self.counters = dict(counters, to_send=to_send + counters.get("sent", 0))
-        return "send" if to_send or self._tags_wait() else "verify"
-
-    def _brake_sentence(self):
-        """Return ``(number, sentence)``: how many would leave, and the question.
-
-        There is no question while they are no more than usual. Members that are only
-        in Mailchimp neither leave by themselves nor count for the share.
-        """
-        account = self.account_id
-        Member = self.env["crm.mailchimp.member"]
-        causes = dict(
-            Member._read_group(self._archiving_domain(), ["cause"], ["__count"])
-        )
-        archives = sum(causes.values())
-        members = Member.search_count(
-            [
-                ("account_id", "=", account.id),
-                ("status", "in", REACHABLE),
-                ("origin", "!=", "foreign"),
-            ]
-        )
-        if not brake(archives, members, account.archive_brake_percent):
-            return archives, None
-        return archives, self.env._(
-            "This run would archive unusually many members that are contacts, for"
-            " other reasons than an opt-out: %(archives)s of the %(members)s."
-            " %(causes)s. Look at the list, then confirm, or correct the cause: the run"
-            " is planned again every hour and with “Synchronise now”, and goes on by"
-            " itself once it would archive no more than usual.",
-            archives=archives,
-            members=members,
-            causes=". ".join(self._causes_in_words(causes)),
-        )
 
     def _archiving_domain(self):
         """Return the domain of the members a manager has to decide about."""
@@ -80,45 +17,6 @@ class CrmMailchimpRun(models.Model):
             ("operation", "=", "archive"),
             ("cause", "not in", ("opt_out", "foreign")),
         ]
-
-    def _causes_in_words(self, causes):
-        """Yield why members leave, the most common cause first.
-
-        :param dict causes: cause -> number of members
-        """
-        labels = dict(
-            self.env["crm.mailchimp.member"]
-            ._fields["cause"]
-            ._description_selection(self.env)
-        )
-        for cause, number in sorted(causes.items(), key=lambda item: -item[1]):
-            change = cause == "scope" and self.account_id._scope_change()
-            if change:
-                yield self.env._(
-                    "%(change)s; members who leave by that: %(number)s",
-                    change=change,
-                    number=number,
-                )
-            else:
-                yield f"{labels.get(cause, cause)}: {number}"
-
-    def _wait_at_brake(self, archives, sentence):
-        account = self.account_id
-        if self.error_message != sentence:
-            account.activity_unlink(["mail.mail_activity_data_todo"])
-            account._notify_managers(sentence)
-        at = fields.Datetime.now() + AGAIN
-        self._set_cursor(brake=archives, brake_confirmed=None)
-        self.write(
-            {
-                "state": "brake",
-                "phase": "segments",
-                "error_message": sentence,
-                "resume_at": at,
-            }
-        )
-        self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
-        self._notify()
 
     def _is_due(self, now):
         if self._is_planned_again():

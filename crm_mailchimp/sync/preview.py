@@ -1,20 +1,32 @@
 import json
+import math
 import tempfile
 from collections import Counter
 
-from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..engine.dry_run import DryRun
 from ..engine.plan import REACHABLE, held
-from .crm_mailchimp_member import NOT_TAKEN
+from ..engine.vocabulary import NOT_TAKEN
+from .brake import Brake
+from .compare import Compare
+from .consent import ConsentUpdate
+from .contact_tags import ContactTags
+from .creates import Creates
+from .imports import MemberImport
 from .member_values import MemberValues
+from .permissions import Permissions
+from .phase import Phase
+from .pull import Pull
+from .segments import Segments
+from .tags import Tags
+from .updates import Updates
 
 CHUNK = 2000
 COLUMNS = "partner_id, email_normalized, action, detail, entering, leaving"
 
 
-class CrmMailchimpRun(models.Model):
+class Preview(Phase):
     """Runs of kind *preview*: the phases of a real run, of which nothing stays.
 
     They work on a gateway that only reads and in a transaction that is rolled back, so
@@ -22,31 +34,29 @@ class CrmMailchimpRun(models.Model):
     first, since the database forgets them, too.
     """
 
-    _inherit = "crm.mailchimp.run"
+    def __init__(self, run, gateway, _deadline=math.inf):
+        # It has to be made in one go: it leaves nothing to go on from.
+        super().__init__(run, DryRun(gateway), math.inf)
+        # How many contacts have a value that Mailchimp would not take, by merge tag.
+        self.left_out = Counter()
 
-    left_out = fields.Char(compute="_compute_left_out")
+    def work(self):
+        """Store the lines of the preview.
 
-    def _commit(self):
-        """Keep what was done so far, unless it is a preview."""
-        if self.kind != "preview":
-            return super()._commit()
-        return self.env.flush_all()
-
-    def _work_preview(self, gateway):
-        left_out = Counter()
-        self = self.with_context(mailchimp_left_out=left_out)
+        :return: ``True``: the run is over
+        """
         with tempfile.TemporaryFile("w+") as spool:
             counters = Counter()
-            for line in self._preview_lines(DryRun(gateway)):
+            for line in self._lines():
                 counters[line[2]] += 1
                 json.dump(line, spool)
                 spool.write("\n")
-            sentence = self._preview_brake()
+            sentence = self._brake()
             self.env.cr.rollback()
             self._store_lines(spool)
-        self.counters = dict(counters)
-        self._set_cursor(left_out=dict(left_out) or None)
-        self._end("done", sentence)
+        self.run.counters = dict(counters)
+        self.set_cursor(left_out=dict(self.left_out) or None)
+        self.run._end("done", sentence)
         return True
 
     def _store_lines(self, spool):
@@ -58,43 +68,44 @@ class CrmMailchimpRun(models.Model):
             " v.entering, v.leaving"
             f" FROM (VALUES %s) AS v (run_id, {COLUMNS})"
             " LEFT JOIN res_partner p ON p.id = v.partner_id",
-            ((self.id, *json.loads(line)) for line in spool),
+            ((self.run.id, *json.loads(line)) for line in spool),
             template="(%s, %s::int, %s, %s, %s, %s, %s)",
             page_size=1000,
         )
         self.env["crm.mailchimp.preview.line"].invalidate_model(flush=False)
 
-    def _preview_brake(self):
+    def _brake(self):
         """Return what the next run would say at the brake, or nothing."""
-        archives, sentence = self._brake_sentence()
+        archives, sentence = self.beside(Brake).question()
         return sentence and self.env._(
             "The run would wait for a manager before it archives so many members: %s.",
             archives,
         )
 
-    def _preview_lines(self, gateway):
+    def _lines(self):
         """Go through the phases and yield what they would do.
 
         :return: generator of tuples of ``COLUMNS``
         """
-        account = self.account_id
-        self._pull(gateway)
+        account = self.account
+        self.beside(Pull).work()
         listed = account.blacklist_on_unsubscribe and self.env._("on the blacklist")
-        said_no = self._said_no()
+        said_no = self.beside(ConsentUpdate).said_no()
         self._expect_opt_outs(said_no)
         for partner_id, email, _date, reason in said_no:
             detail = "; ".join(filter(None, [reason, listed]))
             yield (partner_id, email, "opt_out", detail, "", "")
-        importing = account.foreign_members == "import" and self._foreign_to_import()
+        importing = ()
+        if account.foreign_members == "import":
+            importing = self.beside(MemberImport).to_import()
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         leaving = self._leaving_with_their_segment()
         refusing = self._refusing()
-        brought_back = []
-        self = self.with_context(mailchimp_brought_back=brought_back)
-        self._phase_segments(gateway, float("inf"))
-        yield from self._preview_imports(importing or ())
-        self._phase_diff(gateway, float("inf"))
-        for partner_id, values in brought_back:
+        self.beside(Segments).work()
+        yield from self._imports(importing)
+        comparison = self.beside(DryCompare)
+        comparison.work()
+        for partner_id, values in comparison.brought_back:
             partner = self.env["res.partner"].browse(partner_id)
             detail, action = self._describe_vals(partner, values), "bring_back"
             values = json.loads(json.dumps(values, default=str))
@@ -123,11 +134,11 @@ class CrmMailchimpRun(models.Model):
             if not rows:
                 break
             after = rows[-1][1]
-            yield from self._preview_rows(reader, rows, names, tags, causes)
+            yield from self._rows(reader, rows, names, tags, causes)
             self.env.invalidate_all()
-        yield from self._preview_lane(causes)
-        yield from self._preview_tags(leaving)
-        yield from self._preview_permissions()
+        yield from self._lane(causes)
+        yield from self._tags(leaving)
+        yield from self._permissions()
 
     def _expect_opt_outs(self, said_no):
         """Let the other addresses of who said no leave, as they do with the opt-in.
@@ -151,14 +162,14 @@ class CrmMailchimpRun(models.Model):
     def _refusing(self):
         """Return ``{contact id: (what, words)}`` of contacts that refuse a change."""
         members = self.env["crm.mailchimp.member"].search(
-            [("account_id", "=", self.account_id.id), ("reason", "=", NOT_TAKEN)]
+            [("account_id", "=", self.account.id), ("reason", "=", NOT_TAKEN)]
         )
         return {
             member.partner_id.id: (member.values_refused, member.reason_text)
             for member in members
         }
 
-    def _preview_imports(self, rows):
+    def _imports(self, rows):
         """Yield what became of the members to make contacts of: it was tried."""
         for member_id, partner_id in rows:
             member = self.env["crm.mailchimp.member"].browse(member_id)
@@ -167,22 +178,23 @@ class CrmMailchimpRun(models.Model):
                 detail, action = member.reason_text, "not_taken"
             yield (partner_id, member.email_normalized, action, detail, "", "")
 
-    def _preview_lane(self, causes):
+    def _lane(self, causes):
         """Yield the opt-outs that only their own lane knows of."""
         Member = self.env["crm.mailchimp.member"]
-        for member_id, email, status, *_rest in self.account_id._opt_outs_to_send():
+        for member_id, email, status, *_rest in self.account._opt_outs_to_send():
             member = Member.browse(member_id)
             if status and member.operation != "archive":
                 partner = member.partner_id.id or None
                 yield (partner, email, "archive", causes["opt_out"], "", "")
 
-    def _preview_permissions(self):
+    def _permissions(self):
         """Yield members that are there and wait for marketing permissions."""
-        permissions = self._permissions_to_give()
+        permitting = self.beside(Permissions)
+        permissions = permitting.to_give()
         if not permissions:
             return
         Member = self.env["crm.mailchimp.member"]
-        for member_id, email in self._members_to_permit(permissions, limit=None):
+        for member_id, email in permitting.members(permissions, limit=None):
             given = permissions.filtered(
                 lambda one, id=member_id: one.after_member < id
             )
@@ -190,14 +202,15 @@ class CrmMailchimpRun(models.Model):
                 partner = Member.browse(member_id).partner_id.id or None
                 yield (partner, email, "permit", _join(given.mapped("name")), "", "")
 
-    def _preview_rows(self, reader, rows, names, tags, causes):
+    def _rows(self, reader, rows, names, tags, causes):
         creates = [row for row in rows if reader.known(row)["operation"] == "create"]
-        permissions = _join(self._permissions_to_give().mapped("name"))
-        for item, row, desired in self._creation_items(reader, creates, "subscribed"):
+        permissions = _join(self.beside(Permissions).to_give().mapped("name"))
+        items = self.beside(Creates).items(reader, creates, "subscribed")
+        for item, row, desired in items:
             entering = [names[ref] for ref in desired["i"]]
             entering += tags.get(row[2], ())
             email = item["email_address"]
-            left_out = self._preview_left_out(reader, row)
+            left_out = self._note_left_out(reader, row)
             detail = "; ".join(filter(None, [permissions, left_out]))
             yield (row[2], email, "create", detail, _join(entering), "")
         for row in self._held_rows(reader, creates):
@@ -206,9 +219,9 @@ class CrmMailchimpRun(models.Model):
             known = reader.known(row)
             operation = known["operation"]
             if operation == "update":
-                for _row, _desired, body in self._update_bodies(reader, [row]):
-                    self._preview_left_out(reader, row)
-                    yield self._preview_update(reader, row, body, names)
+                for _row, _desired, body in self.beside(Updates).bodies(reader, [row]):
+                    self._note_left_out(reader, row)
+                    yield self._update(reader, row, body, names)
             elif operation in ("move", "restore", "readmit", "ask", "inquire"):
                 old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])
                 detail = old.email_normalized if operation == "move" else ""
@@ -217,10 +230,10 @@ class CrmMailchimpRun(models.Model):
                 cause = causes.get(self._cause(row[0]), "")
                 yield (row[2], row[1], "archive", cause, "", "")
 
-    def _preview_left_out(self, reader, row):
+    def _note_left_out(self, reader, row):
         """Count and name the values of a contact that Mailchimp would not take."""
         tags = sorted(reader.unfit(row))
-        self.env.context["mailchimp_left_out"].update(tags)
+        self.left_out.update(tags)
         return tags and self.env._("Left out: %s", ", ".join(tags))
 
     def _held_rows(self, reader, rows):
@@ -240,7 +253,7 @@ class CrmMailchimpRun(models.Model):
     def _cause(self, member_id):
         return self.env["crm.mailchimp.member"].browse(member_id).cause
 
-    def _preview_update(self, reader, row, body, names):
+    def _update(self, reader, row, body, names):
         before = held(reader.state(row))["m"]
         changes = [
             f"{tag}: {_text(before.get(tag))} → {_text(value)}"
@@ -289,7 +302,7 @@ class CrmMailchimpRun(models.Model):
                            ON t.partner_id = m.partner_id
                         WHERE m.account_id = %(account)s AND m.operation = 'create'
                      GROUP BY m.partner_id""",
-                    account=self.account_id.id,
+                    account=self.account.id,
                 )
             )
         )
@@ -299,7 +312,7 @@ class CrmMailchimpRun(models.Model):
 
         Asked before the phases: deleting one forgets who was in it.
         """
-        account, found = self.account_id, {}
+        account, found = self.account, {}
         self.env["crm.mailchimp.member"].flush_model()
         for segment in account.segment_ids:
             gone = segment.state == "withdrawn"
@@ -329,7 +342,7 @@ class CrmMailchimpRun(models.Model):
                 found.setdefault((member_id, email), []).append(segment.name)
         return found
 
-    def _preview_tags(self, leaving):
+    def _tags(self, leaving):
         """Yield a line for each member that is there and enters or leaves tags.
 
         :param dict leaving: of :meth:`_leaving_with_their_segment`
@@ -337,19 +350,20 @@ class CrmMailchimpRun(models.Model):
         Member = self.env["crm.mailchimp.member"]
         found = {key: ([], names) for key, names in leaving.items()}
         ids = {}
-        for _row_id, name, email in self._contact_tags(limit=None):
+        for _row_id, name, email in self.beside(ContactTags).to_give(limit=None):
             member = ids.setdefault(
                 email,
                 Member.search(
                     [
-                        ("account_id", "=", self.account_id.id),
+                        ("account_id", "=", self.account.id),
                         ("email_normalized", "=", email),
                     ]
                 ),
             )
             found.setdefault((member.id, email), ([], []))[0].append(name)
-        for segment in self._tag_segments().filtered("tag_ref"):
-            for index, rows in enumerate(self._tags_to_change(segment, limit=None)):
+        tags = self.beside(Tags)
+        for segment in tags.segments().filtered("tag_ref"):
+            for index, rows in enumerate(tags.to_change(segment, limit=None)):
                 for member_id, email in rows:
                     entry = found.setdefault((member_id, email), ([], []))
                     entry[index].append(segment.name)
@@ -364,50 +378,18 @@ class CrmMailchimpRun(models.Model):
                 _join(leaving),
             )
 
-    @api.depends("cursor", "kind")
-    def _compute_left_out(self):
-        for run in self:
-            counts = (run.cursor or {}).get("left_out") or {}
-            names = {line.tag: line.name for line in run.account_id.merge_field_ids}
-            run.left_out = bool(counts) and self.env._(
-                "Left out, because the value is incomplete or Mailchimp does not take"
-                " it: %s.",
-                ", ".join(
-                    f"{names.get(tag, tag)} ({count})"
-                    for tag, count in sorted(counts.items())
-                ),
-            )
 
-    def _write_contacts(self, changes):
-        if self.kind != "preview":
-            return super()._write_contacts(changes)
-        self.env.context["mailchimp_brought_back"].extend(changes.items())
+class DryCompare(Compare):
+    """The comparison of a preview, which writes no contact."""
+
+    def __init__(self, run, gateway, deadline):
+        super().__init__(run, gateway, deadline)
+        #: ``(contact id, field values)`` of what would be written
+        self.brought_back = []
+
+    def write_contacts(self, changes):
+        self.brought_back.extend(changes.items())
         return set(changes), {}
-
-    def action_open_result(self):
-        if self.kind == "preview" and self.state == "done":
-            return self.action_open_preview()
-        return super().action_open_result()
-
-    def action_open_preview(self):
-        """List what the next run would do, contact by contact."""
-        self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id(
-            "crm_mailchimp.action_crm_mailchimp_preview_line"
-        )
-        action["domain"] = [("run_id", "=", self.id)]
-        return action
-
-
-class CrmMailchimpAccount(models.Model):
-    _inherit = "crm.mailchimp.account"
-
-    def action_preview(self):
-        """Find out what the next run would do; nothing is written anywhere."""
-        self.ensure_one()
-        self._check_ready()
-        run, _created = self._request_run("preview")
-        return run.action_open_result()
 
 
 def _join(names):

@@ -1,0 +1,25 @@
+"""Words and limits that several parts of the add-on share."""
+
+#: Kinds of runs that send contacts to Mailchimp.
+PUSHES = ("push", "full")
+
+# === MEMBERS === #
+
+#: The reason of a member whose contact refuses what Mailchimp says of it.
+NOT_TAKEN = "not_taken"
+
+# === SUPPRESSIONS: WHO SAID NO === #
+
+#: What the person said in Mailchimp: it takes the opt-in of its contacts.
+SAID = ("unsubscribed", "complained")
+#: What Mailchimp says of the address: it bars it wherever it is not reachable already.
+ABOUT_ADDRESS = ("compliance", "cleaned", "forgotten")
+
+# === LIMITS OF MAILCHIMP === #
+
+#: Groups in one audience, over all categories.
+MAX_INTERESTS = 60
+#: Merge fields in one audience, EMAIL included: of most plans, and of Premium.
+MERGE_FIELDS, PREMIUM_MERGE_FIELDS = 30, 80
+#: Addresses that are tagged, and untagged, in one call.
+TAGGED_AT_ONCE = 500

@@ -1,0 +1,39 @@
+from odoo import fields, models
+
+
+class CrmMailchimpAccount(models.Model):
+    """Another audience was linked: what people said in the former one still counts.
+
+    The former audience stays with its account, which is archived with its ledger.
+    Nothing is written to it any more, but who unsubscribed there after its last run
+    must not be subscribed to the new one.
+    """
+
+    _inherit = "crm.mailchimp.account"
+
+    former_id = fields.Many2one(
+        "crm.mailchimp.account",
+        string="Account of the former audience",
+        readonly=True,
+        copy=False,
+        ondelete="set null",
+    )
+    # Of an archived account: since when another audience is linked, by Mailchimp's
+    # clock, and whether what was said in its own until then has still to be read.
+    replaced_at = fields.Datetime(string="Replaced on", readonly=True, copy=False)
+    is_last_reading_due = fields.Boolean(readonly=True, copy=False)
+
+    def _replaced_by(self, account):
+        """Note that another audience is linked now, by ``account``."""
+        self.ensure_one()
+        self.sudo().write(
+            {"replaced_at": self._mailchimp_now(), "is_last_reading_due": True}
+        )
+        account.sudo().former_id = self
+
+    def _formers(self):
+        """Return the accounts of the audiences before this one, the last one first."""
+        found, account = self.browse(), self.with_context(active_test=False)
+        while (account := account.former_id) and account not in found:
+            found += account
+        return found

@@ -1,0 +1,1 @@
+"""What runs are made of: phases that work on a run in slices of time."""

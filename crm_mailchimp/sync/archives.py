@@ -1,0 +1,82 @@
+from ..engine import errors
+from ..engine.address import member_hash
+from .member_values import MemberValues
+from .sending import SendingPhase
+
+AT_ONCE = 10  # archived after one note of the time: the last must not be long after it
+
+
+class Archives(SendingPhase):
+    """Archive members that Odoo does not want any more; nobody is ever erased."""
+
+    def work(self):
+        account = self.account
+        reader = MemberValues(account)
+        if self.planned("archive") >= self.BATCH_FROM:
+            return self.by_batches(
+                reader,
+                "archive",
+                lambda rows: [(self.batched("DELETE", row), None) for row in rows],
+            )
+
+        def calls():
+            for rows in self.walk(reader, "archive", lambda: AT_ONCE):
+                # Should an answer get lost, it is known whose doing it was.
+                self.env["crm.mailchimp.member"]._update_rows(
+                    ("sending", "sent_at"),
+                    [(row[0], "archive", account._mailchimp_now()) for row in rows],
+                )
+                self.commit()
+                for row in rows:
+                    yield (
+                        row,
+                        self.gateway.archive_member,
+                        account.audience_ref,
+                        member_hash(row[1]),
+                    )
+
+        def record(row, result):
+            self.record(reader, row, result, self.gateway.clock())
+
+        self.carry_out(calls(), record)
+
+    def record(self, reader, row, result, when):
+        """Note what became of a member that was to leave.
+
+        :param result: of :meth:`.Gateway.archive_member`, or an error
+        :param datetime when: by Mailchimp's clock; a later change is somebody else's
+        """
+        Member = self.env["crm.mailchimp.member"]
+        if isinstance(result, errors.MailchimpError):
+            self.record_refusals([(row, None, result)])
+            Member._update_rows(("sending", "batch_ref"), [(row[0], None, None)])
+            return
+        status, member = result
+        done = {"operation": None, "sending": None, "batch_ref": None, "wanted": False}
+        if status is None:
+            done.update(status=None, reason="forgotten")
+            self.account._note_forgotten([row[1]])
+        elif member is None:
+            done.update(
+                status=status,
+                status_before=reader.known(row)["status"],
+                archived_by="odoo",
+                last_changed=when,
+                # What was refused before must not keep it from coming back.
+                reason=None,
+                reason_text=None,
+                values_refused=None,
+            )
+        else:
+            if member["status"] == "archived":
+                # Not by this call, which was refused; by an earlier one perhaps.
+                known = reader.known(row)
+                Member._update_rows(
+                    ("sending", "sent_at", "batch_ref"),
+                    [(row[0], None, None, None)]
+                    if known["batch_ref"]
+                    else [(row[0], known["sending"], known["sent_at"], None)],
+                )
+            self.apply_seen([member])
+        Member._update_rows(tuple(done), [(row[0], *done.values())])
+        self.count(archived=1, sent=1)

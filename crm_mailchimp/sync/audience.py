@@ -1,0 +1,51 @@
+from ..engine import errors
+from .creation import Creation
+
+
+class AudienceCreation(Creation):
+    """Runs of kind *audience*: create the audience somebody asked for, once."""
+
+    def work(self):
+        """Create and link the audience of the cursor.
+
+        When the answer got lost, an audience of the name that was not there before is
+        the one; another one of that name is never taken.
+
+        :return: whether the run is over
+        """
+        account = self.account
+        body = self.cursor.get("audience")
+        found = self.gateway.audiences()
+        existing = {audience["id"]: audience["name"] for audience in found["lists"]}
+        key = f"audience {self.run.id}"
+        sentence = account._no_room_sentence(found["constraints"])
+        if sentence and not self.is_tried(key):
+            self.run._end("failed", sentence)
+            return True
+        try:
+            ref = self.create_once(
+                key,
+                body["name"],
+                existing,
+                lambda name: self.gateway.create_audience(dict(body, name=name))["id"],
+            )
+        except (errors.Forbidden, errors.Rejected) as error:
+            account._set_refs(creating=None)
+            self.run._end("failed", self._why_no_audience(error))
+            return True
+        audience = self.gateway.audience(ref)
+        account._set_refs(creating=None)
+        # Linking ends what is open on the account; this run is done by then.
+        self.run._end("done")
+        account._link_audience(audience)
+        self.commit()
+        return True
+
+    def _why_no_audience(self, error):
+        if isinstance(error, errors.Forbidden):
+            return self.env._(
+                "Mailchimp does not let this user create an audience. Either the plan"
+                " has no room for another one (delete or combine audiences there, or"
+                " change the plan), or the user of the API key may not create any."
+            )
+        return self.account._error_sentence(error)

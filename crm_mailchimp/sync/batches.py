@@ -1,0 +1,96 @@
+from odoo.tools import SQL
+
+from ..engine import errors
+from ..engine.address import member_hash
+from ..engine.observe import utc
+from .archives import Archives
+from .member_values import MemberValues
+from .sending import BATCH, SendingPhase
+from .updates import Updates
+
+
+class Batches(SendingPhase):
+    """Results of changes and archives that were sent as batch operations."""
+
+    def work(self):
+        """Take in the results of finished batches.
+
+        :return: whether others are still going on
+        """
+        waiting = []
+        batches = self.cursor.get("batches") or []
+        for ref in batches:
+            try:
+                batch = self.gateway.batch(ref)
+            except errors.NotFound:
+                self._release(ref)
+                continue
+            if batch["status"] != "finished":
+                waiting.append(ref)
+                continue
+            self._record(ref, batch)
+            self._release(ref)
+            self.checkpoint()
+        if batches != waiting:
+            self.set_cursor(batches=waiting or None)
+            self.commit()
+        return bool(waiting)
+
+    def _record(self, ref, batch):
+        reader = MemberValues(self.account)
+        updates, archives = self.beside(Updates), self.beside(Archives)
+        rows = {
+            row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
+        }
+        looks, not_ours = [], []
+        when = utc(batch.get("completed_at")) or self.gateway.clock()
+        results = self.gateway.batch_results(batch["response_body_url"])
+        for operation_id, result in results:
+            row = rows.get(int(operation_id or 0))
+            if row is None or isinstance(result, errors.PASSING):
+                continue
+            known = reader.known(row)
+            if not known["sending"]:
+                # A reading has shown meanwhile what came of it; whose doing it was only
+                # the result tells.
+                if known["archived_by"] == "odoo":
+                    if not isinstance(result, errors.MailchimpError):
+                        self.count(archived=1, sent=1)
+                    elif getattr(result, "code", None) == "not_archivable":
+                        not_ours.append((row[0], "mailchimp"))
+                continue
+            # What was sent, not what is planned by now, nor what the contact holds.
+            if known["sending"] == "archive":
+                if getattr(result, "code", None) == "not_archivable":
+                    looks.append(row)
+                elif isinstance(result, errors.NotFound):
+                    archives.record(reader, row, (None, None), when)
+                elif isinstance(result, errors.MailchimpError):
+                    archives.record(reader, row, result, when)
+                else:
+                    archives.record(reader, row, ("archived", None), when)
+            else:
+                updates.record(reader, row, known["values_sending"], result)
+        self.env["crm.mailchimp.member"]._update_rows(("archived_by",), not_ours)
+        calls = (
+            (
+                row,
+                self.gateway.archive_member,
+                self.account.audience_ref,
+                member_hash(row[1]),
+            )
+            for row in looks
+        )
+        self.carry_out(
+            calls,
+            lambda row, result: archives.record(
+                reader, row, result, self.gateway.clock()
+            ),
+            whole=True,
+        )
+
+    def _release(self, ref):
+        """Let what a batch did not settle be sent again."""
+        self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
+            {"batch_ref": False, "sending": False}
+        )

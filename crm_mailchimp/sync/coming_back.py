@@ -1,0 +1,163 @@
+from datetime import timedelta
+
+from ..engine import errors
+from ..engine.address import member_hash
+from ..engine.observe import utc
+from ..engine.payload import creation
+from ..engine.plan import may_restore
+from .consent import ConsentUpdate
+from .sending import SendingPhase
+
+# The operations here are carried out one by one, after a look at each member: together
+# with a change of address they are the only ones that write an address or a status to a
+# member that Mailchimp knows.
+
+
+class Restores(SendingPhase):
+    """Members that somebody archived: looked at, and subscribed again or left there."""
+
+    def inquire(self):
+        """Look what members said whom somebody archived in Mailchimp."""
+        self._each_of("inquire")
+
+    def restore(self):
+        """Subscribe members again whom Odoo had archived."""
+        self._each_of("restore")
+
+    def readmit(self):
+        """Subscribe members again whom a manager brings back."""
+        self._each_of("readmit")
+
+    def _each_of(self, operation):
+        self.one_by_one(operation, self._restore)
+        self.beside(ConsentUpdate).work()
+
+    def _restore(self, reader, row):
+        """Subscribe an archived member again, after a look at it and its activity.
+
+        By itself only when nothing changed it since Odoo archived it; a manager who
+        looked at a list may bring others back. Nobody who is seen to have said no.
+        Who was archived by somebody else is only looked at, and stays out.
+        """
+        account = self.account
+        audience = account.audience_ref
+        known = reader.known(row)
+        Member = self.env["crm.mailchimp.member"]
+        member = self.gateway.find_member(audience, member_hash(row[1]))
+        if member is None:
+            Member._update_rows(
+                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+            )
+            account._note_forgotten([row[1]])
+            return
+        if member["status"] != "archived":
+            self.apply_seen([member])
+            Member._update_rows(("operation",), [(row[0], None)])
+            return
+        # Without a new transaction an opt-out that came meanwhile would be overlooked:
+        # one sees the database as it was at its first query.
+        verdict = self._verdict(known, member, row[1])
+        self.commit()
+        eligible = row[1] in account._eligible_emails([row[1]])
+        if verdict is True and eligible and known["operation"] != "inquire":
+            try:
+                member = self.gateway.restore_member(
+                    audience, member_hash(row[1]), "subscribed"
+                )
+            except errors.Rejected as error:
+                self.record_refusals([(row, reader.desired(row), error)])
+                return
+            self.apply_seen([member])
+            Member._update_rows(
+                ("operation", "reason", "reason_text", "values_refused"),
+                [(row[0], None, None, None, None)],
+            )
+            self.count(restored=1, sent=1)
+            return
+        vals = {"operation": None, "reason": "archived" if eligible else None}
+        if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
+            # A "no" that was hidden by the archiving: it counts like any other.
+            said_at = utc(verdict.get("created_at_timestamp"))
+            vals["no_date"] = said_at = said_at or account._mailchimp_now()
+            kind = {"abuse": "complained"}.get(verdict["activity_type"], "unsubscribed")
+            no = account._no_row(row[1], kind, said_at)
+            self.env["crm.mailchimp.suppression"]._note([no])
+        Member._update_rows(tuple(vals), [(row[0], *vals.values())])
+
+    def _verdict(self, known, member, email):
+        """Return what :func:`may_restore` makes of a member and its activity."""
+        audience, digest = self.account.audience_ref, member_hash(email)
+        events = self.gateway.activity_feed(audience, digest)
+        # A complaint need not be in the feed, but is among the last events.
+        events += [
+            {
+                "activity_type": event.get("action"),
+                "bounce_type": event.get("type"),
+                "created_at_timestamp": event.get("timestamp"),
+            }
+            for event in self.gateway.recent_activity(audience, digest)
+        ]
+        since, changed = known["subscribed_at"], known["last_changed"]
+        by_hand = known["operation"] in ("readmit", "inquire")
+        return may_restore(
+            member,
+            events,
+            since and (since - timedelta(minutes=10)).isoformat(),
+            None if by_hand or not changed else f"{changed.isoformat()}+00:00",
+        )
+
+
+class Asks(SendingPhase):
+    """Let Mailchimp ask people who said no whether they want to come back."""
+
+    def work(self):
+        self.one_by_one("ask", self._ask)
+
+    def _ask(self, reader, row):
+        """Let Mailchimp send its mail to confirm, also to an address it does not know.
+
+        That it was asked is noted before the call: should the answer get lost, a
+        member that is pending by then must not be taken for one that has to leave.
+        """
+        account = self.account
+        Member = self.env["crm.mailchimp.member"]
+        if account._winners([row[1]], asking=True).get(row[1]) is None:
+            Member._update_rows(("operation",), [(row[0], None)])
+            return
+        Member._update_rows(("asked_at",), [(row[0], account._mailchimp_now())])
+        self.commit()
+        try:
+            if reader.known(row)["status"]:
+                member = self.gateway.restore_member(
+                    account.audience_ref, member_hash(row[1]), "pending"
+                )
+            else:
+                desired, since = reader.desired(row), row[reader.opt_in_date]
+                item = creation(row[1], desired, "pending", since)
+                created, refused = self.gateway.subscribe_batch(
+                    account.audience_ref, [item]
+                )
+                if refused:
+                    raise refused[0][1]
+                if not created:
+                    # Neither asked nor refused: look before it is repeated.
+                    Member._update_rows(("operation",), [(row[0], "read")])
+                    return
+                member = created[0]
+        except errors.NotFound:
+            Member._update_rows(
+                ("status", "operation", "reason", "asked_at"),
+                [(row[0], None, None, "forgotten", None)],
+            )
+            account._note_forgotten([row[1]])
+            return
+        except errors.Rejected as error:
+            Member._update_rows(("asked_at",), [(row[0], None)])
+            self.record_refusals([(row, None, error)])
+            return
+        asked_at = utc(member.get("last_changed")) or account._mailchimp_now()
+        self.apply_seen([member])
+        Member._update_rows(
+            ("operation", "reason", "asked_at"), [(row[0], None, None, asked_at)]
+        )
+        self.count(asked=1, sent=1)

@@ -1,0 +1,161 @@
+from functools import partial
+
+from ..engine import errors, payload
+from ..engine.observe import link_id, utc
+from ..engine.pace import LARGEST, Portion
+from .member_values import MemberValues
+from .sending import SendingPhase
+
+
+class Creates(SendingPhase):
+    """Subscribe addresses that Mailchimp does not know, by batch subscribe.
+
+    Mailchimp is told not to touch members that exist, so that this call can subscribe
+    nobody who ever was a member.
+    """
+
+    def work(self):
+        account = self.account
+        reader = MemberValues(account)
+        status = "pending" if account.double_opt_in else "subscribed"
+        size = self.cursor.get("portion", LARGEST)
+        portion, subscribe, halves = Portion(size), self.gateway.subscribe_batch, []
+
+        def calls():
+            walk = self.walk(reader, "create", lambda: portion.size)
+            for rows in walk:
+                batch = self.items(reader, rows, status)
+                if batch:
+                    yield call(batch)
+                while halves:
+                    yield call(halves.pop())
+
+        def call(batch):
+            items = [item for item, _row, _desired in batch]
+            send = partial(subscribe, account.audience_ref)
+            return batch, portion.carry, send, items, self.gateway.patience()
+
+        def record(batch, result):
+            if isinstance(result, errors.MailchimpError):
+                if (
+                    getattr(result, "code", None) == "interest_gone"
+                    and self.note_lost()
+                ):
+                    return
+                # The whole call was refused because of somebody in it: find out whom.
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    halves.extend((batch[:middle], batch[middle:]))
+                else:
+                    self.record_refusals([(batch[0][1], batch[0][2], result)])
+                return
+            self._record(reader, batch, *result)
+
+        def learn():
+            if portion.size != size:
+                # Whoever got no answer is not sent again among as many.
+                self.set_cursor(portion=portion.size)
+                self.commit()
+
+        try:
+            self.carry_out(calls(), record)
+            while halves:
+                pending = [call(halves.pop()) for _ in range(len(halves))]
+                self.carry_out(iter(pending), record)
+        except errors.MailchimpError:
+            learn()
+            raise
+        learn()
+
+    def items(self, reader, rows, status):
+        """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
+
+        Contacts may have changed since the diff: nobody is sent who has no opt-in when
+        the call is prepared, which is while those before it are under way.
+        """
+        account = self.account
+        winners = account._winners([row[1] for row in rows])
+        batch, dropped, lacking = [], [], []
+        for row in rows:
+            if winners.get(row[1]) != row[2]:
+                dropped.append((row[0], None, False))
+                continue
+            desired = reader.desired(row)
+            tags = payload.missing(desired, reader.required)
+            if tags:
+                # Mailchimp would refuse it: told before the call.
+                reason = self.env._("No value for: %s", ", ".join(tags))
+                lacking.append((row[0], None, "required_field", reason, desired))
+                continue
+            item = payload.creation(row[1], desired, status, row[reader.opt_in_date])
+            batch.append((item, row, desired))
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(("operation", "wanted"), dropped)
+        Member._update_rows(
+            ("operation", "reason", "reason_text", "values_refused"), lacking
+        )
+        self.count(lacking=len(lacking))
+        return batch
+
+    def _record(self, reader, batch, created, refused):
+        sent = {row[1]: (row, desired) for _item, row, desired in batch}
+        done = []
+        for entry in created:
+            row, desired = sent.pop(entry["email_address"].lower(), (None, None))
+            if row is None:
+                continue
+            stored = self.stored(desired, entry)
+            seen = payload.seen_values(entry, reader.tags, reader.owned, stored)
+            same = payload.same_values(seen, stored, reader.owned)
+            done.append(
+                (
+                    row[0],
+                    entry["status"],
+                    "odoo",
+                    None,
+                    stored,
+                    None if same else seen,
+                    False,
+                    None,
+                    None,
+                    None,
+                    None,
+                    utc(entry.get("last_changed")),
+                    link_id(entry),
+                    utc(entry.get("last_changed"))
+                    if entry["status"] == "subscribed"
+                    else None,
+                    # Nothing is left to compare until something changes.
+                    row[reader.inputs] if same and stored is desired else None,
+                )
+            )
+        self.env["crm.mailchimp.member"]._update_rows(
+            (
+                "status",
+                "origin",
+                "operation",
+                "values_sent",
+                "values_seen",
+                "edited",
+                "values_refused",
+                "reason",
+                "reason_text",
+                "next_try",
+                "last_changed",
+                "web_id",
+                "subscribed_at",
+                "inputs",
+            ),
+            done,
+        )
+        refusals = []
+        for email, error in refused:
+            row, desired = sent.pop(email, (None, None))
+            if row is not None:
+                refusals.append((row, desired, error))
+        self.record_refusals(refusals)
+        # Neither created nor refused: look before anything is repeated.
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("operation",), [(row[0], "read") for row, _desired in sent.values()]
+        )
+        self.count(created=len(done), sent=len(done))

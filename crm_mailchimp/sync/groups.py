@@ -1,0 +1,287 @@
+import logging
+from functools import partial
+
+from odoo.tools import SQL
+
+from ..engine import errors
+from ..engine.naming import free_name, is_name_of
+from ..engine.vocabulary import MAX_INTERESTS
+from .creation import Creation
+
+_logger = logging.getLogger(__name__)
+
+CATEGORIES = {"person": "CRM contacts", "company": "CRM companies"}
+
+
+class Groups(Creation):
+    """Segments as groups: one interest a filter for people, one for companies."""
+
+    def withdraw(self):
+        """Delete the groups of filters that are not flagged any more."""
+        account = self.account
+        categories = account._refs().get("categories", {})
+        for segment in account.segment_ids.filtered(
+            lambda segment: (
+                segment.state == "withdrawn" or account.segment_target == "tag"
+            )
+        ):
+            for kind in ("person", "company"):
+                ref = segment[f"{kind}_ref"]
+                if not ref:
+                    continue
+                try:
+                    self.gateway.delete_interest(
+                        account.audience_ref, categories.get(kind), ref
+                    )
+                except errors.NotFound:
+                    _logger.info("Group %s was gone already.", segment.remote_name)
+                except errors.REFUSED as error:
+                    # It is tried again with the next run.
+                    segment._note_refusal(error)
+                    continue
+                segment.write({f"{kind}_ref": False})
+                self.count(groups_deleted=1)
+                self.commit()
+
+    def show(self):
+        """Show our categories to subscribers or hide them, as the account says.
+
+        Only after the option changed: what somebody set in Mailchimp stays.
+        """
+        account = self.account
+        ours = set(account._refs().get("categories", {}).values())
+        kind = account._group_kind()
+        if not ours or account._refs().get("group_kind") == kind:
+            return
+        try:
+            for category in self.gateway.categories(account.audience_ref):
+                if category["id"] in ours and category.get("type") != kind:
+                    self.gateway.rename_category(
+                        account.audience_ref, category["id"], category["title"], kind
+                    )
+        except errors.REFUSED as error:
+            # It is tried again with the next run.
+            _logger.warning("The groups cannot be made %s: %s", kind, error)
+            return
+        account._set_refs(group_kind=kind)
+        self.commit()
+
+    def rename(self):
+        account = self.account
+        renamed = account.segment_ids.filtered(
+            lambda segment: (
+                segment.state == "active"
+                and segment.remote_name
+                and not is_name_of(segment.remote_name, segment._group_name())
+            )
+        )
+        if not renamed:
+            return
+        categories = account._refs().get("categories", {})
+        try:
+            _titles, interests = self._read()
+        except errors.REFUSED as error:
+            for segment in renamed:
+                segment._note_refusal(error)
+            return
+        for segment in renamed:
+            own = {segment.person_ref, segment.company_ref}
+            # Both groups of a filter have one name.
+            taken = [
+                name
+                for category in categories.values()
+                for ref, name in interests.get(category, {}).items()
+                if ref not in own
+            ]
+            name = free_name(segment._group_name(), taken)
+            problem = False
+            for kind in ("person", "company"):
+                ref, category = segment[f"{kind}_ref"], categories.get(kind)
+                if not ref:
+                    continue
+                try:
+                    self.gateway.update_interest(
+                        account.audience_ref, category, ref, name
+                    )
+                    interests.setdefault(category, {})[ref] = name
+                except errors.NotFound:
+                    segment.write({f"{kind}_ref": False})
+                except errors.REFUSED as error:
+                    _logger.info("Group %s keeps its name: %s", ref, error)
+                    name = segment.remote_name
+                    problem = account._error_sentence(error)
+            segment._write_changes({"remote_name": name, "error_message": problem})
+            self.commit()
+
+    def create(self):
+        needed = self._needed()
+        if not needed:
+            return
+        account = self.account
+        try:
+            categories, interests = self._read()
+        except errors.REFUSED as error:
+            # Contacts and tags go on.
+            for segment, _kind in needed:
+                segment._note_refusal(error)
+            return
+        room = max(MAX_INTERESTS - sum(map(len, interests.values())), 0)
+        for segment, _kind in needed[room:]:
+            segment._write_changes(
+                {
+                    "state": "full",
+                    "error_message": self.env._(
+                        "Mailchimp allows %(limit)s groups in an audience, and"
+                        " there is no room for this one. Take the flag off a"
+                        " filter that is not needed any more; or delete groups in"
+                        " Mailchimp, then press “Full comparison”.",
+                        limit=MAX_INTERESTS,
+                    ),
+                }
+            )
+        needed = needed[:room]
+        refused = self._create_categories(needed, categories)
+        needed = [pair for pair in needed if pair[1] not in refused]
+        ours = account._refs().get("categories", {})
+        create = needed and self.gateway.create_interest
+        wanted = {
+            (segment, kind): (
+                f"interest {segment.id} {kind}",
+                segment._group_name(),
+                interests.setdefault(ours[kind], {}),
+                partial(create, account.audience_ref, ours[kind]),
+            )
+            for segment, kind in needed
+        }
+        for (segment, kind), name, result in self.create_several(wanted):
+            if isinstance(result, errors.MailchimpError):
+                segment._note_refusal(result)
+                continue
+            segment.write(
+                {
+                    f"{kind}_ref": result,
+                    "remote_name": name,
+                    "state": "active",
+                    "error_message": False,
+                }
+            )
+            self.count(groups_created=1)
+
+    def forget_missing(self):
+        """Find groups that were deleted by hand in Mailchimp, to create them again.
+
+        Those that somebody renamed there get their name back.
+        """
+        account = self.account
+        try:
+            _titles, interests = self._read()
+        except errors.REFUSED as error:
+            _logger.info("No groups to compare with: %s", error)
+            return
+        present = {
+            ref: name for group in interests.values() for ref, name in group.items()
+        }
+        for segment in account.segment_ids:
+            for kind in ("person", "company"):
+                ref = segment[f"{kind}_ref"]
+                if ref and ref not in present:
+                    segment.write({f"{kind}_ref": False})
+                    self.count(repaired=1)
+                elif (
+                    ref
+                    and present[ref] != segment.remote_name
+                    and not is_name_of(present[ref], segment._group_name())
+                ):
+                    segment.remote_name = present[ref]
+                    self.count(repaired=1)
+        self.commit()
+
+    def _needed(self):
+        """Return ``[(segment, "person" or "company")]`` of the groups to create.
+
+        A group for companies is only made where a company matches, and the other way
+        round, so that Mailchimp's limit is not spent on empty groups.
+        """
+        account = self.account
+        segments = account.segment_ids.filtered(
+            lambda segment: segment.state in ("active", "full")
+        )
+        if not segments or account.segment_target == "tag":
+            return []
+        counters = self.run.counters or {}
+        room = self.run.kind == "full" or counters.get("groups_deleted")
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT r.segment_id, COALESCE(p.is_company, FALSE)
+                     FROM crm_mailchimp_segment_partner r
+                     JOIN res_partner p ON p.id = r.partner_id
+                    WHERE r.segment_id = ANY(%s) AND p.mailchimp_opt_in AND p.active""",
+                segments.ids,
+            )
+        )
+        rows = set(rows)
+        needed = [
+            (segment, kind)
+            for segment in segments
+            for kind in ("person", "company")
+            if (segment.id, kind == "company") in rows and not segment[f"{kind}_ref"]
+        ]
+        # That there is no room costs no calls until there may be some.
+        if not room and all(segment.state == "full" for segment, _kind in needed):
+            return []
+        return needed
+
+    def _read(self):
+        """Return all groups of the audience.
+
+        :return: ``(titles of categories by id, {category: names of groups by id})``
+        """
+        audience = self.account.audience_ref
+        categories = {
+            category["id"]: category["title"]
+            for category in self.gateway.categories(audience)
+        }
+        interests = {
+            category: {
+                interest["id"]: interest["name"]
+                for interest in self.gateway.interests(audience, category)
+            }
+            for category in categories
+        }
+        return categories, interests
+
+    def _create_categories(self, needed, categories):
+        """Create the categories of ours that groups need and that are not there.
+
+        :param needed: of :meth:`_needed`
+        :param dict categories: titles by id of those that are there
+        :return: the kinds whose category Mailchimp refused
+        """
+        account = self.account
+        ours = account._refs().get("categories", {})
+        missing = {kind for _s, kind in needed if ours.get(kind) not in categories}
+        audience, shown, refused = account.audience_ref, account._group_kind(), set()
+        create = missing and self.gateway.create_category
+        wanted = {
+            kind: (
+                f"category {kind}",
+                CATEGORIES[kind],
+                categories,
+                lambda title: create(audience, title, shown),
+            )
+            for kind in sorted(missing)
+        }
+        for kind, _name, result in self.create_several(wanted):
+            if isinstance(result, errors.MailchimpError):
+                refused.add(kind)
+                for segment, needed_kind in needed:
+                    if needed_kind == kind:
+                        segment._note_refusal(result)
+                continue
+            account._set_refs(
+                categories=dict(
+                    account._refs().get("categories", {}), **{kind: result}
+                ),
+                group_kind=shown,
+            )
+        return refused

@@ -1,0 +1,69 @@
+from ..engine import errors
+from ..engine.vocabulary import PREMIUM_MERGE_FIELDS
+from .creation import Creation
+
+
+class MergeFields(Creation):
+    """The merge fields of the audience: what the mapping asks for is created."""
+
+    def read(self):
+        account = self.account
+        account._note_merge_fields(self.gateway.merge_fields(account.audience_ref))
+        self.commit()
+
+    def create(self):
+        account = self.account
+        if (
+            self.run.kind == "full"
+            or not account._refs().get("merge_fields_read")
+            or self._lacks_required_values()
+        ):
+            self.read()
+        beyond = account._merge_fields_beyond(PREMIUM_MERGE_FIELDS)
+        for line in account.merge_field_ids:
+            if line.remote_ref or not line.create_missing or line in beyond:
+                continue
+            # A field that was created without an answer is there now: read first.
+            if self.is_tried(f"field {line.id}"):
+                self.read()
+                account._set_refs(creating=None)
+                if line.remote_ref:
+                    continue
+            account._set_refs(creating={"names": {f"field {line.id}": line.tag}})
+            self.commit()
+            try:
+                found = self.gateway.create_merge_field(
+                    account.audience_ref, line._creation_body()
+                )
+            except errors.REFUSED as error:
+                # The other fields and all contacts go on; at the plan's limit, the
+                # fields that are still to come have no room either.
+                refused = line
+                if getattr(error, "code", None) == "merge_field_limit":
+                    refused |= account._merge_fields_beyond(0)
+                refused._refuse(account._error_sentence(error))
+                account._set_refs(creating=None)
+                self.count(merge_fields_refused=len(refused))
+                continue
+            account._set_refs(
+                creating=None,
+                merge_field_count=(account._refs().get("merge_field_count") or 0) + 1,
+            )
+            line._write_remote(found)
+            self.count(merge_fields_created=1)
+            self.commit()
+
+    def _lacks_required_values(self):
+        """Return whether contacts are held for want of a value.
+
+        Mailchimp may not require it any more: worth one call.
+        """
+        return bool(
+            self.env["crm.mailchimp.member"].search_count(
+                [
+                    ("account_id", "=", self.account.id),
+                    ("reason", "=", "required_field"),
+                ],
+                limit=1,
+            )
+        )

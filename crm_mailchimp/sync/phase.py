@@ -1,0 +1,70 @@
+import time
+
+
+class OutOfTime(Exception):
+    """The slice is over: what was done is committed, and the next slice goes on."""
+
+
+class Phase:
+    """A step of a run, working until it is done or its slice of time is over.
+
+    What it knows between slices is in the run: its cursor and counters, committed with
+    the data they speak of. A run that was killed starts its phase again from there.
+
+    :param run: the ``crm.mailchimp.run``
+    :param gateway: the :class:`~..engine.gateway.Gateway` of its account
+    :param float deadline: monotonic time after which no new work is begun
+    """
+
+    def __init__(self, run, gateway, deadline):
+        self.run = run
+        self.gateway = gateway
+        self.deadline = deadline
+
+    def work(self):
+        """Work until done or out of time.
+
+        :return: the name of the phase that follows, ``"done"`` after the last one, or
+            ``None`` when this one goes on in the next slice
+        """
+        raise NotImplementedError
+
+    @property
+    def env(self):
+        return self.run.env
+
+    @property
+    def account(self):
+        return self.run.account_id
+
+    @property
+    def cursor(self):
+        return self.run.cursor or {}
+
+    def set_cursor(self, **values):
+        """Change keys of the cursor; ``None`` removes one."""
+        self.run._set_cursor(**values)
+
+    def count(self, **numbers):
+        """Add to the counters of the run."""
+        self.run._count(**numbers)
+
+    def commit(self):
+        """Keep what was done so far (a preview keeps nothing)."""
+        self.run._commit()
+
+    def checkpoint(self):
+        """Commit what was done, and tell the users how far the run is."""
+        self.run._notify()
+        self.commit()
+
+    def beside(self, phase):
+        """Return another phase of the same slice, for work that both need.
+
+        :param phase: its class
+        """
+        return phase(self.run, self.gateway, self.deadline)
+
+    def is_over(self):
+        """Return whether the time of this slice is used up."""
+        return time.monotonic() >= self.deadline

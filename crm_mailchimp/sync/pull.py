@@ -1,0 +1,245 @@
+import logging
+import math
+import time
+from datetime import timedelta
+
+from odoo import fields
+
+from .former import FormerAudiences
+from .members import CURRENT, NO_LISTINGS, OVERLAP, MemberPhase
+from .merge_fields import MergeFields
+from .phase import OutOfTime
+from .tags import Tags
+
+_logger = logging.getLogger(__name__)
+
+OUT = (False, "archived")
+# Whoever unsubscribes, bounces, is archived or deleted lacks in their number.
+COUNTED = "subscribed"
+
+
+class Pull(MemberPhase):
+    """First of every tick: what changed in Mailchimp since the ledger was right.
+
+    A listing is read to its end, or the mark (``pulled_until``) stays where it was: an
+    unsubscribe can lie below any number of newer changes. What takes longer than a
+    slice goes on with the next one.
+    """
+
+    def work(self):
+        """Bring the ledger up to what Mailchimp holds.
+
+        :raise OutOfTime: when it has to go on in another slice
+        """
+        account = self.account
+        self.beside(FormerAudiences).work()
+        if not account._refs().get("merge_fields_read"):
+            self.beside(MergeFields).read()
+        since = account._pulled_until()
+        whole = self.run.kind == "full" and not self.cursor.get("full_read")
+        if since is not None:
+            drifted = self._read_changes(since)
+            if drifted and not whole:
+                # Somebody may have changed a member between the two calls.
+                drifted = self._read_changes(since)
+                if drifted:
+                    _logger.info("Audience and ledger differ: reading everything.")
+                    self.count(full_reads=1)
+            whole = whole or drifted
+        if since is None or whole:
+            # What the changes explain is no difference.
+            self._read_all(compare=since is not None)
+        if account.look_again:
+            # Requests got lost: what was planned may be done by now.
+            account.look_again = False
+            if self.run.phase in ("send", "verify"):
+                self.run.phase = "diff"
+        account._note_clock(self.gateway)
+        self.commit()
+
+    # === CHANGES === #
+
+    def _read_changes(self, since):
+        """Read members changed since a time, those who said no first.
+
+        Our own writes are among the changes, and can be many. When there are exactly
+        as many as the ledger knows of, and the newest of them are no news, the rest is
+        left for the weekly comparison, and the mark stays; not when requests got lost.
+
+        Three calls when little changed: the changes, those archived, which are not
+        among them, and the number of members that are subscribed. Archived members are
+        read in any case: a batch subscribe would bring back one that the ledger does
+        not know. The total would not show an unsubscribe that was missed.
+
+        :param datetime since: by Mailchimp's clock
+        :return: whether the number shows that something was missed
+        """
+        state = dict(self.cursor.get("changes") or {})
+        state.setdefault("since", fields.Datetime.to_string(since - OVERLAP))
+        state.setdefault("done", [])
+        since = fields.Datetime.to_datetime(state["since"])
+        many = self._written_since(since) >= self.PAGE
+        # Who left the current ones must not stand for somebody new when they are
+        # counted.
+        names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
+        names = [name for name in names if name not in state["done"]]
+        started, audience = time.monotonic(), self.account.audience_ref
+        calls = [self._page_call(name, since) for name in names]
+        if not many:
+            calls.append(("count", self.gateway.member_count, audience, COUNTED))
+        replies = self.together(calls)
+        asked = self.gateway.clock() - timedelta(seconds=time.monotonic() - started + 1)
+        state.setdefault("mark", fields.Datetime.to_string(asked))
+        if not many and replies.get(CURRENT, {}).get("total_items", 0) > self.PAGE:
+            # Who said no may lie below the first page.
+            more = [name for name in NO_LISTINGS if name not in state["done"]]
+            calls = [self._page_call(name, since) for name in more]
+            replies.update(self.together(calls))
+            names = [*more, *names]
+        for name in names:
+            self._read_listing(name, since, replies[name], state)
+        if not state.get("skipped"):
+            self.run.pulled_until = fields.Datetime.to_datetime(state["mark"])
+        self.set_cursor(changes=None)
+        self.commit()
+        return not many and self._has_drifted(replies["count"])
+
+    def _read_listing(self, name, since, page, state):
+        """Read a listing of changes to its end, given its first page.
+
+        Members that leave the listing meanwhile move the others up, so that some may be
+        skipped: it is read again while fewer turned up than Mailchimp counts.
+        """
+        first = state.get("offset", {}).get(name, 0)
+        seen = {member["email_address"].lower() for member in page["members"]}
+        news, total = self.apply_seen(page["members"]), page["total_items"]
+        self.commit()
+        own = name == CURRENT and not news and not self.account.look_again
+        if own and total > self.PAGE and total == self._written_since(since):
+            state["skipped"] = True
+            return
+        for _attempt in range(3):
+            offset = max(first, self.PAGE)
+            while offset < total:
+                offsets = range(
+                    offset, min(total, offset + self.AT_ONCE * self.PAGE), self.PAGE
+                )
+                pages = self.together(
+                    [self._page_call(name, since, start) for start in offsets],
+                )
+                for page in pages.values():
+                    seen.update(m["email_address"].lower() for m in page["members"])
+                    self.apply_seen(page["members"])
+                    total = page["total_items"]
+                offset = offsets[-1] + self.PAGE
+                self.commit()
+                # After a step forward, however slow Mailchimp is.
+                if offset < total and self.is_over():
+                    state["offset"] = {name: offset}
+                    self.set_cursor(changes=state)
+                    self.commit()
+                    raise OutOfTime
+            if first or len(seen) >= total:
+                break
+        state["done"].append(name)
+        state.pop("offset", None)
+
+    def _written_since(self, since):
+        """Return how many members the ledger knows to have changed since a time."""
+        return self.env["crm.mailchimp.member"].search_count(
+            [
+                ("account_id", "=", self.account.id),
+                ("last_changed", ">=", since),
+                ("status", "not in", OUT),
+            ]
+        )
+
+    def _has_drifted(self, number):
+        """Return whether Mailchimp has another number of subscribed members."""
+        return number != self.env["crm.mailchimp.member"].search_count(
+            [("account_id", "=", self.account.id), ("status", "=", COUNTED)]
+        )
+
+    def _page_call(self, name, since=None, offset=0, more=""):
+        """Return a call for :meth:`together`: one page of a listing."""
+        key = name if not offset else (name, offset)
+        audience = self.account.audience_ref
+        return key, self.page(audience, name, since, offset, more)
+
+    # === EVERYTHING === #
+
+    def _read_all(self, compare=False):
+        """Read the whole audience, archived members included, into the ledger.
+
+        Paging over a moving set can skip members, so it is read again while fewer
+        turned up than Mailchimp counts. Members that are gone afterwards are looked
+        up one by one: they were deleted for good.
+
+        :param bool compare: the ledger should hold all of it already: count what
+            differs
+        """
+        state = dict(self.cursor.get("read_all") or {})
+        known_tags = self.beside(Tags)
+        for name in (CURRENT, "archived"):
+            if state.get(name) == "done":
+                continue
+            for _attempt in range(3):
+                seen, first = set(), state.get(name) or 0
+                offset, total = first, math.inf
+                while offset < total:
+                    last = min(
+                        total,
+                        offset + self.AT_ONCE * self.PAGE if offset else self.PAGE,
+                    )
+                    offsets = range(offset, last, self.PAGE)
+                    tags = ",members.tags" if known_tags.exist() else ""
+                    started = time.monotonic()
+                    pages = self.together(
+                        [self._page_call(name, None, start, tags) for start in offsets],
+                    )
+                    passed = timedelta(seconds=time.monotonic() - started + 1)
+                    mark = fields.Datetime.to_string(self.gateway.clock() - passed)
+                    state.setdefault("mark", mark)
+                    for page in pages.values():
+                        total = page["total_items"]
+                        seen.update(m["email_address"].lower() for m in page["members"])
+                        news = self.apply_seen(page["members"], mark=self.run.id)
+                        news += known_tags.compare(page["members"])
+                        self.count(repaired=news if compare else 0)
+                    offset = offsets[-1] + self.PAGE
+                    state[name] = offset
+                    self.set_cursor(read_all=state)
+                    self.checkpoint()
+                    if offset < total and self.is_over():
+                        raise OutOfTime
+                state[name] = 0
+                if first or len(seen) >= total:
+                    break
+            state[name] = "done"
+            self.set_cursor(read_all=state)
+        self._look_up_vanished()
+        self.set_cursor(read_all=None, full_read=True)
+        self.run.read_all = True
+        # What changed while it was read is read once more.
+        self.run.pulled_until = fields.Datetime.to_datetime(state["mark"])
+        self.commit()
+
+    def _look_up_vanished(self):
+        """Find out what became of members the whole audience did not show."""
+        Member = self.env["crm.mailchimp.member"]
+        while True:
+            vanished = Member.search(
+                [
+                    ("account_id", "=", self.account.id),
+                    ("status", "!=", False),
+                    ("seen_in_run", "!=", self.run.id),
+                ],
+                limit=100,
+            )
+            if not vanished:
+                return
+            self.look_up(vanished)
+            vanished.write({"seen_in_run": self.run.id})
+            self.commit()
+            if self.is_over():
+                raise OutOfTime

@@ -1,0 +1,27 @@
+from .groups import Groups
+from .imports import MemberImport
+from .merge_fields import MergeFields
+from .phase import Phase
+from .tags import Tags
+
+
+class Segments(Phase):
+    """Who matches the flagged filters, and the groups, tags and merge fields for it."""
+
+    def work(self):
+        account = self.account
+        self.beside(MemberImport).work()
+        self.env["crm.mailchimp.segment"]._sync_with_filters(account)
+        account.segment_ids._evaluate()
+        self.commit()
+        self.beside(MergeFields).create()
+        groups = self.beside(Groups)
+        if self.run.kind == "full":
+            groups.forget_missing()
+        groups.withdraw()
+        groups.show()
+        # One that turns out to be gone is made anew.
+        groups.rename()
+        groups.create()
+        self.beside(Tags).sync()
+        return "diff"

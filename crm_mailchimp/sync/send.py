@@ -1,0 +1,113 @@
+from datetime import timedelta
+
+from odoo import fields
+
+from .archives import Archives
+from .batches import Batches
+from .coming_back import Asks, Restores
+from .contact_tags import ContactTags
+from .creates import Creates
+from .groups import Groups
+from .members import MemberPhase
+from .merge_fields import MergeFields
+from .moves import Moves
+from .permissions import Permissions
+from .sending import SendingPhase
+from .tags import Tags
+from .updates import Updates
+
+POLL = timedelta(minutes=1)
+# What is sent without an operation planned in the ledger.
+UNPLANNED = (Tags, ContactTags, Permissions)
+AGAIN = 3  # times a run compares once more; what is left then, the next one does
+
+
+class Send(SendingPhase):
+    """Carry out what was planned.
+
+    Nobody can be resubscribed here by construction: only addresses Mailchimp does not
+    know are subscribed (and it is told not to touch others), known members are changed
+    without their status, and whoever comes back is looked at before.
+    """
+
+    def work(self):
+        # Until all that is sent has its answer: a run that dies in between, or is
+        # cancelled, leaves it to the next one to look again.
+        self.account.look_again = True
+        self.commit()
+        waiting = self.beside(Batches).work()
+        for step in self._steps():
+            if self.is_lost():
+                break
+            step()
+            if self.is_over():
+                break
+        self.account.look_again = False
+        if self.is_lost():
+            self._find_lost()
+            return "diff"
+        left = self.env["crm.mailchimp.member"].search_count(
+            [
+                ("account_id", "=", self.account.id),
+                ("operation", "not in", (False, "read")),
+                ("batch_ref", "=", False),
+            ],
+            limit=1,
+        )
+        if left or any(self.beside(phase).wait() for phase in UNPLANNED):
+            return None
+        if waiting or self.cursor.get("batches"):
+            at = fields.Datetime.now() + POLL
+            self.run.write({"state": "waiting", "resume_at": at})
+            self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
+            return "wait"
+        return "verify"
+
+    def _steps(self):
+        """Return what is done, in order."""
+        restores = self.beside(Restores)
+        return (
+            self.beside(Archives).work,
+            # What an archiving hid counts for the contact's other addresses, too:
+            # those who may have said no are looked at before anybody is subscribed.
+            restores.inquire,
+            restores.restore,
+            self.beside(Moves).work,
+            self.beside(Creates).work,
+            self.beside(Updates).work,
+            restores.readmit,
+            self.beside(Asks).work,
+            self.beside(Tags).send,
+            self.beside(ContactTags).send,
+            self.beside(Permissions).send,
+        )
+
+    def _find_lost(self):
+        """Make groups and merge fields anew that somebody deleted in Mailchimp."""
+        merge_fields, groups = self.beside(MergeFields), self.beside(Groups)
+        merge_fields.read()
+        merge_fields.create()
+        groups.forget_missing()
+        groups.create()
+        self.set_cursor(lost=None, looked=True)
+        self.commit()
+
+
+class Verify(MemberPhase):
+    """Look at what is uncertain; whether the numbers agree the next run sees."""
+
+    def work(self):
+        Member = self.env["crm.mailchimp.member"]
+        account = self.account
+        uncertain = Member.search(
+            [("account_id", "=", account.id), ("operation", "=", "read")], limit=500
+        )
+        if uncertain:
+            self.look_up(uncertain)
+            # What is known now was planned on a guess: plan again.
+            uncertain.filtered(lambda m: m.operation == "read").operation = False
+        again = self.cursor.get("again", 0)
+        if (uncertain or self.cursor.get("plan_again")) and again < AGAIN:
+            self.set_cursor(again=again + 1, plan_again=None)
+            return "diff"
+        return "done"

@@ -1,0 +1,203 @@
+from datetime import timedelta
+
+from odoo import fields
+from odoo.tools import SQL
+
+from ..engine import errors, payload
+from ..engine.address import member_hash
+from ..engine.plan import FINAL
+from ..engine.vocabulary import ABOUT_ADDRESS
+from .member_values import MemberValues
+from .members import MemberPhase
+
+BATCH = 500
+# "Signed up to a lot of lists" passes after some days.
+PASSING = timedelta(days=3)
+
+
+class SendingPhase(MemberPhase):
+    """A phase that carries out planned operations, one kind of them.
+
+    The operations were committed before; outcomes are committed when they are there.
+    What gets lost in between is seen by the next tick, which reads first.
+    """
+
+    # From so many on, changes and archives go through Mailchimp's batch operations:
+    # slower to start, but no request each.
+    BATCH_FROM = 1000
+
+    def planned(self, operation):
+        return self.env["crm.mailchimp.member"].search_count(
+            [
+                ("account_id", "=", self.account.id),
+                ("operation", "=", operation),
+                ("batch_ref", "=", False),
+            ]
+        )
+
+    def walk(self, reader, operation, size):
+        """Yield chunks of planned rows in the order of their addresses.
+
+        Rows that are under way still have their operation, so the walk goes forward
+        only; it ends with the time or the rows.
+
+        :param size: function that returns how many rows the next chunk should have
+        """
+        after = ""
+        while not self.is_over():
+            rows = reader.chunk(
+                SQL(
+                    "m.operation = %s AND m.email_normalized > %s"
+                    " AND m.batch_ref IS NULL",
+                    operation,
+                    after,
+                ),
+                size(),
+            )
+            if not rows:
+                return
+            after = rows[-1][1]
+            yield rows
+
+    def carry_out(self, calls, record, whole=False):
+        """Carry out calls several at once; record and commit each outcome.
+
+        An error that concerns the whole account ends it, but not before the calls
+        that are under way have told what came of them.
+
+        :param calls: iterator of ``(tag, function, *arguments)``, for the gateway's
+            ``map``
+        :param record: called with the tag and the result or ``Rejected``/``NotFound``
+        :param bool whole: whether all are begun, even when the slice is over
+        :raise MailchimpError: the first one that is not about a single member
+        """
+        trouble, last_notified = [], None
+
+        def should_stop():
+            return trouble or self.is_lost() or not whole and self.is_over()
+
+        for outcomes in self.gateway.map(calls, should_stop):
+            for tag, result in outcomes:
+                if isinstance(result, errors.MailchimpError) and not isinstance(
+                    result, (errors.Rejected, errors.NotFound)
+                ):
+                    trouble.append(result)
+                else:
+                    record(tag, result)
+            last_notified = self.run._checkpoint(last_notified)
+        if trouble:
+            raise trouble[0]
+
+    def one_by_one(self, operation, act):
+        """Call ``act`` with each planned row and commit what came of it."""
+        reader = MemberValues(self.account)
+        for rows in self.walk(reader, operation, lambda: 20):
+            for row in rows:
+                act(reader, row)
+                self.commit()
+                if self.is_over():
+                    return
+
+    def by_batches(self, reader, operation, make):
+        """Hand planned changes or archives to Mailchimp's batch operations.
+
+        Both can be repeated without harm, so a batch whose number got lost is simply
+        sent again for what the next read does not show as done.
+
+        :param make: makes of a chunk of rows ``[(operation of the API, values it
+            sends)]``
+        """
+        for rows in self.walk(reader, operation, lambda: BATCH):
+            made = make(rows)
+            if not made:
+                continue
+            batch = self.gateway.create_batch([item for item, _values in made])
+            self.env["crm.mailchimp.member"]._update_rows(
+                ("batch_ref", "sending", "values_sending"),
+                [
+                    (item["operation_id"], batch["id"], operation, values)
+                    for item, values in made
+                ],
+            )
+            batches = self.cursor.get("batches") or []
+            self.set_cursor(batches=[*batches, batch["id"]])
+            self.commit()
+
+    def batched(self, method, row, body=None):
+        """Return an operation on the member of a row for a batch."""
+        item = {
+            "method": method,
+            "path": f"/lists/{self.account.audience_ref}/members/{member_hash(row[1])}",
+            "operation_id": row[0],
+        }
+        return dict(item, body=body) if body else item
+
+    def record_refusals(self, refusals):
+        """Note why single members were refused: ``[(row, desired, error)]``."""
+        now = fields.Datetime.now()
+        rows, exists = [], []
+        for row, desired, error in refusals:
+            code = getattr(error, "code", "other")
+            if code == "interest_gone" and self.note_lost():
+                continue  # it is sent again when the group is there again
+            if code == "member_exists":
+                exists.append((row[0], "read"))
+                continue
+            known = dict(self.env["crm.mailchimp.member"]._fields["reason"].selection)
+            rows.append(
+                (
+                    row[0],
+                    None,
+                    code if code in known else "other",
+                    error.words,
+                    None if code in FINAL else desired,
+                    now + PASSING if code == "too_many_signups" else None,
+                )
+            )
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(
+            ("operation", "reason", "reason_text", "values_refused", "next_try"), rows
+        )
+        Member._update_rows(("operation",), exists)
+        self._note_barred(
+            [(row[1], error) for row, _desired, error in refusals],
+        )
+        self.count(refused=len(rows), sent=len(rows))
+
+    def _note_barred(self, refusals):
+        """Remember addresses Mailchimp will not take because of what they once said."""
+        account = self.account
+        now = account._mailchimp_now()
+        self.env["crm.mailchimp.suppression"]._note(
+            account._no_row(email, error.code, now, error.detail)
+            for email, error in refusals
+            if getattr(error, "code", None) in ABOUT_ADDRESS
+        )
+
+    # === WHAT SOMEBODY DELETED IN MAILCHIMP MEANWHILE === #
+
+    def note_lost(self):
+        """Note that a group or merge field that was sent is not there any more.
+
+        :return: whether it has to be looked for; once in a run is enough
+        """
+        if self.cursor.get("looked"):
+            return False
+        if not self.is_lost():
+            self.set_cursor(lost=True)
+        return True
+
+    def is_lost(self):
+        return bool(self.cursor.get("lost"))
+
+    def stored(self, desired, member, before=None):
+        """Return what Mailchimp kept of the values sent, going by its reply.
+
+        It takes values of merge fields that it does not have, and drops them.
+
+        :param dict desired: canonical values that were sent
+        :param dict member: the member of the API in the reply
+        :param before: canonical values the member had before
+        """
+        kept = payload.stored(desired, member, before)
+        return kept if kept is not desired and self.note_lost() else desired

@@ -1,0 +1,122 @@
+from ..engine import errors, payload
+from ..engine.address import member_hash
+from ..engine.observe import observe, utc
+from ..engine.plan import held
+from .member_values import MemberValues
+from .sending import SendingPhase
+
+
+class Updates(SendingPhase):
+    """Change known members, without their status."""
+
+    def work(self):
+        account = self.account
+        reader = MemberValues(account)
+        if self.planned("update") >= self.BATCH_FROM:
+            return self.by_batches(
+                reader,
+                "update",
+                lambda rows: [
+                    (self.batched("PATCH", row, body), desired)
+                    for row, desired, body in self.bodies(reader, rows)
+                ],
+            )
+
+        def calls():
+            for rows in self.walk(reader, "update", lambda: 100):
+                updates = list(self.bodies(reader, rows))
+                if account.sync_direction == "both":
+                    # Should an answer get lost, the change must not look like an edit
+                    # of somebody else that may win over what Odoo has by then.
+                    self.env["crm.mailchimp.member"]._update_rows(
+                        ("values_sending",),
+                        [(row[0], desired) for row, desired, _body in updates],
+                    )
+                    self.commit()
+                for row, desired, body in updates:
+                    yield (
+                        (row, desired),
+                        self.gateway.patch_member,
+                        account.audience_ref,
+                        member_hash(row[1]),
+                        body,
+                    )
+
+        def record(tag, result):
+            row, desired = tag
+            self.record(reader, row, desired, result, row[reader.inputs])
+
+        self.carry_out(calls(), record)
+
+    def bodies(self, reader, rows):
+        """Yield ``(row, desired, body)`` of rows that still differ."""
+        same = []
+        for row in rows:
+            known = reader.known(row)
+            desired, vals, _complete = reader.target(row)
+            if vals:
+                # Edited in Mailchimp since the comparison: its contact comes first.
+                self.set_cursor(plan_again=True)
+                same.append((row[0], None))
+                continue
+            body = payload.difference(
+                desired,
+                held(reader.state(row)),
+                reader.tags,
+                reader.owned,
+                reader.required,
+            )
+            if known["wanted"] and body:
+                yield row, desired, body
+            else:
+                same.append((row[0], None))
+        self.env["crm.mailchimp.member"]._update_rows(("operation",), same)
+
+    def record(self, reader, row, desired, result, inputs=None):
+        """Note what became of a changed member.
+
+        :param dict desired: canonical values that were sent
+        :param result: the member of the API, or an error
+        :param inputs: hash of what the values were made of, if it is known
+        """
+        Member = self.env["crm.mailchimp.member"]
+        if isinstance(result, errors.NotFound):
+            Member._update_rows(
+                ("status", "operation", "reason", "batch_ref"),
+                [(row[0], None, None, "forgotten", None)],
+            )
+            self.account._note_forgotten([row[1]])
+            self.count(deleted_in_mailchimp=1, sent=1)
+            return
+        if isinstance(result, errors.MailchimpError):
+            self.record_refusals([(row, desired, result)])
+            return
+        planned = reader.known(row)["operation"]
+        stored = self.stored(desired, result, held(reader.state(row)))
+        known = dict(
+            reader.known(row), values_sent=stored, values_seen=None, operation=None
+        )
+        # The answer shows the member: somebody may have unsubscribed meanwhile.
+        news = observe(known, result, reader.tags, reader.owned)
+        as_sent = stored is desired and not news.keys() & {"status", "values_seen"}
+        self.account._note_said([(known, result, news)])
+        news.update(
+            values_sent=stored,
+            values_sending=None,
+            values_seen=news.get("values_seen"),
+            edited=False,
+            # While a batch was under way, something else may have been planned.
+            operation=planned if planned != "update" else None,
+            sending=None,
+            batch_ref=None,
+            reason=None,
+            reason_text=news.get("reason_text"),
+            values_refused=None,
+            next_try=None,
+            last_changed=utc(result.get("last_changed")),
+            origin="claimed" if known["origin"] == "foreign" else known["origin"],
+            inputs=inputs if as_sent else None,
+        )
+        columns = tuple(news)
+        Member._update_rows(columns, [(row[0], *news.values())])
+        self.count(updated=1, sent=1)
