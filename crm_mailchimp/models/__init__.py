@@ -1,5 +1,6 @@
 from . import labelled
 from . import mirrored
+from . import crm_lead
 from . import crm_mailchimp_account
 from . import connection
 from . import clock

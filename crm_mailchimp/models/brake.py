@@ -45,7 +45,7 @@ class CrmMailchimpRun(models.Model):
         if not self._is_planned_again():
             return self.error_message
         return self.env._(
-            "The synchronisation waits for a manager. %s It is planned again now.",
+            "The sync is waiting for a manager. %s It is being planned again.",
             self.error_message,
         )
 
@@ -113,7 +113,7 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         self.write({name: self.scope_sent[name] for name in self._changed_scope()})
         return self._toast(
-            self.env._("The change was taken back. The run is planned again now.")
+            self.env._("The change was undone. The sync is being planned again.")
         )
 
     def action_open_run(self):

@@ -17,25 +17,30 @@ class CrmMailchimpConsent(models.Model):
     _order = "id desc"
     _rec_name = "email_normalized"
 
-    partner_id = fields.Many2one("res.partner", ondelete="set null", index=True)
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", ondelete="set null", index=True
+    )
     # Whose contact it was: it decides who sees the line when the contact is gone.
     company_id = fields.Many2one("res.company", ondelete="set null", readonly=True)
     email_normalized = fields.Char(string="Address")
-    kind = fields.Selection([("in", "Opt-in"), ("out", "Opt-out")], required=True)
+    kind = fields.Selection(
+        [("in", "Opt-in"), ("out", "Opt-out")], string="Type", required=True
+    )
     date = fields.Datetime(
         required=True,
         default=lambda self: self.env["crm.mailchimp.account"].sudo()._mailchimp_now(),
         help="By Mailchimp's clock.",
     )
     noted_at = fields.Datetime(
-        string="Noted on",
+        string="Recorded on",
         default=fields.Datetime.now,
-        help="By the clock of Odoo.",
+        help="By Odoo's clock.",
     )
     source = fields.Selection(
         [
             ("user", "Odoo"),
             ("import", "Import"),
+            ("lead", "Lead"),
             ("mailchimp", "Mailchimp"),
             ("merge", "Contacts merged"),
         ],
@@ -49,7 +54,9 @@ class CrmMailchimpConsent(models.Model):
     _opt_out_idx = models.Index("(partner_id) WHERE kind = 'out'")
 
     def write(self, vals):  # pylint: disable=method-required-super
-        raise UserError(self.env._("A consent line is a record; it cannot be changed."))
+        raise UserError(
+            self.env._("Consent lines are kept as evidence and cannot be changed.")
+        )
 
     @api.model
     def _stay_with_company(self, partners):

@@ -4,11 +4,15 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL, mute_logger
 
 from ..engine.naming import NAME_LENGTH, is_name_of
 
 _logger = logging.getLogger(__name__)
+
+# Campaigns shown on a segment.
+LATEST = 5
 
 
 class CrmMailchimpSegment(models.Model):
@@ -29,15 +33,19 @@ class CrmMailchimpSegment(models.Model):
     company_id = fields.Many2one(related="account_id.company_id")
     filter_id = fields.Many2one("ir.filters", ondelete="set null", readonly=True)
     owner_id = fields.Many2one(
-        "res.users", string="Evaluated as", ondelete="set null", readonly=True
+        "res.users",
+        string="Owner",
+        help="The segment uses the access rights of this user.",
+        ondelete="set null",
+        readonly=True,
     )
     model_name = fields.Char(string="Model", readonly=True)
     state = fields.Selection(
         [
-            ("active", "Synchronised"),
-            ("broken", "Cannot be evaluated"),
+            ("active", "Synced"),
+            ("broken", "Error"),
             ("full", "No room in Mailchimp"),
-            ("withdrawn", "Withdrawn"),
+            ("withdrawn", "Removed"),
         ],
         default="active",
         required=True,
@@ -82,9 +90,16 @@ class CrmMailchimpSegment(models.Model):
         string="Not in Mailchimp", compute="_compute_member_count"
     )
 
+    campaign_ids = fields.Many2many(
+        "crm.mailchimp.campaign",
+        string="Latest campaigns",
+        compute="_compute_campaign_ids",
+    )
+    audience_name = fields.Char(related="account_id.audience_name", string="Audience")
+
     _filter_uniq = models.UniqueIndex(
         "(account_id, filter_id) WHERE filter_id IS NOT NULL",
-        "This filter already is a segment.",
+        "This filter is already a segment.",
     )
 
     def _compute_member_count(self):
@@ -123,6 +138,25 @@ class CrmMailchimpSegment(models.Model):
         for segment in counted:
             segment.missing_count = min(gaps.get(segment.id, 0), segment.matching_count)
             segment.member_count = segment.matching_count - segment.missing_count
+
+    def _compute_campaign_ids(self):
+        """Find the campaigns that were last sent to the group or tag."""
+        Campaign = self.env["crm.mailchimp.campaign"]
+        Campaign.flush_model()
+        for segment in self:
+            refs = {segment.person_ref, segment.company_ref, segment.tag_ref} - {False}
+            segment.campaign_ids = refs and Campaign.search(
+                Domain("account_id", "=", segment.account_id.id)
+                & Domain("is_counted", "=", True)
+                & Domain.custom(
+                    to_sql=lambda _model, alias, _query, refs=refs: SQL(
+                        "%s ?| %s",
+                        SQL.identifier(alias, "segment_refs"),
+                        list(refs),
+                    )
+                ),
+                limit=LATEST,
+            )
 
     @api.model
     def _holders_sql(self):
@@ -224,7 +258,9 @@ class CrmMailchimpSegment(models.Model):
                 message = (
                     str(error.args[0])
                     if isinstance(error, UserError)
-                    else self.env._("The database refused the condition of the filter.")
+                    else self.env._(
+                        "The database cannot apply the condition of the filter."
+                    )
                 )
                 _logger.info(
                     "Segment %s kept its last members: %s", segment.name, error
@@ -308,6 +344,16 @@ class CrmMailchimpSegment(models.Model):
             "res_model": "res.partner",
             "view_mode": "list,kanban,form",
             "domain": [("mailchimp_segment_ids", "in", self.ids)],
+        }
+
+    def action_create_campaign(self):
+        """Open Mailchimp's campaign builder."""
+        self.ensure_one()
+        center = self.account_id.sudo().data_center
+        return {
+            "type": "ir.actions.act_url",
+            "url": f"https://{center}.admin.mailchimp.com/#/create-campaign",
+            "target": "new",
         }
 
     @api.model

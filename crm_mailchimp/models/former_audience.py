@@ -13,7 +13,7 @@ class CrmMailchimpAccount(models.Model):
 
     former_id = fields.Many2one(
         "crm.mailchimp.account",
-        string="Account of the former audience",
+        string="Account of the previous audience",
         readonly=True,
         copy=False,
         ondelete="set null",

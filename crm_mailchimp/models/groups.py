@@ -5,10 +5,10 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     show_groups = fields.Boolean(
-        string="Show the groups to subscribers",
-        help="Groups have the names of filters, which are internal. Shown, they are on"
-        " Mailchimp's sign-up forms and on the pages where subscribers change their"
-        " preferences, and subscribers can tick them.",
+        string="Show groups to subscribers",
+        help="Groups are named after your filters, which are internal. If shown, they "
+        "appear on Mailchimp's sign-up forms and on the pages where subscribers "
+        "change their preferences, and subscribers can tick them.",
     )
 
     def _group_kind(self):

@@ -45,8 +45,8 @@ class CrmMailchimpAccount(models.Model):
         if run and known != body:
             raise UserError(
                 self.env._(
-                    "The audience %(name)s is being created already, and no second one"
-                    " was asked for. Wait until it is linked, or cancel its run first.",
+                    "The audience %(name)s is already being created. Wait until it is "
+                    "linked, or cancel it in the sync history first.",
                     name=known.get("name", ""),
                 )
             )
@@ -56,9 +56,9 @@ class CrmMailchimpAccount(models.Model):
         if constraints.get("may_create", True):
             return False
         return self.env._(
-            "Your Mailchimp plan has no room for another audience: there are %(count)s"
-            " of %(limit)s. Delete or combine audiences in Mailchimp, change the plan,"
-            " or link an audience that is there.",
+            "Your Mailchimp plan does not allow another audience: %(count)s of "
+            "%(limit)s are in use. Delete or combine audiences in Mailchimp, change "
+            "the plan, or link an existing audience.",
             limit=constraints.get("max_instances", 0),
             count=constraints.get("current_total_instances", 0),
         )

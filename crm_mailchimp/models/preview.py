@@ -14,8 +14,8 @@ class CrmMailchimpRun(models.Model):
             counts = (run.cursor or {}).get("left_out") or {}
             names = {line.tag: line.name for line in run.account_id.merge_field_ids}
             run.left_out = bool(counts) and self.env._(
-                "Left out, because the value is incomplete or Mailchimp does not take"
-                " it: %s.",
+                "Left out because the value is incomplete or Mailchimp does not "
+                "accept it: %s.",
                 ", ".join(
                     f"{names.get(tag, tag)} ({count})"
                     for tag, count in sorted(counts.items())

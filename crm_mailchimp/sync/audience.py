@@ -44,8 +44,9 @@ class AudienceCreation(Creation):
     def _why_no_audience(self, error):
         if isinstance(error, errors.Forbidden):
             return self.env._(
-                "Mailchimp does not let this user create an audience. Either the plan"
-                " has no room for another one (delete or combine audiences there, or"
-                " change the plan), or the user of the API key may not create any."
+                "Mailchimp refused to create an audience. Either the plan does not "
+                "allow another one (delete or combine audiences in Mailchimp, or "
+                "change the plan), or the user of the API key is not allowed to "
+                "create audiences."
             )
         return self.account._error_sentence(error)

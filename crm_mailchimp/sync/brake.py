@@ -63,11 +63,11 @@ class Brake(Phase):
         if not brake(archives, members, account.archive_brake_percent):
             return archives, None
         return archives, self.env._(
-            "This run would archive unusually many members that are contacts, for"
-            " other reasons than an opt-out: %(archives)s of the %(members)s."
-            " %(causes)s. Look at the list, then confirm, or correct the cause: the run"
-            " is planned again every hour and with “Synchronise now”, and goes on by"
-            " itself once it would archive no more than usual.",
+            "This sync would archive an unusually large number of contacts for "
+            "reasons other than an opt-out: %(archives)s of the %(members)s. "
+            "%(causes)s. View the list, then confirm, or correct the cause: the sync "
+            "is planned again every hour and with “Sync now”, and continues "
+            "automatically once it would archive no more than usual.",
             archives=archives,
             members=members,
             causes=". ".join(self._causes_in_words(causes)),
@@ -87,7 +87,7 @@ class Brake(Phase):
             change = cause == "scope" and self.account._scope_change()
             if change:
                 yield self.env._(
-                    "%(change)s; members who leave by that: %(number)s",
+                    "%(change)s; members who would leave because of it: %(number)s",
                     change=change,
                     number=number,
                 )
@@ -134,12 +134,12 @@ class Brake(Phase):
             )
         )
         return self.env._(
-            "This database is older than what Mailchimp has seen of it: it looks like a"
-            " restored backup, which does not know who opted out since. The whole"
-            " audience was read, and who was archived meanwhile stays archived."
-            " Opt-outs go on. Everything else waits. Contacts to add: %(added)s, to"
-            " change: %(changed)s, to archive: %(archived)s. To let it happen, press"
-            " “Go on with this database”.",
+            "This database is older than what Mailchimp has seen of it: it looks like "
+            "a restored backup, which does not know who has opted out since. The "
+            "whole audience was read, and whoever was archived in the meantime stays "
+            "archived. Opt-outs are still sent. Everything else waits. Contacts to "
+            "add: %(added)s, to update: %(changed)s, to archive: %(archived)s. To go "
+            "ahead, click “Continue with this database”.",
             added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
             changed=sum(counts.get(name, 0) for name in ("update", "move")),
             archived=counts.get("archive", 0),

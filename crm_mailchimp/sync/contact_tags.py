@@ -56,8 +56,8 @@ class ContactTags(Phase):
                 segment = self._segment_of(refs.get(name.casefold()))
                 if segment:
                     sentence = self.env._(
-                        "The tag belongs to the saved filter “%(name)s”, which decides"
-                        " who has it.",
+                        "This tag belongs to the saved filter “%(name)s”, which "
+                        "decides who gets it.",
                         name=segment.name,
                     )
                     self._record(rows, {row[2]: sentence for row in rows})

@@ -91,8 +91,9 @@ class FormerAudiences(MemberPhase):
             until = former._pulled_until()
             self.account._message_log(
                 body=self.env._(
-                    "The former audience %(name)s is not in this Mailchimp account any"
-                    " more. Who unsubscribed there after %(date)s UTC is not known.",
+                    "The previous audience %(name)s is no longer in this Mailchimp "
+                    "account. Odoo does not know who unsubscribed there after "
+                    "%(date)s UTC.",
                     name=former.audience_name,
                     date=fields.Datetime.to_string(until or former.create_date),
                 )

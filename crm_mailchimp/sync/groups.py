@@ -131,10 +131,11 @@ class Groups(Creation):
                 {
                     "state": "full",
                     "error_message": self.env._(
-                        "Mailchimp allows %(limit)s groups in an audience, and"
-                        " there is no room for this one. Take the flag off a"
-                        " filter that is not needed any more; or delete groups in"
-                        " Mailchimp, then press “Full comparison”.",
+                        "Mailchimp allows %(limit)s groups in an audience, and there "
+                        "is no room for this one. Turn off “Sync to Mailchimp” on a "
+                        "filter you no longer need; or delete groups in Mailchimp, "
+                        "then choose “Compare the whole audience” in the Actions menu "
+                        "of the account.",
                         limit=MAX_INTERESTS,
                     ),
                 }

@@ -78,7 +78,7 @@ class Preview(Phase):
         """Return what the next run would say at the brake, or nothing."""
         archives, sentence = self.beside(Brake).question()
         return sentence and self.env._(
-            "The run would wait for a manager before it archives so many members: %s.",
+            "The sync would ask a manager before archiving this many members: %s.",
             archives,
         )
 
@@ -89,7 +89,7 @@ class Preview(Phase):
         """
         account = self.account
         self.beside(Pull).work()
-        listed = account.blacklist_on_unsubscribe and self.env._("on the blacklist")
+        listed = account.blacklist_on_unsubscribe and self.env._("blacklisted")
         said_no = self.beside(ConsentUpdate).said_no()
         self._expect_opt_outs(said_no)
         for partner_id, email, _date, reason in said_no:

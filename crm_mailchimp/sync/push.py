@@ -126,8 +126,8 @@ class Push(Phase):
         if self.run.read_all and repaired:
             self.account._message_log(
                 body=self.env._(
-                    "The comparison of the whole audience with Odoo found what no"
-                    " change explains, and repaired it. Differences: %s.",
+                    "Comparing the whole audience with Odoo found unexplained"
+                    " differences and fixed them. Differences: %s.",
                     repaired,
                 )
             )

@@ -11,7 +11,7 @@ from .member_values import MemberValues
 from .members import MemberPhase
 
 BATCH = 500
-# "Signed up to a lot of lists" passes after some days.
+# "Signed up to many lists recently" passes after some days.
 PASSING = timedelta(days=3)
 
 

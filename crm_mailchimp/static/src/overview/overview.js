@@ -41,6 +41,7 @@ export class MailchimpOverview extends Component {
             period: this.props.state?.period || "90",
             data: null,
             audience: null,
+            mine: null,
             steps: null,
         });
         // The checklist checks itself as a run goes on, and as it ends.
@@ -71,10 +72,13 @@ export class MailchimpOverview extends Component {
     }
 
     async load(period) {
-        const data = await this.keepLast.add(
-            this.orm.call(ACCOUNT, "get_overview", [period])
+        const [data, mine] = await this.keepLast.add(
+            Promise.all([
+                this.orm.call(ACCOUNT, "get_overview", [period]),
+                this.orm.call(ACCOUNT, "get_overview_mine", [period]),
+            ])
         );
-        Object.assign(this.state, {period, data});
+        Object.assign(this.state, {period, data, mine});
     }
 
     // === WHAT IS SHOWN === //
@@ -116,7 +120,7 @@ export class MailchimpOverview extends Component {
             },
             {
                 name: "sent",
-                label: _t("Mails sent"),
+                label: _t("Emails sent"),
                 value: this.count(figures.sent),
             },
             {
@@ -152,6 +156,22 @@ export class MailchimpOverview extends Component {
         ];
     }
 
+    /** What the user's own contacts did: each number leads to the contacts. */
+    get mine() {
+        const {opened, clicked, unsubscribed, invalid} = this.state.mine;
+        return [
+            {name: "opened", label: _t("Opened"), count: opened, field: "last_open"},
+            {name: "clicked", label: _t("Clicked"), count: clicked, field: "last_click"},
+            {
+                name: "unsubscribed",
+                label: _t("Unsubscribed"),
+                count: unsubscribed,
+                field: "unsubscribed_date",
+            },
+            {name: "invalid", label: _t("Invalid emails"), count: invalid},
+        ];
+    }
+
     get rates() {
         const {series, figures} = this.state.data;
         const lines = [
@@ -168,7 +188,7 @@ export class MailchimpOverview extends Component {
         ];
         if (figures.industry_open_rate !== null) {
             lines.push({
-                label: _t("Open rate of the industry"),
+                label: _t("Industry open rate"),
                 values: series.map(() => figures.industry_open_rate),
                 color: BLUE,
                 dashed: true,
@@ -212,8 +232,8 @@ export class MailchimpOverview extends Component {
     get rankings() {
         const {best, worst} = this.state.data;
         return [
-            {name: "best", label: _t("Opened most"), campaigns: best},
-            {name: "worst", label: _t("Opened least"), campaigns: worst},
+            {name: "best", label: _t("Highest open rates"), campaigns: best},
+            {name: "worst", label: _t("Lowest open rates"), campaigns: worst},
         ].filter(({campaigns}) => campaigns.length);
     }
 
@@ -248,7 +268,7 @@ export class MailchimpOverview extends Component {
     stateLabel({state}) {
         return {
             done: _t("Done"),
-            busy: _t("Under way"),
+            busy: _t("In progress"),
             next: _t("To do now"),
             later: _t("To do"),
         }[state];
@@ -299,12 +319,49 @@ export class MailchimpOverview extends Component {
         );
     }
 
+    /** Open what the user's own contacts did, or their invalid addresses. */
+    openMine({label, field}) {
+        if (!field) {
+            return this.action.doAction(
+                "crm_mailchimp.action_crm_mailchimp_invalid_email",
+                {
+                    additionalContext: {
+                        search_default_invalid: 1,
+                        search_default_mine: 1,
+                    },
+                }
+            );
+        }
+        const {since} = this.state.mine;
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            name: label,
+            res_model: "crm.mailchimp.recipient",
+            domain: since ? [[field, ">=", since]] : [[field, "!=", false]],
+            context: {search_default_mine: 1},
+            views: [
+                [false, "list"],
+                [false, "kanban"],
+                [false, "form"],
+            ],
+        });
+    }
+
+    openContact({id}) {
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            res_model: "res.partner",
+            res_id: id,
+            views: [[false, "form"]],
+        });
+    }
+
     openInvalid() {
         return this.action.doAction("crm_mailchimp.action_crm_mailchimp_invalid_email");
     }
 
     openRuns() {
-        return this.open(_t("Synchronisation history"), "crm.mailchimp.run", [
+        return this.open(_t("Sync history"), "crm.mailchimp.run", [
             ["account_id", "=", this.state.data.account_id],
         ]);
     }
