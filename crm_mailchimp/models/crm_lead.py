@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from .crm_mailchimp_consent import Grounds
+from ..sync.grounds import Grounds
 
 
 class CrmLead(models.Model):
