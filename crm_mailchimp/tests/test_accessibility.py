@@ -11,7 +11,10 @@ ACTION = "/odoo/action-crm_mailchimp.action_"
 SCREENS = {
     "overview": ("/odoo/mailing-overview", ".o_mailchimp_lists"),
     "campaigns": (f"{ACTION}crm_mailchimp_campaign", ".o_list_view .o_data_row"),
-    "campaign": (f"{ACTION}crm_mailchimp_campaign/%(campaign)s", ".o_mailchimp_figures"),
+    "campaign": (
+        f"{ACTION}crm_mailchimp_campaign/%(campaign)s",
+        ".o_mailchimp_figures",
+    ),
     "opens and clicks": (f"{ACTION}crm_mailchimp_recipient", ".o_data_row"),
     "segments": (f"{ACTION}crm_mailchimp_segment", ".o_list_view .o_data_row"),
     "segment": (f"{ACTION}crm_mailchimp_segment/%(segment)s", ".o_form_sheet"),
