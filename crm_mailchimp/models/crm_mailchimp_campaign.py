@@ -502,6 +502,54 @@ class CrmMailchimpCampaign(models.Model):
         }
         return action
 
+    def _report_figures(self):
+        """Return the boxes at the top of the printed report.
+
+        A text in an expression of a template would not be translated.
+
+        :return: list of dicts with ``title``, ``figure`` and ``lines``
+        """
+        _, percent = self.env._, self._report_percent
+        industry = _("Industry: %s")
+        opens = [_("Unique opens: %s", self.opens_unique)]
+        clicks = [_("Unique clicks: %s", self.clicks_unique)]
+        if self.industry_known:
+            opens.append(industry % percent(self.industry_open_rate))
+            clicks.append(industry % percent(self.industry_click_rate))
+        if self.proxy_known:
+            opens.append(
+                _(
+                    "Excluding Apple Mail privacy: %s",
+                    percent(self.open_rate_no_proxy),
+                )
+            )
+        return [
+            {
+                "title": _("Sent"),
+                "figure": self.sent,
+                "lines": [_("Delivered: %s", self.delivered)],
+            },
+            {
+                "title": _("Open rate"),
+                "figure": percent(self.open_rate),
+                "lines": opens,
+            },
+            {
+                "title": _("Click rate"),
+                "figure": percent(self.click_rate),
+                "lines": clicks,
+            },
+            {
+                "title": _("Unsubscribed"),
+                "figure": self.unsubscribed,
+                "lines": [
+                    _("Hard bounces: %s", self.hard_bounces),
+                    _("Soft bounces: %s", self.soft_bounces),
+                    _("Complaints: %s", self.complaints),
+                ],
+            },
+        ]
+
     def _report_percent(self, rate):
         """Return a rate as the printed report writes it."""
         return f"{100 * rate:.1f} %"

@@ -150,7 +150,7 @@ class CrmMailchimpAccount(models.Model):
                 "mails” on those who agreed."
             ),
             "state": "open",
-            "label": _("Open contacts"),
+            "label": _("View contacts"),
             "method": "action_setup_contacts",
         }
         if not self.audience_ref:

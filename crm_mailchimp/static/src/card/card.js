@@ -1,5 +1,6 @@
 import {Component, onWillStart, onWillUpdateProps, useState} from "@odoo/owl";
 import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
+import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
 import {useService} from "@web/core/utils/hooks";
 import {user} from "@web/core/user";
@@ -35,6 +36,14 @@ export class MailchimpCard extends Component {
         return value
             ? formatDateTime(deserializeDateTime(value), {showSeconds: false})
             : "";
+    }
+
+    tagTitle(tag) {
+        const titles = {
+            done: _t("Tag in Mailchimp"),
+            waiting: _t("Tag, added with the next sync"),
+        };
+        return tag.reason || titles[tag.state] || "";
     }
 
     async askAgain() {
