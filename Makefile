@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export ODOO_PORT SIMULATOR_PORT ONCE KIND
 
-.PHONY: help demo test env lint format shell bench pot lock stop clean distclean
+.PHONY: help demo test env lint format shell bench pot po lock stop clean distclean
 
 help:
 	@echo "make demo    Odoo with demo contacts and a simulated Mailchimp, connected"
@@ -12,7 +12,8 @@ help:
 	@echo "make lint    ruff, pylint-odoo, prettier, eslint; format: rewrite the files"
 	@echo "make shell   Odoo's shell on the demo database"
 	@echo "make bench   measure against the floor"
-	@echo "make pot     write the translation template"
+	@echo "make pot     write the translation template, and merge it into the translations"
+	@echo "             (po: merge only); a test names the texts that wait for a translator"
 	@echo "make lock    pin the newest Python packages"
 	@echo "make env     prepare only; prints what to export to run things by hand"
 	@echo "make stop    stop the private PostgreSQL, which env leaves running"
@@ -24,5 +25,5 @@ demo:
 test:
 	@$(PYTHON) -m tools.test $(ARGS)
 
-env lint format shell bench pot lock stop clean distclean:
+env lint format shell bench pot po lock stop clean distclean:
 	@$(PYTHON) -m tools.chores $@ $(ARGS)

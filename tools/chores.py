@@ -113,7 +113,7 @@ def bench():
 
 
 def pot():
-    """Write the translation template of the add-on."""
+    """Write the translation template of the add-on, and merge it into each language."""
     with Environment() as environment:
         template, _lines = environment.addon_database()
         database = environment.clone_database(template, "crm_mailchimp_pot")
@@ -127,7 +127,12 @@ def pot():
             env=environment.environment(),
         ).returncode
         environment.drop_database(database)
-        return code
+        return code or po()
+
+
+def po():
+    """Merge the template into the translations."""
+    return _run_all([_python(), "-m", "tools.po"])
 
 
 def env():
@@ -190,5 +195,5 @@ def distclean():
 
 
 if __name__ == "__main__":
-    chores = (lint, format, shell, bench, pot, env, lock, stop, clean, distclean)
+    chores = (lint, format, shell, bench, pot, po, env, lock, stop, clean, distclean)
     main({chore.__name__: chore for chore in chores}[sys.argv[1]])

@@ -1,0 +1,45 @@
+"""Bring the translations up to the template; run by ``make po``."""
+
+import sys
+
+import polib
+
+from .paths import ADDON
+
+TEMPLATE = ADDON / "i18n" / "crm_mailchimp.pot"
+
+
+def merge(template, path):
+    """Write the texts of the template into a language, with the translations it has.
+
+    New texts are left untranslated, for the tests to name. A text that was only
+    indented anew in a view keeps its translation.
+
+    :param template: path of the template
+    :param path: path of the ``.po`` file of the language
+    """
+    language = polib.pofile(str(path))
+    known = {_words(entry.msgid): entry.msgstr for entry in language}
+    merged = polib.pofile(str(template))
+    merged.header = language.header
+    merged.metadata = {
+        **language.metadata,
+        "POT-Creation-Date": merged.metadata["POT-Creation-Date"],
+    }
+    for entry in merged:
+        entry.msgstr = known.get(_words(entry.msgid), "")
+    merged.save(str(path))
+
+
+def _words(text):
+    return " ".join(text.split())
+
+
+def run():
+    for path in sorted(TEMPLATE.parent.glob("*.po")):
+        merge(TEMPLATE, path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())
