@@ -687,8 +687,8 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         sentences = [
             _(
-                "Mailchimp refused a request about %(subject)s, although the account"
-                " itself works.",
+                "Mailchimp refused a request, although the account itself works. What"
+                " it was about: %(subject)s.",
                 subject=account._subject_label(errors.subject(error)),
             )
         ]

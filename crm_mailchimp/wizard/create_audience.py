@@ -24,7 +24,9 @@ class CreateAudience(models.TransientModel):
     street2 = fields.Char()
     city = fields.Char()
     state_id = fields.Many2one(
-        "res.country.state", domain="[('country_id', '=', country_id)]"
+        "res.country.state",
+        string="State or province",
+        domain="[('country_id', '=', country_id)]",
     )
     zip = fields.Char()
     country_id = fields.Many2one("res.country")
