@@ -2,7 +2,7 @@
     "name": "CRM Mailchimp",
     "summary": "Keep one Mailchimp audience equal to what the CRM says,"
     " and bring campaign results back to the contact",
-    "version": "19.0.2.1.0",
+    "version": "19.0.3.0.0",
     "author": "crm_mailchimp contributors",
     "website": "https://github.com/crm-mailchimp/crm_mailchimp",
     "license": "LGPL-3",
@@ -22,6 +22,7 @@
         "wizard/choose_audience_views.xml",
         "wizard/create_audience_views.xml",
         "views/crm_mailchimp_account_views.xml",
+        "views/res_config_settings_views.xml",
         "views/field_mapping_views.xml",
         "views/crm_mailchimp_disclosure_views.xml",
         "report/campaign_report.xml",

@@ -28,7 +28,7 @@ class CrmMailchimpAccount(models.Model):
     # === GATEWAY === #
 
     def _new_gateway(self, key, **options):
-        """Return a gateway for ``key``.
+        """Return a gateway for a key, or for a token with its ``data_center``.
 
         :param options: of the gateway, such as ``timeout``
         :raise UserError: when the key has no data centre, or the base URL is unusable
@@ -44,7 +44,11 @@ class CrmMailchimpAccount(models.Model):
     def _gateway(self, **options):
         """Return the gateway of this account, the only way to Mailchimp.
 
-        :param options: of the gateway
+        Whether a key that was entered opens the Mailchimp account of the audience is
+        not known while it is saved, which never touches the network: the gateway finds
+        it out before it sends anything else.
+
+        :param options: of the gateway; ``account=None`` lets it be any account
         :raise UserError: when there is no key, or this database must not use it
         """
         self.ensure_one()
@@ -53,10 +57,30 @@ class CrmMailchimpAccount(models.Model):
         if not key:
             raise UserError(
                 self.env._(
-                    "Enter the API key of your Mailchimp account and press Connect."
+                    "Enter the API key of your Mailchimp account and press Connect, or"
+                    " log in to Mailchimp."
                 )
             )
-        return self._new_gateway(key, **options)
+        if not self.key_verified:
+            expected = self.audience_ref and self.account_ref
+            options.setdefault("account", expected or "")
+        return self._new_gateway(key, **{**self._place_of_token(), **options})
+
+    def _place_of_token(self):
+        """Return the data centre of a token as an option; a key names its own."""
+        if self.auth_method != "oauth2":
+            return {}
+        return {"data_center": self.data_center or ""}
+
+    def _note_account(self, gateway):
+        """Keep what a gateway found out: whose account the key opens.
+
+        Called after something was done with the linked audience: of an account that
+        was connected by an earlier version, only that proves it is the right one.
+        """
+        found = gateway.account_ref
+        if found and gateway.uses(self.sudo().api_key_secret):
+            self.sudo().write({"account_ref": found, "key_verified": True})
 
     @contextmanager
     def _asking(self, gateway=None):
@@ -92,9 +116,11 @@ class CrmMailchimpAccount(models.Model):
             )
         if isinstance(error, errors.AuthLost):
             return self._key_sentence(self.state)
+        if isinstance(error, errors.OtherAccount):
+            return self._other_account_sentence(error.name)
         if isinstance(error, errors.Forbidden):
             return _(
-                "The Mailchimp user of this API key may not do this, or the Mailchimp"
+                "The Mailchimp user of this connection may not do this, or the Mailchimp"
                 " plan does not include it. Check the user's role and the plan in"
                 " Mailchimp, then try again."
             )
@@ -121,6 +147,17 @@ class CrmMailchimpAccount(models.Model):
     def _key_sentence(self, state):
         """Say that the key is not accepted, and which button of that state helps."""
         _ = self.env._
+        if self.auth_method == "oauth2":
+            if not self.can_log_in:
+                return _(
+                    "Mailchimp does not accept the login any more, and no app is"
+                    " registered to log in again: an administrator does so in Settings"
+                    " > CRM > Mailchimp. An API key works without."
+                )
+            return _(
+                "Mailchimp does not accept the login any more: somebody revoked it"
+                " there, or the user is gone. Press “Log in again”."
+            )
         if state == "draft":
             return _(
                 "Mailchimp does not accept this API key. Copy the whole key, or create"
@@ -134,6 +171,30 @@ class CrmMailchimpAccount(models.Model):
         if state == "error":
             return _("%s, enter it in the account and press “Try again”.", sentence)
         return _("%s, enter it in the account and save.", sentence)
+
+    def _other_account_sentence(self, name):
+        """Say that the key is of another Mailchimp account than the audience."""
+        return self.env._(
+            "The audience %(audience)s is in the Mailchimp account %(owner)s, but the"
+            " key or login is of the account %(other)s. Nothing was read or sent. Enter"
+            " a key of %(owner)s or log in there; or press “Change the audience” to go"
+            " on with an audience of %(other)s.",
+            audience=self.audience_name or self.audience_ref,
+            owner=self.remote_name or self.account_ref,
+            other=name or self.env._("without a name"),
+        )
+
+    def _other_login_sentence(self, root):
+        """Say that somebody logged in to another Mailchimp account."""
+        return self.env._(
+            "You logged in to the Mailchimp account %(other)s, but the audience"
+            " %(audience)s is in another one: %(owner)s. Nothing was changed. Log in"
+            " there; or press “Use another Mailchimp account”, and choose the audience"
+            " anew.",
+            audience=self.audience_name or self.audience_ref,
+            owner=self.remote_name or self.account_ref,
+            other=root.get("account_name") or self.env._("without a name"),
+        )
 
     def _subject_label(self, subject):
         """Word what a request was about, see :func:`.errors.subject`."""
@@ -165,13 +226,18 @@ class CrmMailchimpAccount(models.Model):
                 gateway.root()
             except errors.AuthLost:
                 return self._key_sentence("error")
+            except errors.OtherAccount as error:
+                return self._other_account_sentence(error.name)
             except errors.REFUSED:
                 return _(
                     "Mailchimp has stopped the whole account, as it does when it is"
                     " under review or not paid. Sign in to Mailchimp and do what it"
                     " asks for; then press “Try again”."
                 )
-            return self._audience_trouble(gateway)
+            trouble = self._audience_trouble(gateway)
+            if not trouble and self.audience_ref:
+                self._note_account(gateway)
+            return trouble
 
     def _audience_trouble(self, gateway):
         """Return why the linked audience cannot be used, or nothing."""
@@ -316,42 +382,29 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def action_connect(self):
-        """Test the key and remember whose account it opens.
+        """Test the key or token and remember whose account it opens.
 
         :raise UserError: one sentence that says what to do
         """
         self.ensure_one()
         self._check_manager()
-        # Entering the key and pressing Connect is how a person says that this very
-        # database is the one to use.
         key = self.sudo().api_key_secret
         if not key or self._is_neutralized():
             self._gateway()
-        with self._asking(self._new_gateway(key)) as gateway:
+        gateway = self._new_gateway(key, **self._place_of_token())
+        with self._asking(gateway):
             root = gateway.root()
-            if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
+            self._check_role(root)
+            if self._is_other(root):
                 raise UserError(
-                    self.env._(
-                        "The Mailchimp user of this key has the role %(role)s, which"
-                        " may not manage contacts. Use a key of an owner, admin or"
-                        " manager.",
-                        role=root["role"],
-                    )
+                    self._other_account_sentence(root.get("account_name"))
                 )
             trouble = self._audience_trouble(gateway)
-        adopted = self._is_copy()
-        if adopted:
-            self.sudo()._stop()
-            self.sudo()._adopt_database()
-        self._clear_error(
-            remote_name=root.get("account_name"), database_ref=self._database_ref()
-        )
-        if trouble:
+        self.env["crm.mailchimp.login"]._forget(self)
+        if not self._go_on(root, trouble):
             # The key works, and the form has the buttons that help.
-            self.sudo()._set_error(trouble)
             return {"type": "ir.actions.client", "tag": "soft_reload"}
         if self.audience_ref:
-            self._request_run("full" if adopted else "push")
             return self._toast(
                 self.env._("Connected again. What was missed is caught up now.")
             )
@@ -362,8 +415,69 @@ class CrmMailchimpAccount(models.Model):
             )
         )
 
+    def _check_role(self, root):
+        """Refuse a Mailchimp user who may not manage contacts.
+
+        :param dict root: the account as Mailchimp returns it
+        """
+        if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
+            raise UserError(
+                self.env._(
+                    "The Mailchimp user has the role %(role)s, which may not manage"
+                    " contacts. Use a key or a login of an owner, admin or manager.",
+                    role=root["role"],
+                )
+            )
+
+    def _is_other(self, root):
+        """Return whether it is another Mailchimp account than that of the audience."""
+        return bool(
+            self.audience_ref
+            and self.account_ref
+            and root.get("account_id") != self.account_ref
+        )
+
+    def _go_on(self, root, trouble, values=()):
+        """Go on with a key or token that works, and catch up.
+
+        :param dict root: the account as Mailchimp returns it
+        :param trouble: why the audience cannot be used, or nothing
+        :param values: dict of the new key or token
+        :return: whether all is well
+        """
+        # Who connects says that this very database is the one to use.
+        adopted = self._is_copy()
+        if adopted:
+            self.sudo()._stop()
+            self.sudo()._adopt_database()
+        values = dict(
+            values,
+            remote_name=root.get("account_name"),
+            database_ref=self._database_ref(),
+        )
+        # Without its audience nobody knows whether it is the account it was.
+        if root.get("account_id") and (self.account_ref or not trouble):
+            values.update(account_ref=root["account_id"], key_verified=True)
+        self._clear_error(**values)
+        if trouble:
+            self.sudo()._set_error(trouble)
+            return False
+        if self.audience_ref:
+            self._request_run("full" if adopted else "push")
+        return True
+
+    def _wait_for_audience(self, root, values):
+        """Keep the token of another Mailchimp account until its audience is chosen.
+
+        It is not the account of the present audience, so it is used for nothing else.
+        """
+        account = self.sudo()
+        account._stop()
+        account.write(dict(values, key_verified=False))
+        account._set_error(self._other_account_sentence(root.get("account_name")))
+
     def action_reauthorize(self):
-        """Look whether it works again, with the key that is there now; catch up."""
+        """Look whether the key or login that is there now works, and catch up."""
         return self.action_connect()
 
     def action_disconnect(self):
@@ -374,8 +488,10 @@ class CrmMailchimpAccount(models.Model):
         self.sudo().write(
             {
                 "state": "draft",
+                "auth_method": "api_key",
                 "api_key_secret": False,
                 "api_key_hint": False,
+                "key_verified": False,
                 "push_enabled": False,
                 "error_message": False,
                 "next_look": False,

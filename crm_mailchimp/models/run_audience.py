@@ -35,11 +35,11 @@ class CrmMailchimpRun(models.Model):
             account._set_refs(creating=None)
             self._end("failed", self._why_no_audience(error))
             return True
-        audience = gateway.audience(ref)
+        audience, root = gateway.audience(ref), gateway.root()
         account._set_refs(creating=None)
         # Linking ends what is open on the account; this run is done by then.
         self._end("done")
-        account._link_audience(audience)
+        account._link_audience(audience, root)
         self._commit()
         return True
 
