@@ -210,6 +210,10 @@ class Simulator:
             self.account.others.append(other)
         return other
 
+    def handle(self, audience):
+        """The acts of an audience, for one of another account."""
+        return AudienceActs(audience, self.lock)
+
     def add_app(self, client_id, client_secret, redirect_uri, name="Odoo"):
         """Register an app that people may log in with."""
         app = oauth.App(client_id, client_secret, redirect_uri, name)

@@ -22,7 +22,9 @@ CALLBACK = "/crm_mailchimp/login"
 SCOPE = "crm_mailchimp.login"
 # From the button until the browser is back.
 LIFETIME = timedelta(minutes=10)
-# All requests to the API together: a user waits for them.
+# Seconds for a connection and an answer: a user waits for it.
+TIMEOUT = 5, 10
+# All requests to the API together: nor does Odoo wait for ever.
 SECONDS = 20
 
 
@@ -74,7 +76,11 @@ class CrmMailchimpLogin(models.TransientModel):
             self.env["ir.config_parameter"].sudo().get_param("crm_mailchimp.api_url")
         )
         return Login(
-            app.client_id, app.client_secret, self._redirect_uri(), api_url or None
+            app.client_id,
+            app.client_secret,
+            self._redirect_uri(),
+            api_url=api_url or None,
+            timeout=TIMEOUT,
         )
 
     # === GOING THERE === #

@@ -15,6 +15,8 @@ from . import test_filters
 from . import test_fingerprint
 from . import test_foreign
 from . import test_lease
+from . import test_login
+from . import test_other_account
 from . import test_mailing_tours
 from . import test_numbers
 from . import test_opt_out
