@@ -1,6 +1,7 @@
 from . import labelled
 from . import crm_mailchimp_account
 from . import connection
+from . import reauthorize
 from . import crm_mailchimp_app
 from . import crm_mailchimp_login
 from . import clock

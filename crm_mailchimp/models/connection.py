@@ -72,16 +72,6 @@ class CrmMailchimpAccount(models.Model):
             return {}
         return {"data_center": self.data_center or ""}
 
-    def _note_account(self, gateway):
-        """Keep what a gateway found out: whose account the key opens.
-
-        Called after something was done with the linked audience: of an account that
-        was connected by an earlier version, only that proves it is the right one.
-        """
-        found = gateway.account_ref
-        if found and gateway.uses(self.sudo().api_key_secret):
-            self.sudo().write({"account_ref": found, "key_verified": True})
-
     @contextmanager
     def _asking(self, gateway=None):
         """Give a gateway for a question whose answer a user waits for.
@@ -120,8 +110,8 @@ class CrmMailchimpAccount(models.Model):
             return self._other_account_sentence(error.name)
         if isinstance(error, errors.Forbidden):
             return _(
-                "The Mailchimp user of this connection may not do this, or the Mailchimp"
-                " plan does not include it. Check the user's role and the plan in"
+                "The Mailchimp user of this connection may not do this, or the"
+                " Mailchimp plan does not include it. Check the user's role and the plan in"
                 " Mailchimp, then try again."
             )
         if isinstance(error, errors.NotFound):
@@ -171,30 +161,6 @@ class CrmMailchimpAccount(models.Model):
         if state == "error":
             return _("%s, enter it in the account and press “Try again”.", sentence)
         return _("%s, enter it in the account and save.", sentence)
-
-    def _other_account_sentence(self, name):
-        """Say that the key is of another Mailchimp account than the audience."""
-        return self.env._(
-            "The audience %(audience)s is in the Mailchimp account %(owner)s, but the"
-            " key or login is of the account %(other)s. Nothing was read or sent. Enter"
-            " a key of %(owner)s or log in there; or press “Change the audience” to go"
-            " on with an audience of %(other)s.",
-            audience=self.audience_name or self.audience_ref,
-            owner=self.remote_name or self.account_ref,
-            other=name or self.env._("without a name"),
-        )
-
-    def _other_login_sentence(self, root):
-        """Say that somebody logged in to another Mailchimp account."""
-        return self.env._(
-            "You logged in to the Mailchimp account %(other)s, but the audience"
-            " %(audience)s is in another one: %(owner)s. Nothing was changed. Log in"
-            " there; or press “Use another Mailchimp account”, and choose the audience"
-            " anew.",
-            audience=self.audience_name or self.audience_ref,
-            owner=self.remote_name or self.account_ref,
-            other=root.get("account_name") or self.env._("without a name"),
-        )
 
     def _subject_label(self, subject):
         """Word what a request was about, see :func:`.errors.subject`."""
@@ -396,9 +362,7 @@ class CrmMailchimpAccount(models.Model):
             root = gateway.root()
             self._check_role(root)
             if self._is_other(root):
-                raise UserError(
-                    self._other_account_sentence(root.get("account_name"))
-                )
+                raise UserError(self._other_account_sentence(root.get("account_name")))
             trouble = self._audience_trouble(gateway)
         self.env["crm.mailchimp.login"]._forget(self)
         if not self._go_on(root, trouble):
@@ -414,67 +378,6 @@ class CrmMailchimpAccount(models.Model):
                 name=root.get("account_name") or "Mailchimp",
             )
         )
-
-    def _check_role(self, root):
-        """Refuse a Mailchimp user who may not manage contacts.
-
-        :param dict root: the account as Mailchimp returns it
-        """
-        if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
-            raise UserError(
-                self.env._(
-                    "The Mailchimp user has the role %(role)s, which may not manage"
-                    " contacts. Use a key or a login of an owner, admin or manager.",
-                    role=root["role"],
-                )
-            )
-
-    def _is_other(self, root):
-        """Return whether it is another Mailchimp account than that of the audience."""
-        return bool(
-            self.audience_ref
-            and self.account_ref
-            and root.get("account_id") != self.account_ref
-        )
-
-    def _go_on(self, root, trouble, values=()):
-        """Go on with a key or token that works, and catch up.
-
-        :param dict root: the account as Mailchimp returns it
-        :param trouble: why the audience cannot be used, or nothing
-        :param values: dict of the new key or token
-        :return: whether all is well
-        """
-        # Who connects says that this very database is the one to use.
-        adopted = self._is_copy()
-        if adopted:
-            self.sudo()._stop()
-            self.sudo()._adopt_database()
-        values = dict(
-            values,
-            remote_name=root.get("account_name"),
-            database_ref=self._database_ref(),
-        )
-        # Without its audience nobody knows whether it is the account it was.
-        if root.get("account_id") and (self.account_ref or not trouble):
-            values.update(account_ref=root["account_id"], key_verified=True)
-        self._clear_error(**values)
-        if trouble:
-            self.sudo()._set_error(trouble)
-            return False
-        if self.audience_ref:
-            self._request_run("full" if adopted else "push")
-        return True
-
-    def _wait_for_audience(self, root, values):
-        """Keep the token of another Mailchimp account until its audience is chosen.
-
-        It is not the account of the present audience, so it is used for nothing else.
-        """
-        account = self.sudo()
-        account._stop()
-        account.write(dict(values, key_verified=False))
-        account._set_error(self._other_account_sentence(root.get("account_name")))
 
     def action_reauthorize(self):
         """Look whether the key or login that is there now works, and catch up."""

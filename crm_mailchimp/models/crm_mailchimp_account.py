@@ -67,10 +67,6 @@ class CrmMailchimpAccount(models.Model):
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
     remote_name = fields.Char(string="Mailchimp account", readonly=True)
-    # Mailchimp's id of it: no other account's members are ever touched.
-    account_ref = fields.Char(string="Account ID", readonly=True, copy=False)
-    # The key was seen to open that account; one that was entered since may not.
-    key_verified = fields.Boolean(readonly=True, copy=False)
     audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)

@@ -160,8 +160,7 @@ class CrmMailchimpLogin(models.TransientModel):
             self._apart(lambda own: own._tell(account, sentence))
         if account and (sentence or not guided):
             return (
-                "/odoo/action-crm_mailchimp.action_crm_mailchimp_account/"
-                f"{account.id}"
+                f"/odoo/action-crm_mailchimp.action_crm_mailchimp_account/{account.id}"
             )
         return "/odoo/action-crm_mailchimp.action_crm_mailchimp_overview"
 
@@ -321,9 +320,7 @@ class CrmMailchimpLogin(models.TransientModel):
                 " replaced. Nothing was changed. An administrator should enter both"
                 " again in Settings > CRM > Mailchimp."
             )
-        if isinstance(
-            error, errors.LoginRefused | errors.AuthLost | errors.InvalidKey
-        ):
+        if isinstance(error, errors.LoginRefused | errors.AuthLost | errors.InvalidKey):
             return _(
                 "Mailchimp did not accept the login: it took too long, or was revoked"
                 " at once. Nothing was changed. Log in to Mailchimp again."

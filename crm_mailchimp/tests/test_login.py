@@ -51,7 +51,9 @@ class LoginCase(MailchimpCase, HttpCase):
                 "kwargs": {},
             },
         )
-        self.assertEqual((action["type"], action["target"]), ("ir.actions.act_url", "self"))
+        self.assertEqual(
+            (action["type"], action["target"]), ("ir.actions.act_url", "self")
+        )
         return action["url"]
 
     def answer(self, url, do="allow", **form):
@@ -84,7 +86,11 @@ class LoginCase(MailchimpCase, HttpCase):
         """Return all that the database holds of accounts, runs and settings."""
         self.env.flush_all()
         found = []
-        for table in ("crm_mailchimp_account", "crm_mailchimp_run", "crm_mailchimp_app"):
+        for table in (
+            "crm_mailchimp_account",
+            "crm_mailchimp_run",
+            "crm_mailchimp_app",
+        ):
             self.env.cr.execute(f"SELECT * FROM {table} ORDER BY id")
             found.append(self.env.cr.fetchall())
         return found
@@ -555,8 +561,7 @@ class TestLoginTours(LoginCase):
 
     def form(self):
         return (
-            "/odoo/action-crm_mailchimp.action_crm_mailchimp_account/"
-            f"{self.account.id}"
+            f"/odoo/action-crm_mailchimp.action_crm_mailchimp_account/{self.account.id}"
         )
 
     def test_the_guided_start(self):

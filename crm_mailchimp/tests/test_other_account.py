@@ -72,9 +72,7 @@ class TestOtherAccount(MailchimpCase):
         self.assertEqual(self.theirs.members["ann@firma.be"].status, "subscribed")
 
     def test_nobody_is_erased_there(self):
-        self.env["crm.mailchimp.erasure"]._request(
-            self.account, ["ann@firma.be"], True
-        )
+        self.env["crm.mailchimp.erasure"]._request(self.account, ["ann@firma.be"], True)
         self.account.api_key = KEY
         for cron in ("ir_cron_push", "ir_cron_opt_out"):
             self.tick(cron)

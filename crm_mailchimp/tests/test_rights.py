@@ -159,7 +159,12 @@ class TestConditions(RightsCase):
         self.env["crm.mailchimp.login"].create(
             {"user_id": self.env.uid, "secret_hash": "h", "session_hash": "s"}
         )
-        for user in (self.sales, self.syncer, self.manager, self.env.ref("base.user_admin")):
+        for user in (
+            self.sales,
+            self.syncer,
+            self.manager,
+            self.env.ref("base.user_admin"),
+        ):
             for name in ("crm.mailchimp.app", "crm.mailchimp.login"):
                 Model = self.env[name].with_user(user)
                 for attempt in (
