@@ -111,8 +111,8 @@ class CrmMailchimpAccount(models.Model):
         if isinstance(error, errors.Forbidden):
             return _(
                 "The Mailchimp user of this connection may not do this, or the"
-                " Mailchimp plan does not include it. Check the user's role and the plan in"
-                " Mailchimp, then try again."
+                " Mailchimp plan does not include it. Check the user's role and the plan"
+                " in Mailchimp, then try again."
             )
         if isinstance(error, errors.NotFound):
             return _(
@@ -217,14 +217,14 @@ class CrmMailchimpAccount(models.Model):
         except errors.NotFound:
             return _(
                 "The audience %(name)s is not in this Mailchimp account any more. If"
-                " it was deleted, press “Change the audience”. If the API key is of"
-                " another Mailchimp account, enter the right one and press “Try"
-                " again”.",
+                " it was deleted, press “Change the audience”. If the key or login is"
+                " of another Mailchimp account, enter the right key and press “Try"
+                " again”, or log in again.",
                 name=self.audience_name or self.audience_ref,
             )
         except errors.REFUSED:
             return _(
-                "Mailchimp does not let the user of the API key use the audience"
+                "Mailchimp does not let the user of the key or login use the audience"
                 " %(name)s. Check the user's role in Mailchimp, or enter the key of"
                 " another user; then press “Try again”.",
                 name=self.audience_name or self.audience_ref,
