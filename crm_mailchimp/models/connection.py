@@ -111,8 +111,8 @@ class CrmMailchimpAccount(models.Model):
         if isinstance(error, errors.Forbidden):
             return _(
                 "The Mailchimp user of this connection may not do this, or the"
-                " Mailchimp plan does not include it. Check the user's role and the plan"
-                " in Mailchimp, then try again."
+                " Mailchimp plan does not include it. Check the user's role and the"
+                " plan in Mailchimp, then try again."
             )
         if isinstance(error, errors.NotFound):
             return _(

@@ -149,7 +149,11 @@ class CrmMailchimpLogin(models.TransientModel):
         except errors.MailchimpError as refused:
             _logger.info("The login at Mailchimp failed: %s", refused)
             sentence = self._error_sentence(account, refused)
-        except (UserError, AccessError) as refused:
+        except AccessError:
+            # Not an account one may look at any more.
+            account = accounts._overview_account()
+            sentence = accounts._managers_only_sentence()
+        except UserError as refused:
             sentence = str(refused.args[0])
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             sentence = self.env._(
