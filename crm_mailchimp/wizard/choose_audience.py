@@ -130,7 +130,8 @@ class ChooseAudience(models.TransientModel):
             "name": self.env._("Choose the audience"),
             "res_model": self._name,
             "res_id": self.id,
-            "view_mode": "form",
+            # The overview opens what a call returns as it is.
+            "views": [(False, "form")],
             "target": "new",
         }
 
