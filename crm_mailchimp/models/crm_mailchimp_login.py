@@ -22,13 +22,15 @@ CALLBACK = "/crm_mailchimp/login"
 SCOPE = "crm_mailchimp.login"
 # From the button until the browser is back.
 LIFETIME = timedelta(minutes=10)
+# A state that is used again later is that of no login.
+KEEP = timedelta(hours=1)
 # Seconds for a connection and an answer: a user waits for it.
 TIMEOUT = 5, 10
 # All requests to the API together: nor does Odoo wait for ever.
 SECONDS = 20
 
 
-class CrmMailchimpLogin(models.TransientModel):
+class CrmMailchimpLogin(models.Model):
     """One login at Mailchimp (OAuth 2), from the button until the browser is back.
 
     ``state``, which travels with the browser, is signed and names this record and a
@@ -311,6 +313,11 @@ class CrmMailchimpLogin(models.TransientModel):
             )
             .message
         )
+
+    @api.autovacuum
+    def _gc_logins(self):
+        old = fields.Datetime.now() - KEEP
+        self.sudo().search([("create_date", "<", old)]).unlink()
 
     @api.model
     def _error_sentence(self, account, error):

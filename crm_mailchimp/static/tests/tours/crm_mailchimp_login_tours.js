@@ -92,7 +92,10 @@ tours.add("crm_mailchimp_key_of_another", {
 tours.add("crm_mailchimp_app", {
     steps: () => [
         {trigger: ".settings_tab .tab[data-key=crm]", run: "click"},
-        {trigger: "#mailchimp_login [name=mailchimp_redirect_uri]:contains(/crm_mailchimp/login)"},
+        {
+            trigger:
+                "#mailchimp_login [name=mailchimp_redirect_uri]:contains(/crm_mailchimp/login)",
+        },
         {trigger: "[name=mailchimp_client_id] input", run: "edit tour"},
         {trigger: "[name=mailchimp_client_secret] input", run: "edit tour-secret"},
         {trigger: ".o_form_button_save", run: "click"},
