@@ -22,6 +22,7 @@
         "wizard/choose_audience_views.xml",
         "wizard/create_audience_views.xml",
         "views/crm_mailchimp_account_views.xml",
+        "views/res_config_settings_views.xml",
         "views/field_mapping_views.xml",
         "views/crm_mailchimp_disclosure_views.xml",
         "report/campaign_report.xml",

@@ -5,16 +5,28 @@ import base64
 from . import problems
 
 
+def owner(account, header):
+    """The account that a request is for: the one its key or token opens."""
+    key = _key_of(header)
+    for other in account.others:
+        if key in other.keys or key in other.tokens:
+            return other
+    return account
+
+
 def authenticate(account, request, header):
     """The key of a request.
 
-    :param header: the value of ``Authorization``: Basic with any user name, or Bearer.
+    :param header: the value of ``Authorization``: Basic with any user name, or Bearer;
+        the token of a login as Bearer only.
     :raise Problem: 401 or 403.
     """
     key = _key_of(header)
     if key is None:
         raise problems.key_missing()
     known = account.keys.get(key)
+    if known is None and header.lower().startswith("bearer "):
+        known = account.tokens.get(key)
     if known is None:
         own = {k.rpartition("-")[0] for k in account.keys}
         elsewhere = key.rpartition("-")[0] in own

@@ -214,6 +214,18 @@ def _keys(simulator, body, query):
     return {}
 
 
+def _add_app(simulator, body, query):
+    """``{"client_id", "client_secret", "redirect_uri", "name"}``"""
+    simulator.add_app(**body)
+    return {}
+
+
+def _revoke_app(simulator, body, query):
+    """``?client_id=``; without one, of all apps."""
+    simulator.revoke_app(query.get("client_id"))
+    return {}
+
+
 def _deliveries(simulator, body, query):
     return {"deliveries": simulator.deliveries.log}
 
@@ -234,5 +246,7 @@ _HANDLERS = {
     ("GET", "clock"): _clock,
     ("POST", "clock"): _clock,
     ("POST", "keys"): _keys,
+    ("POST", "apps"): _add_app,
+    ("DELETE", "apps"): _revoke_app,
     ("GET", "deliveries"): _deliveries,
 }

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from pathlib import Path
 
-from . import auth, batches, control, problems, routing, spec, web
+from . import auth, batches, control, oauth, problems, routing, spec, web
 from . import routes as _routes  # noqa: F401  (registers the endpoints)
 from .acts import AudienceActs
 from .faults import BLOCKED, DAMAGE, GARBAGE, HTML, Faults
@@ -200,6 +200,38 @@ class Simulator:
     def disable_user(self, key=None):
         self.account.keys[key or self.api_key].disabled = True
 
+    def add_account(self, name="Another account", key=None):
+        """Another Mailchimp account, with an audience and a key of its own."""
+        with self.lock:
+            number = len(self.account.others) + 1
+            other = Account(self.switches, name, seed=f"{self.account.seed}:{number}")
+            other.clock = self.account.clock
+            other.keys[key or f"{number:032x}-us21"] = ApiKey()
+            self.account.others.append(other)
+        return other
+
+    def handle(self, audience):
+        """The acts of an audience, for one of another account."""
+        return AudienceActs(audience, self.lock)
+
+    def add_app(self, client_id, client_secret, redirect_uri, name="Odoo"):
+        """Register an app that people may log in with."""
+        app = oauth.App(client_id, client_secret, redirect_uri, name)
+        self.account.apps[client_id] = app
+
+    def revoke_app(self, client_id=None):
+        """The user takes the access of an app back in Mailchimp."""
+        with self.lock:
+            oauth.revoke(self.account, client_id)
+
+    def logins(self, client_id=None):
+        """The number of tokens that work."""
+        return sum(
+            not token.revoked and client_id in (None, token.client_id)
+            for account in oauth.accounts(self.account)
+            for token in account.tokens.values()
+        )
+
     # --- the log -----------------------------------------------------------------
 
     def clear_calls(self):
@@ -272,7 +304,9 @@ class Simulator:
     def _reply(self, received):
         path = received.path
         if path == "/3.0" or path.startswith("/3.0/"):
-            return self._answer_api(received)
+            return self._answer_api(received, path[len("/3.0") :] or "/")
+        if path in ("/oauth2/token", "/oauth2/metadata"):
+            return self._answer_api(received, path)
         try:
             if path.startswith("/batch-results/"):
                 return self._answer_results(received)
@@ -283,8 +317,7 @@ class Simulator:
             traceback.print_exc()
             return Reply(500, {"Content-Type": "text/plain"}, b"Simulator error")
 
-    def _answer_api(self, received):
-        path = received.path[len("/3.0") :] or "/"
+    def _answer_api(self, received, path):
         with self._log_lock:
             self._in_flight += 1
             self._number += 1
@@ -337,6 +370,8 @@ class Simulator:
             reply = _json_reply(self._run(call, request, received), request)
         except problems.Problem as problem:
             reply = self._problem_reply(problem)
+        except oauth.Refusal as refusal:
+            reply = oauth.refusal_reply(refusal)
         except Exception as error:  # a fault of the simulator itself
             traceback.print_exc()
             reply = self._problem_reply(
@@ -370,8 +405,12 @@ class Simulator:
         """The data of an answer. :raise Problem: for every refusal."""
         if call.in_flight > self.switches.max_in_flight:
             raise problems.too_many_requests()
+        if call.path.startswith("/oauth2/"):
+            with self.lock:
+                return oauth.call(self.account, received, call.path)
         header = received.headers.get("Authorization", "")
-        request.key = auth.authenticate(self.account, request, header)
+        request.account = auth.owner(self.account, header)
+        request.key = auth.authenticate(request.account, request, header)
         found, values = routing.match(request.method, request.path)
         request.template = found.template
         request.body = _parsed(received)
@@ -382,7 +421,7 @@ class Simulator:
             data = found.handler(request, **values)
         else:
             with self.lock:
-                batches.look(self.account, polled=False)
+                batches.look(request.account, polled=False)
                 data = found.handler(request, **values)
         return routing.shaped(data, request.query)
 

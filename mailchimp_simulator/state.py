@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 
-DEFAULT_KEY = "0123456789abcdef0123456789abcdef-us21"
+DATA_CENTER = "us21"
+DEFAULT_KEY = f"0123456789abcdef0123456789abcdef-{DATA_CENTER}"
 WRITABLE = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
 STATUSES = (*WRITABLE, "archived")
 
@@ -444,12 +445,23 @@ class Account:
         self.audiences = {}
         self.campaigns = {}
         self.batches = {}
+        #: Registered apps by client id, login codes, and tokens that are in use.
+        self.apps = {}
+        self.codes = {}
+        self.tokens = {}
+        #: Other Mailchimp accounts behind the same server, with keys of their own.
+        self.others = []
         self.member_since = self.clock.now()
         #: Set by the simulator: called as (audience, event, data, source).
         self.listener = None
 
     def __getstate__(self):
         return {**self.__dict__, "listener": None}
+
+    def __setstate__(self, state):
+        # One that was saved before there were logins.
+        blank = {"apps": {}, "codes": {}, "tokens": {}, "others": []}
+        self.__dict__.update({**blank, **state})
 
     def new_id(self):
         """A ten-character hexadecimal id, the same ones in every fresh account."""

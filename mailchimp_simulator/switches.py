@@ -144,6 +144,12 @@ class Switches:
     webhook_speed: float = 600
     #: Hours by which ``fired_at`` differs from UTC.
     fired_at_offset_hours: float = 0
+    # --- logins ------------------------------------------------------------------
+    #: Seconds a code lives that a login gave.
+    code_seconds: float = 30
+    #: What `/oauth2/metadata` says of a token that was revoked, always with 200: all
+    #: of it ("whole"), or "error".
+    dead_token_metadata: str = "whole"
     # --- HTTP --------------------------------------------------------------------
     #: Every reply has a ``Date`` header, told by the simulated clock.
     date_header: bool = True

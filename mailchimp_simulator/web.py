@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlencode
 
 from jinja2 import Environment, FileSystemLoader
 
+from . import oauth
 from .problems import Problem
 from .render import member_view
 from .routes.activity import history
@@ -35,6 +36,15 @@ _templates.filters["percent"] = lambda share: f"{100 * share:.1f} %"
 def answer(simulator, received):
     parts = [part for part in received.path.split("/") if part]
     query = parse_query(received.query)
+    if parts == ["oauth2", "authorize"]:
+        with simulator.lock:
+            return oauth.authorize(
+                simulator,
+                received,
+                lambda status, name, **values: _html(
+                    status, _render(name, simulator, {}, **values)
+                ),
+            )
     if received.method == "POST":
         form = parse_qs(received.body.decode(), keep_blank_values=True)
         form = {name: values[-1].strip() for name, values in form.items()}
@@ -197,6 +207,11 @@ def _advance(simulator, form):
     return f"It is {hours:g} hours later now."
 
 
+def _revoke_app(simulator, form):
+    simulator.revoke_app(form["client_id"])
+    return "The app may not use the account any more."
+
+
 def _add_member(audience, form):
     audience.add_member(
         form["email"], form.get("status", "subscribed"), merge_fields=_merges(form)
@@ -272,6 +287,7 @@ def _simple(name, sentence):
 _ACTS = {
     "add_audience": _add_audience,
     "advance": _advance,
+    "revoke_app": _revoke_app,
     "add_member": _add_member,
     "edit": _edit,
     "change_address": _change_address,

@@ -2,6 +2,7 @@
 UPDATE crm_mailchimp_account
    SET api_key_secret = NULL,
        api_key_hint = NULL,
+       key_verified = FALSE,
        push_enabled = FALSE,
        other_since = NULL,
        state = 'draft';
@@ -9,3 +10,5 @@ UPDATE crm_mailchimp_run
    SET state = 'cancelled'
  WHERE state IN ('queued', 'running', 'waiting', 'brake');
 DELETE FROM ir_config_parameter WHERE key = 'crm_mailchimp.api_url';
+DELETE FROM crm_mailchimp_app;
+DELETE FROM crm_mailchimp_login;

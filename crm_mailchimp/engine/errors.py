@@ -125,7 +125,29 @@ class Retryable(MailchimpError):
 
 
 class AuthLost(MailchimpError):
-    """The key is wrong, revoked or of another data centre: stop and tell."""
+    """The key or token is wrong, revoked or of another data centre: stop and tell."""
+
+
+class OtherAccount(MailchimpError):
+    """The key or token opens another Mailchimp account than it has to.
+
+    :param str name: what that account is called
+    """
+
+    def __init__(self, detail="", *, name="", **kwargs):
+        super().__init__(detail, **kwargs)
+        self.name = _cut(name)
+
+
+class LoginRefused(MailchimpError):
+    """Mailchimp does not give or accept a token: log in again.
+
+    :param str code: Mailchimp's code for the reason, such as ``invalid_client``
+    """
+
+    def __init__(self, detail="", *, code="", **kwargs):
+        super().__init__(detail, **kwargs)
+        self.code = code
 
 
 class Forbidden(MailchimpError):

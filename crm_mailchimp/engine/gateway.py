@@ -34,10 +34,11 @@ class Gateway(ReportCalls):
     Make one per run and close it at the end: its connections are kept open and shared
     by all calls, also by those of :meth:`map`.
 
-    :param str api_key: complete API key
-    :param api_url: base URL ending in ``/3.0`` instead of that of the key's data centre
-    :param options: ``max_in_flight`` (default 4, at most 8), ``timeout`` (a pair of
-        seconds), ``sleep`` and ``max_bytes``, see :class:`.transport.Transport`
+    :param str api_key: complete API key, or the token of a login
+    :param api_url: base URL ending in ``/3.0`` instead of that of the data centre
+    :param options: ``data_center`` of a token, ``account`` that it has to be,
+        ``max_in_flight`` (default 4, at most 8), ``timeout`` (a pair of seconds),
+        ``sleep`` and ``max_bytes``, see :class:`.transport.Transport`
     :raise InvalidKey, InvalidUrl: before anything is sent
     """
 
@@ -61,11 +62,16 @@ class Gateway(ReportCalls):
 
     @property
     def data_center(self):
-        """The part of the key after the dash, such as ``us21``."""
+        """Where the account is at Mailchimp, such as ``us21``."""
         return self._transport.data_center
 
+    @property
+    def account_ref(self):
+        """The ``account_id`` that was found, if it had to be (see Transport)."""
+        return self._transport.account_ref
+
     def uses(self, key):
-        """Tell whether this is the gateway's API key."""
+        """Return whether this is the gateway's API key or token."""
         return self._transport.uses(key)
 
     @property

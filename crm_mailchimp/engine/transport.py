@@ -21,10 +21,17 @@ from urllib.parse import quote, urlsplit
 
 import requests
 from mailchimp_marketing.api_client import ApiClient
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from .errors import InvalidKey, InvalidUrl, Protocol, Retryable, classify
+from .errors import (
+    InvalidKey,
+    InvalidUrl,
+    OtherAccount,
+    Protocol,
+    Retryable,
+    classify,
+)
 from .pace import Slots
 from .session import bounded, new_session
 from .storable import is_suspect, storable
@@ -37,6 +44,10 @@ TRIES = 3
 PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
 # No other host ever sees the key.
 _MAILCHIMP = re.compile(r"[a-z][a-z0-9]{1,9}\.api\.mailchimp\.com")
+_DATA_CENTER = re.compile(r"[a-z][a-z0-9]{1,9}")
+# The characters of a bearer token (RFC 6750); nothing that could end a header.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,1024}")
+_WHO = "account_id,account_name"
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
 
 
@@ -57,6 +68,31 @@ def check_key(api_key):
             " the data centre, such as -us21."
         )
     return api_key.rpartition("-")[2]
+
+
+def check_token(token, data_center):
+    """Check the token of a login and the data centre that it is for.
+
+    :raise InvalidKey: the token or the data centre cannot be one of Mailchimp's
+    """
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise InvalidKey("This is not a token of Mailchimp.")
+    if not isinstance(data_center, str) or not _DATA_CENTER.fullmatch(data_center):
+        raise InvalidKey("This is not a data centre of Mailchimp.")
+
+
+class Bearer(AuthBase):
+    """The token of a login in the ``Authorization`` header.
+
+    :param str scheme: Mailchimp's API takes ``Bearer``, its metadata ``OAuth``
+    """
+
+    def __init__(self, token, scheme="Bearer"):
+        self.header = f"{scheme} {token}"
+
+    def __call__(self, request):
+        request.headers["Authorization"] = self.header
+        return request
 
 
 def check_url(api_url):
@@ -113,8 +149,12 @@ def utc_text(moment):
 class Transport(ApiClient):
     """One account's way to Mailchimp: pooled, bounded, typed.
 
-    :param str api_key: complete API key
-    :param api_url: base URL instead of the one of the key's data centre
+    :param str api_key: complete API key, or the token of a login
+    :param api_url: base URL instead of the one of the data centre
+    :param data_center: of a token, such as ``us21``; a key names its own
+    :param account: ``account_id`` that the key has to open. Before the first request,
+        Mailchimp is asked which account it is; nothing is sent to another one. With an
+        empty text any account is fine, and with ``None`` nothing is asked.
     :param int max_in_flight: requests at once, at most :data:`MAX_IN_FLIGHT`
     :param timeout: seconds to wait for a connection, and for each part of a reply
     :param sleep: called with seconds before a retry
@@ -126,13 +166,21 @@ class Transport(ApiClient):
         api_key,
         api_url=None,
         *,
+        data_center=None,
+        account=None,
         max_in_flight=4,
         timeout=(CONNECT_SECONDS, READ_SECONDS),
         sleep=time.sleep,
         max_bytes=MAX_BYTES,
     ):
         super().__init__({})  # the SDK keeps no key; the session does
-        self.data_center = check_key(api_key)
+        if data_center is None:
+            self.data_center = check_key(api_key)
+            # Mailchimp takes any user name.
+            auth = HTTPBasicAuth("odoo", api_key)
+        else:
+            check_token(api_key, data_center)
+            self.data_center, auth = data_center, Bearer(api_key)
         self.host, self.loopback = check_url(
             api_url or f"https://{self.data_center}.api.mailchimp.com/3.0"
         )
@@ -148,13 +196,16 @@ class Transport(ApiClient):
         self._secret = api_key
         self._session = new_session(self.loopback, self.slots.limit)
         # Also keeps requests from putting the machine's .netrc in its place.
-        self._session.auth = HTTPBasicAuth("odoo", api_key)
+        self._session.auth = auth
+        self.account_ref = None
+        self._account, self._account_lock = account, threading.Lock()
+        self._other = None
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.host}>"
 
     def uses(self, key):
-        """Tell whether requests are sent with this API key."""
+        """Return whether requests are sent with this API key or token."""
         return key == self._secret
 
     def close(self):
@@ -229,7 +280,33 @@ class Transport(ApiClient):
 
         A GET changes nothing and a 429 was not carried out; everything else is for
         the caller to look into before it is repeated.
+
+        :raise OtherAccount: before anything is sent, see the class
         """
+        self._check_account()
+        return self._send(method, url, query_params, body)
+
+    def _check_account(self):
+        """Make sure, once, that it is the account it has to be."""
+        if self._account is None:
+            return
+        with self._account_lock:
+            if self._account is None:
+                return
+            if self._other is None:
+                root = self._send("GET", f"{self.host}/", [("fields", _WHO)])
+                found = root.get("account_id") if isinstance(root, dict) else None
+                if not found or not isinstance(found, str):
+                    raise Protocol("Mailchimp did not tell which account it is.")
+                if self._account in ("", found):
+                    self.account_ref, self._account = found, None
+                    return
+                self._other = str(root.get("account_name") or "")
+            raise OtherAccount(
+                "The key or token opens another Mailchimp account.", name=self._other
+            )
+
+    def _send(self, method, url, query_params, body=None):
         data = None
         if body is not None:
             data = json.dumps(

@@ -3,6 +3,9 @@ from . import mirrored
 from . import crm_lead
 from . import crm_mailchimp_account
 from . import connection
+from . import reauthorize
+from . import crm_mailchimp_app
+from . import crm_mailchimp_login
 from . import clock
 from . import rights
 from . import eligibility

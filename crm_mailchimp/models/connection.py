@@ -28,7 +28,7 @@ class CrmMailchimpAccount(models.Model):
     # === GATEWAY === #
 
     def _new_gateway(self, key, **options):
-        """Return a gateway for ``key``.
+        """Return a gateway for a key, or for a token with its ``data_center``.
 
         :param options: of the gateway, such as ``timeout``
         :raise UserError: when the key has no data centre, or the base URL is unusable
@@ -44,7 +44,11 @@ class CrmMailchimpAccount(models.Model):
     def _gateway(self, **options):
         """Return the gateway of this account, the only way to Mailchimp.
 
-        :param options: of the gateway
+        Whether a key that was entered opens the Mailchimp account of the audience is
+        not known while it is saved, which never touches the network: the gateway finds
+        it out before it sends anything else.
+
+        :param options: of the gateway; ``account=None`` lets it be any account
         :raise UserError: when there is no key, or this database must not use it
         """
         self.ensure_one()
@@ -53,10 +57,20 @@ class CrmMailchimpAccount(models.Model):
         if not key:
             raise UserError(
                 self.env._(
-                    "Enter the API key of your Mailchimp account and click “Connect”."
+                    "Enter the API key of your Mailchimp account and click “Connect”,"
+                    " or log in to Mailchimp."
                 )
             )
-        return self._new_gateway(key, **options)
+        if not self.key_verified:
+            expected = self.audience_ref and self.account_ref
+            options.setdefault("account", expected or "")
+        return self._new_gateway(key, **{**self._place_of_token(), **options})
+
+    def _place_of_token(self):
+        """Return the data centre of a token as an option; a key names its own."""
+        if self.auth_method != "oauth2":
+            return {}
+        return {"data_center": self.data_center or ""}
 
     @contextmanager
     def _asking(self, gateway=None):
@@ -92,11 +106,13 @@ class CrmMailchimpAccount(models.Model):
             )
         if isinstance(error, errors.AuthLost):
             return self._key_sentence(self.state)
+        if isinstance(error, errors.OtherAccount):
+            return self._other_account_sentence(error.name)
         if isinstance(error, errors.Forbidden):
             return _(
-                "The Mailchimp user of this API key may not do this, or the Mailchimp"
-                " plan does not include it. Check the user's role and the plan in"
-                " Mailchimp, then try again."
+                "The Mailchimp user of this connection may not do this, or the"
+                " Mailchimp plan does not include it. Check the user's role and the"
+                " plan in Mailchimp, then try again."
             )
         if isinstance(error, errors.NotFound):
             return _(
@@ -122,6 +138,17 @@ class CrmMailchimpAccount(models.Model):
     def _key_sentence(self, state):
         """Say that the key is not accepted, and which button of that state helps."""
         _ = self.env._
+        if self.auth_method == "oauth2":
+            if not self.can_log_in:
+                return _(
+                    "Mailchimp no longer accepts the login, and no app is registered to"
+                    " log in again: an administrator can register one in Settings > CRM"
+                    " > Mailchimp. An API key works without one."
+                )
+            return _(
+                "Mailchimp no longer accepts the login: it was revoked there, or the"
+                " user is gone. Click “Log in again”."
+            )
         if state == "draft":
             return _(
                 "Mailchimp does not accept this API key. Copy the whole key, or "
@@ -166,13 +193,18 @@ class CrmMailchimpAccount(models.Model):
                 gateway.root()
             except errors.AuthLost:
                 return self._key_sentence("error")
+            except errors.OtherAccount as error:
+                return self._other_account_sentence(error.name)
             except errors.REFUSED:
                 return _(
                     "Mailchimp has suspended the whole account, as it does when an "
                     "account is under review or unpaid. Sign in to Mailchimp and do "
                     "what it asks; then click “Try again”."
                 )
-            return self._audience_trouble(gateway)
+            trouble = self._audience_trouble(gateway)
+            if not trouble and self.audience_ref:
+                self._note_account(gateway)
+            return trouble
 
     def _audience_trouble(self, gateway):
         """Return why the linked audience cannot be used, or nothing."""
@@ -185,17 +217,17 @@ class CrmMailchimpAccount(models.Model):
             return self._key_sentence("error")
         except errors.NotFound:
             return _(
-                "The audience %(name)s is no longer in this Mailchimp account. If it "
-                "was deleted, click “Change audience”. If the API key belongs to "
-                "another Mailchimp account, enter the right one and click “Try "
-                "again”.",
+                "The audience %(name)s is no longer in this Mailchimp account. If it"
+                " was deleted, click “Change audience”. If the key or login belongs to"
+                " another Mailchimp account, enter the right key and click “Try again”,"
+                " or log in again.",
                 name=self.audience_name or self.audience_ref,
             )
         except errors.REFUSED:
             return _(
-                "The user of the API key has no access to the audience %(name)s in "
-                "Mailchimp. Check the user's role in Mailchimp, or enter another "
-                "user's key; then click “Try again”.",
+                "The user of the key or login has no access to the audience %(name)s in"
+                " Mailchimp. Check the user's role in Mailchimp, or enter another"
+                " user's key; then click “Try again”.",
                 name=self.audience_name or self.audience_ref,
             )
         return None
@@ -317,42 +349,27 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def action_connect(self):
-        """Test the key and remember whose account it opens.
+        """Test the key or token and remember whose account it opens.
 
         :raise UserError: one sentence that says what to do
         """
         self.ensure_one()
         self._check_manager()
-        # Entering the key and pressing Connect is how a person says that this very
-        # database is the one to use.
         key = self.sudo().api_key_secret
         if not key or self._is_neutralized():
             self._gateway()
-        with self._asking(self._new_gateway(key)) as gateway:
+        gateway = self._new_gateway(key, **self._place_of_token())
+        with self._asking(gateway):
             root = gateway.root()
-            if root.get("role") and root["role"] not in ("owner", "admin", "manager"):
-                raise UserError(
-                    self.env._(
-                        "The Mailchimp user of this key has the role %(role)s, which"
-                        " may not manage contacts. Use a key of an owner, admin or"
-                        " manager.",
-                        role=root["role"],
-                    )
-                )
+            self._check_role(root)
+            if self._is_other(root):
+                raise UserError(self._other_account_sentence(root.get("account_name")))
             trouble = self._audience_trouble(gateway)
-        adopted = self._is_copy()
-        if adopted:
-            self.sudo()._stop()
-            self.sudo()._adopt_database()
-        self._clear_error(
-            remote_name=root.get("account_name"), database_ref=self._database_ref()
-        )
-        if trouble:
+        self.env["crm.mailchimp.login"]._forget(self)
+        if not self._go_on(root, trouble):
             # The key works, and the form has the buttons that help.
-            self.sudo()._set_error(trouble)
             return {"type": "ir.actions.client", "tag": "soft_reload"}
         if self.audience_ref:
-            self._request_run("full" if adopted else "push")
             return self._toast(
                 self.env._("Connected again. Odoo is catching up on what it missed.")
             )
@@ -364,7 +381,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_reauthorize(self):
-        """Look whether it works again, with the key that is there now; catch up."""
+        """Look whether the key or login that is there now works, and catch up."""
         return self.action_connect()
 
     def action_disconnect(self):
@@ -375,8 +392,10 @@ class CrmMailchimpAccount(models.Model):
         self.sudo().write(
             {
                 "state": "draft",
+                "auth_method": "api_key",
                 "api_key_secret": False,
                 "api_key_hint": False,
+                "key_verified": False,
                 "push_enabled": False,
                 "error_message": False,
                 "next_look": False,

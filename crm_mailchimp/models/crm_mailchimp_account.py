@@ -45,9 +45,14 @@ class CrmMailchimpAccount(models.Model):
     )
     health_message = fields.Text(compute="_compute_health_message")
     auth_method = fields.Selection(
-        [("api_key", "API key")], default="api_key", required=True
+        [("api_key", "API key"), ("oauth2", "Login")],
+        string="Connected by",
+        default="api_key",
+        required=True,
+        readonly=True,
     )
-    # Superuser only, not even administrators can read or export it.
+    # The key, or the token of a login. Superuser only, not even administrators can
+    # read or export it.
     api_key_secret = fields.Char(groups=fields.NO_ACCESS, copy=False, prefetch=False)
     api_key = fields.Char(
         string="API key",
@@ -316,7 +321,9 @@ class CrmMailchimpAccount(models.Model):
             gateway.close()
             account.sudo().write(
                 {
+                    "auth_method": "api_key",
                     "api_key_secret": key,
+                    "key_verified": False,
                     "api_key_hint": f"…{key.split('-')[0][-4:]}-{gateway.data_center}",
                     "data_center": gateway.data_center,
                 }
@@ -416,15 +423,16 @@ class CrmMailchimpAccount(models.Model):
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_manager"
         ):
-            raise AccessError(
-                self.env._("Only a Mailchimp manager may change the connection.")
-            )
+            raise AccessError(self._managers_only_sentence())
+
+    def _managers_only_sentence(self):
+        return self.env._("Only a Mailchimp manager may change the connection.")
 
     def action_choose_audience(self):
         """Open the choice of the audience to link."""
         self.ensure_one()
         self._check_manager()
-        if self.state == "draft":
+        if self.state == "draft" and not self.audience_ref:
             self.action_connect()
         wizard = self.env["crm.mailchimp.choose.audience"].create(
             {"account_id": self.id}
@@ -434,14 +442,24 @@ class CrmMailchimpAccount(models.Model):
             return self.action_create_audience()
         return wizard._reopen()
 
-    def _link_audience(self, audience):
+    def _link_audience(self, audience, root=None):
         """Link an audience; another one than before starts a new ledger.
 
         :param dict audience: an audience as Mailchimp's API returns it
+        :param root: the Mailchimp account that it is in, as the API returns it; the
+            one of the present audience if it is not told
         :return: the account that has the audience now
         """
         self.ensure_one()
         account = self
+        owner = {"account_ref": self.account_ref, "remote_name": self.remote_name}
+        if root and root.get("account_id") != self.account_ref:
+            owner = {
+                "account_ref": root.get("account_id"),
+                "remote_name": root.get("account_name"),
+                # Another key may have been entered since that was asked.
+                "key_verified": False,
+            }
         if self.audience_ref and self.audience_ref != audience["id"]:
             key, database_ref = self.sudo().api_key_secret, self.database_ref
             hint, center = self.api_key_hint, self.data_center
@@ -457,6 +475,7 @@ class CrmMailchimpAccount(models.Model):
                     "api_key_hint": hint,
                     "data_center": center,
                     "database_ref": database_ref,
+                    "key_verified": self.key_verified,
                 }
             )
             self._replaced_by(account)
@@ -471,6 +490,7 @@ class CrmMailchimpAccount(models.Model):
                 if audience.get("web_id")
                 else False
             ),
+            **owner,
         )
         account.merge_field_ids or account._create_default_mapping()
         account._request_run("push")

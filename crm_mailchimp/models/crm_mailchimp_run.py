@@ -562,7 +562,11 @@ class CrmMailchimpRun(models.Model):
             lang=account.sync_user_id.lang, tz=account.sync_user_id.tz
         )
         try:
-            gateway = account._gateway(max_in_flight=IN_FLIGHT.get(self.kind, 4))
+            options = {"max_in_flight": IN_FLIGHT.get(self.kind, 4)}
+            if self.kind == "audience":
+                # Whose account it is does not matter before it has an audience.
+                options["account"] = None
+            gateway = account._gateway(**options)
         except UserError as error:
             self._end("failed", error)
             return True
@@ -582,6 +586,8 @@ class CrmMailchimpRun(models.Model):
             finished = self._work(gateway, deadline)
             if self.attempts:
                 self.attempts = 0
+            if self.kind in PUSHES:
+                account._note_account(gateway)
             commit()
             return finished
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:

@@ -9,7 +9,7 @@ class CrmMailchimpAccount(models.Model):
         """Open the form for a new audience."""
         self.ensure_one()
         self._check_manager()
-        if self.state == "draft":
+        if self.state == "draft" and not self.audience_ref:
             self.action_connect()
         Wizard = self.env["crm.mailchimp.create.audience"]
         wizard = Wizard.create(Wizard._company_values(self))
@@ -18,7 +18,7 @@ class CrmMailchimpAccount(models.Model):
             "name": self.env._("Create an audience"),
             "res_model": wizard._name,
             "res_id": wizard.id,
-            "view_mode": "form",
+            "views": [(False, "form")],
             "target": "new",
         }
 

@@ -184,6 +184,7 @@ class CrmMailchimpAccount(models.Model):
             if self._check_lease(gateway) == "other":
                 return False
             settled, _archived = self._send_opt_outs(gateway, deadline)
+            self._note_account(gateway)
             return bool(settled and self._opt_outs_to_send())
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             self.env.cr.rollback()

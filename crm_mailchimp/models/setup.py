@@ -81,6 +81,7 @@ class CrmMailchimpAccount(models.Model):
 
     def _setup_connect(self):
         _ = self.env._
+        can_log_in = bool(self.env["crm.mailchimp.app"]._get().client_secret)
         step = {
             "name": "connect",
             "title": _("Connect your Mailchimp account"),
@@ -92,13 +93,20 @@ class CrmMailchimpAccount(models.Model):
             "label": _("Enter the API key"),
             "method": "action_setup_connect",
         }
+        if can_log_in:
+            step.update(
+                text=_(
+                    "Log in to Mailchimp, or enter an API key. Nothing is sent by that."
+                ),
+                label=_("Connect"),
+            )
         if self.state == "error":
             step["text"] = self.error_message
         elif self.state in ("connected", "linked"):
             step.update(
                 state="done",
                 text=_("Connected to %(name)s.", name=self.remote_name or "Mailchimp"),
-                label=_("Change the key"),
+                label=_("Change the key or login"),
             )
         return step
 

@@ -33,11 +33,11 @@ class AudienceCreation(Creation):
             account._set_refs(creating=None)
             self.run._end("failed", self._why_no_audience(error))
             return True
-        audience = self.gateway.audience(ref)
+        audience, root = self.gateway.audience(ref), self.gateway.root()
         account._set_refs(creating=None)
         # Linking ends what is open on the account; this run is done by then.
         self.run._end("done")
-        account._link_audience(audience)
+        account._link_audience(audience, root)
         self.commit()
         return True
 

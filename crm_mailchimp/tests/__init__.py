@@ -17,6 +17,8 @@ from . import test_fingerprint
 from . import test_foreign
 from . import test_leads
 from . import test_lease
+from . import test_login
+from . import test_other_account
 from . import test_mailing_tours
 from . import test_many
 from . import test_my_contacts

@@ -151,6 +151,44 @@ class TestConditions(RightsCase):
             self.assertNotIn(self.simulator.api_key, str(account.read()))
             self.assertFalse(account.api_key)
 
+    def test_nor_is_that_of_the_registered_app(self):
+        """Nobody but Odoo itself gets at the app, administrators included."""
+        self.env["crm.mailchimp.app"]._set(client_id="app")
+        self.env["crm.mailchimp.app"]._set(client_secret="hush-hush")
+        app = self.env["crm.mailchimp.app"]._get()
+        self.env["crm.mailchimp.login"].create(
+            {"user_id": self.env.uid, "secret_hash": "h", "session_hash": "s"}
+        )
+        for user in (
+            self.sales,
+            self.syncer,
+            self.manager,
+            self.env.ref("base.user_admin"),
+        ):
+            for name in ("crm.mailchimp.app", "crm.mailchimp.login"):
+                Model = self.env[name].with_user(user)
+                for attempt in (
+                    lambda M=Model: M.search([]),
+                    lambda M=Model: M.search_count([]),
+                    lambda M=Model: M.name_search(""),
+                    lambda M=Model: M._read_group([], ["create_uid"]),
+                    lambda M=Model: M.search_read([], ["id"]),
+                    lambda M=Model: M.create({"client_id": "x"}),
+                    lambda a=app, u=user: a.with_user(u).read(["client_secret"]),
+                    lambda a=app, u=user: a.with_user(u).client_id,
+                    lambda a=app, u=user: a.with_user(u).write({"client_id": "evil"}),
+                    lambda a=app, u=user: a.with_user(u).export_data(["client_secret"]),
+                ):
+                    with self.assertRaises(AccessError), self.env.cr.savepoint():
+                        attempt()
+                    self.env.invalidate_all()
+        for user in (self.sales, self.syncer, self.manager):
+            with self.assertRaises(AccessError):
+                self.env["res.config.settings"].with_user(user).create(
+                    {"mailchimp_client_secret": "evil"}
+                )
+        self.assertEqual(app.client_secret, "hush-hush")
+
     def test_the_condition_works_with_the_rights_of_its_author(self):
         self.secret_rule()
         self.contact("Ann", city="Ghent")

@@ -163,6 +163,16 @@ class EverythingCase(RightsCase):
         self.env["crm.mailchimp.erasure"]._request(
             self.account, ["zebra@erased.example"], False
         )
+        found["crm.mailchimp.app"] = self.env["crm.mailchimp.app"].create(
+            {"client_id": "zebra", "client_secret": "zebra"}
+        )
+        found["crm.mailchimp.login"] = self.env["crm.mailchimp.login"].create(
+            {
+                "account_id": self.account.id,
+                "user_id": self.manager.id,
+                "message": "Zebra",
+            }
+        )
         wizards["crm.mailchimp.erase"] = {"addresses": "zebra@firma.be"}
         for model, values in wizards.items():
             found[model] = self.env[model].with_user(self.manager).create(values)

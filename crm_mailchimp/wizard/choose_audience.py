@@ -23,6 +23,9 @@ class ChooseAudience(models.TransientModel):
     account_id = fields.Many2one(
         "crm.mailchimp.account", required=True, ondelete="cascade"
     )
+    # Which Mailchimp account the audiences are in.
+    account_ref = fields.Char(readonly=True)
+    account_name = fields.Char(readonly=True)
     line_ids = fields.One2many("crm.mailchimp.choose.audience.line", "wizard_id")
     line_id = fields.Many2one(
         "crm.mailchimp.choose.audience.line",
@@ -56,18 +59,21 @@ class ChooseAudience(models.TransientModel):
 
     def _load_audiences(self):
         if not self.line_ids:
-            self.line_ids = [
-                (0, 0, vals) for vals in self._audience_vals(self.account_id)
-            ]
+            root, lines = self._read_audiences(self.account_id)
+            self.account_ref = root.get("account_id")
+            self.account_name = root.get("account_name")
+            self.line_ids = [(0, 0, vals) for vals in lines]
             # With several, which one it is is not for us to guess.
             self.line_id = self.line_ids if len(self.line_ids) == 1 else False
 
     @api.model
-    def _audience_vals(self, account):
+    def _read_audiences(self, account):
+        """Return the Mailchimp account, and the values of a line for each audience."""
         account._check_manager()
-        with account._asking() as gateway:
-            audiences = gateway.audiences()["lists"]
-        return [
+        # It may be another Mailchimp account than that of the present audience.
+        with account._asking(account._gateway(account=None)) as gateway:
+            root, audiences = gateway.root(), gateway.audiences()["lists"]
+        return root, [
             {
                 "name": audience["name"],
                 "audience_ref": audience["id"],
@@ -91,7 +97,8 @@ class ChooseAudience(models.TransientModel):
                 return self._reopen()
         line = self.line_id
         account = account._link_audience(
-            {"id": line.audience_ref, "name": line.name, "web_id": line.web_id}
+            {"id": line.audience_ref, "name": line.name, "web_id": line.web_id},
+            {"account_id": self.account_ref, "account_name": self.account_name},
         )
         if self.archive_opted_out and self.opted_out_ids:
             account._expect_opted_out(
@@ -123,14 +130,15 @@ class ChooseAudience(models.TransientModel):
             "name": self.env._("Choose an audience"),
             "res_model": self._name,
             "res_id": self.id,
-            "view_mode": "form",
+            # The overview opens what a call returns as it is.
+            "views": [(False, "form")],
             "target": "new",
         }
 
     def _explain_all(self):
         """Return what has to be known before the audience is linked, or nothing."""
         account, audience = self.account_id, self.line_id.audience_ref
-        with account._asking() as gateway:
+        with account._asking(account._gateway(account=None)) as gateway:
             _ref, mark, verdict = account._find_mark(gateway, audience)
             counts = self._count_members(gateway)
             self._look_for_opted_out(gateway, counts)

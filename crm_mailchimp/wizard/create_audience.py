@@ -90,7 +90,7 @@ class CreateAudience(models.TransientModel):
         account = self.account_id
         account._check_manager()
         account._check_no_audience_under_way()
-        with account._asking() as gateway:
+        with account._asking(account._gateway(account=None)) as gateway:
             constraints = gateway.audiences()["constraints"]
         sentence = account._no_room_sentence(constraints)
         if sentence:

@@ -1,0 +1,170 @@
+"""Logging in to Mailchimp: OAuth 2, by authorization code.
+
+The browser is sent to :meth:`Login.authorize_url` and comes back with a code, which is
+good once. :meth:`Login.token` changes it for a token, which does not expire, and
+:meth:`Login.data_center` asks where the account is (Mailchimp's guide "Access user
+data with OAuth 2").
+
+There is no PKCE: Mailchimp documents no ``code_challenge``, so it would protect
+nothing, and a server may refuse a parameter that it does not know. What PKCE is for is
+done by what Mailchimp does check: the code is bound to the client, whose secret never
+leaves this server, and to the registered redirect URI.
+"""
+
+import json
+import re
+from urllib.parse import urlencode
+
+import requests
+
+from .errors import LoginRefused, Protocol, Retryable
+from .session import bounded, new_session
+from .transport import Bearer, check_token, check_url, network_error
+
+HOST = "https://login.mailchimp.com"
+# A user waits for it.
+TIMEOUT = 5, 10
+MAX_BYTES = 64 * 1024
+CHUNK_BYTES = 8 * 1024
+_CODE = re.compile(r"[a-z_]{1,40}")
+
+
+def login_url(api_url=None):
+    """Return where people log in, and whether that is on this machine.
+
+    There is no way to name another host: it is Mailchimp's own, or beside an API that
+    is on this machine.
+
+    :param api_url: base URL that replaces Mailchimp's, see :func:`.check_url`
+    :raise InvalidUrl: as :func:`.check_url` does
+    """
+    if api_url:
+        api_url, loopback = check_url(api_url)
+        if loopback:
+            return f"{api_url.removesuffix('/3.0')}/oauth2", True
+    return f"{HOST}/oauth2", False
+
+
+class Login:
+    """The calls of a registered app.
+
+    :param str client_id: of the app, as Mailchimp shows it
+    :param str client_secret: of the app
+    :param str redirect_uri: exactly as it is registered
+    :param api_url: base URL of the API that replaces Mailchimp's
+    :param timeout: seconds for a connection, and for a reply
+    :raise InvalidUrl: nothing can be sent with that ``api_url``
+    """
+
+    def __init__(
+        self, client_id, client_secret, redirect_uri, api_url=None, timeout=TIMEOUT
+    ):
+        self.url, self.loopback = login_url(api_url)
+        self.timeout = timeout
+        self._client_id, self._secret = client_id, client_secret
+        self._redirect_uri = redirect_uri
+
+    def __repr__(self):
+        return f"<Login {self.url}>"
+
+    def authorize_url(self, state):
+        """Return where to send the browser; it comes back with ``state``."""
+        query = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": self._redirect_uri,
+            "state": state,
+        }
+        return f"{self.url}/authorize?{urlencode(query)}"
+
+    def token(self, code):
+        """Change a code for a token. It is never tried again: the code is good once.
+
+        :raise LoginRefused: the code or the client is not accepted
+        :raise Retryable, Protocol: there is no answer, or none that makes sense
+        """
+        reply = self._ask(
+            "POST",
+            "/token",
+            data={
+                "grant_type": "authorization_code",
+                "client_id": self._client_id,
+                "client_secret": self._secret,
+                "redirect_uri": self._redirect_uri,
+                "code": code,
+            },
+        )
+        return reply.get("access_token")
+
+    def data_center(self, token):
+        """Return the data centre of a token's account.
+
+        Mailchimp answers 200 for a token that is dead, so this proves nothing: the
+        API has to accept the token as well.
+
+        :raise LoginRefused: the token is not accepted
+        :raise InvalidKey: it is no token, or no data centre
+        :raise Retryable, Protocol: there is no answer, or none that makes sense
+        """
+        check_token(token, "us1")
+        reply = self._ask("GET", "/metadata", auth=Bearer(token, "OAuth"))
+        data_center = reply.get("dc")
+        check_token(token, data_center)
+        endpoint = reply.get("api_endpoint")
+        if endpoint and endpoint != f"https://{data_center}.api.mailchimp.com":
+            raise Protocol("Mailchimp named an API that is not its own.")
+        return data_center
+
+    def _ask(self, method, path, data=None, auth=None):
+        # Without any, requests would take one of the machine's .netrc.
+        auth = auth or (lambda request: request)
+        try:
+            with (
+                new_session(self.loopback, 1, auth) as session,
+                session.request(
+                    method,
+                    self.url + path,
+                    data=data,
+                    timeout=self.timeout,
+                    stream=True,
+                    # A redirect would carry the secret elsewhere.
+                    allow_redirects=False,
+                ) as response,
+            ):
+                content = self._read(response)
+        except requests.RequestException as error:
+            # The cause holds the request with its secrets.
+            raise network_error(error, method, path, self._scrub) from None
+        return _result(response.status_code, content)
+
+    def _read(self, response):
+        content = bytearray()
+        with bounded(response, self.timeout[1]):
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise Protocol("The reply is too long.")
+        return bytes(content)
+
+    def _scrub(self, text):
+        return text.replace(self._secret, "***")
+
+
+def _result(status, content):
+    """Return a reply as a dict, or raise what is wrong with it."""
+    try:
+        reply = json.loads(content)
+    except (ValueError, RecursionError):
+        reply = None
+    if status == 429 or status >= 500 or (status == 403 and reply is None):
+        raise Retryable("Mailchimp is overloaded or down.", status=status)
+    if not isinstance(reply, dict):
+        raise Protocol("Mailchimp answered something other than JSON.", status=status)
+    error = reply.get("error")
+    if error or status >= 400:
+        # Its description may repeat what was sent.
+        code = error if isinstance(error, str) and _CODE.fullmatch(error) else ""
+        raise LoginRefused("Mailchimp refused the login.", code=code, status=status)
+    if status >= 300:
+        raise Protocol("Mailchimp answered a redirect.", status=status)
+    return reply
