@@ -215,7 +215,21 @@ def _keys(simulator, body, query):
 
 
 def _deliveries(simulator, body, query):
-    return {"deliveries": simulator.deliveries.log}
+    return {
+        "deliveries": simulator.deliveries.log,
+        "waiting": len(simulator.deliveries.waiting),
+    }
+
+
+def _handle_deliveries(simulator, body, query):
+    """``{"do": "hold"}``; ``{"do": "release", "order": ..., "times": ..., "seed": ...}``"""
+    act = body.pop("do", "release")
+    if act == "hold":
+        simulator.deliveries.hold()
+        return {}
+    if act == "release":
+        return {"released": simulator.deliveries.release(**body)}
+    raise ValueError('What to "do" with deliveries: hold, release.')
 
 
 _HANDLERS = {
@@ -235,4 +249,5 @@ _HANDLERS = {
     ("POST", "clock"): _clock,
     ("POST", "keys"): _keys,
     ("GET", "deliveries"): _deliveries,
+    ("POST", "deliveries"): _handle_deliveries,
 }
