@@ -2,7 +2,7 @@
     "name": "CRM Mailchimp",
     "summary": "Keep one Mailchimp audience equal to what the CRM says,"
     " and bring campaign results back to the contact",
-    "version": "19.0.2.1.0",
+    "version": "19.0.3.0.0",
     "author": "crm_mailchimp contributors",
     "website": "https://github.com/crm-mailchimp/crm_mailchimp",
     "license": "LGPL-3",
@@ -32,6 +32,7 @@
         "views/crm_mailchimp_member_views.xml",
         "views/crm_mailchimp_suppression_views.xml",
         "views/crm_mailchimp_run_views.xml",
+        "views/crm_mailchimp_webhook_delivery_views.xml",
         "views/export_failed_views.xml",
         "views/ir_filters_views.xml",
         "views/crm_mailchimp_segment_views.xml",

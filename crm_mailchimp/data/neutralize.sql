@@ -4,8 +4,11 @@ UPDATE crm_mailchimp_account
        api_key_hint = NULL,
        push_enabled = FALSE,
        other_since = NULL,
+       webhook_token = NULL,
+       webhook_hooks = NULL,
        state = 'draft';
 UPDATE crm_mailchimp_run
    SET state = 'cancelled'
  WHERE state IN ('queued', 'running', 'waiting', 'brake');
+DELETE FROM crm_mailchimp_webhook_delivery;
 DELETE FROM ir_config_parameter WHERE key = 'crm_mailchimp.api_url';

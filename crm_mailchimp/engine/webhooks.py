@@ -13,11 +13,15 @@ import hmac
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
 
 from .observe import BEFORE, ON_ITS_WAY
 from .plan import NO
+from .session import new_session
 from .storable import storable
+from .transport import is_loopback
 
 #: Each webhook by name: the events and the sources it listens to. Our own writes come
 #: back from the source ``api``, so a push of 100,000 contacts would come back as
@@ -62,6 +66,42 @@ class Event:
     action: str = ""
     reason: str = ""
     campaign: str = ""
+
+
+def is_reachable(base, api_url=None):
+    """Return whether Mailchimp can be told to send deliveries to a URL.
+
+    :param str base: URL of this Odoo
+    :param api_url: base URL of the API, if it is not Mailchimp's: a stand-in on this
+        machine reaches this machine without https
+    """
+    try:
+        parts, api = urlsplit(base), urlsplit(api_url or "")
+        host, api_host = parts.hostname, api.hostname
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or parts.query or parts.fragment:
+        return False
+    beside = parts.scheme == "http" and is_loopback(host) and is_loopback(api_host)
+    return parts.scheme == "https" or beside
+
+
+def probe(url, timeout, loopback=False):
+    """Ask a URL of ours, as Mailchimp does before it registers it.
+
+    :param timeout: seconds for a connection and for the answer
+    :return: the HTTP status, ``None`` without an answer
+    """
+    session = new_session(loopback, 1)
+    try:
+        with session.get(
+            url, timeout=timeout, allow_redirects=False, stream=True
+        ) as response:
+            return response.status_code
+    except requests.RequestException:
+        return None
+    finally:
+        session.close()
 
 
 def is_signed(header, secret, raw, now):

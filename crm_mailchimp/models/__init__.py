@@ -39,6 +39,9 @@ from . import crm_mailchimp_preview_line
 from . import run_preview
 from . import run_audience
 from . import lease
+from . import crm_mailchimp_webhook_delivery
+from . import webhooks
+from . import run_webhooks
 from . import run_stats
 from . import run_recipients
 from . import crm_mailchimp_contact_status

@@ -29,6 +29,8 @@ BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
+# There may be one of these a minute.
+KEEP_REPORT_DAYS = 7
 PUSHES = ("push", "full")
 # Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
 # users have theirs beside a push.
@@ -83,6 +85,7 @@ class CrmMailchimpRun(models.Model):
             ("preview", "Preview"),
             ("audience", "New audience"),
             ("stats", "Campaign results"),
+            ("webhook", "Reported by Mailchimp"),
         ],
         required=True,
         readonly=True,
@@ -188,6 +191,7 @@ class CrmMailchimpRun(models.Model):
             "brought_back": _("Contacts changed: %s"),
             "imported": _("Contacts made: %s"),
             "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
+            "told_no": _("Known only from a report: %s"),
             "repaired": _("Differences found and repaired: %s"),
             "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
             "refused": _("Refused: %s"),
@@ -252,6 +256,8 @@ class CrmMailchimpRun(models.Model):
         """Say what a run did that counted nothing."""
         if self.kind == "audience":
             return self.env._("Audience created")
+        if self.kind == "webhook":
+            return self.env._("Nothing new")
         if self.kind in PUSHES and not self.phase:
             # Contacts are not sent: not yet, or not now.
             return self.env._("Changes in Mailchimp read")
@@ -607,6 +613,8 @@ class CrmMailchimpRun(models.Model):
     def _work(self, gateway, deadline):
         if self.kind == "stats":
             return self._phase_stats(gateway, deadline)
+        if self.kind == "webhook":
+            return self._work_webhook(gateway, deadline)
         if self.kind == "preview":
             return self._work_preview(gateway)
         if self.kind == "audience":
@@ -786,7 +794,11 @@ class CrmMailchimpRun(models.Model):
         ]
         runs = self.search(
             [
+                "|",
                 ("create_date", "<", limit),
+                "&",
+                ("create_date", "<", now - timedelta(days=KEEP_REPORT_DAYS)),
+                ("kind", "=", "webhook"),
                 ("state", "not in", self.OPEN_STATES),
                 ("id", "not in", keep),
             ],
