@@ -239,9 +239,8 @@ def verdict(delivery, seen, known):
     if not what:
         return None
     earliest, latest = bounds(delivery["fired_at"], delivery["received_at"])
-    if seen["status"] == "subscribed" and seen["agreed_at"]:
-        if seen["agreed_at"] > earliest:
-            return None
+    if seen["agreed_at"] and seen["agreed_at"] > earliest:
+        return None
     if seen["status"] in NO and what != "complained":
         return None
     if delivery["hook"] == "programs":

@@ -386,7 +386,8 @@ class CrmMailchimpAccount(models.Model):
                 with account._gateway(timeout=SHORT) as gateway:
                     gateway.until(end)
                     account._remove_webhooks(gateway)
-            except (errors.MailchimpError, UserError) as error:
+            except Exception as error:
+                # Neither disconnecting nor uninstalling waits for Mailchimp.
                 _logger.info("Webhooks of account %s stay: %s", account.id, error)
                 account.webhook_hooks = False
             account.webhook_next_look = False

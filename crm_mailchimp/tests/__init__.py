@@ -39,3 +39,4 @@ from . import test_tags
 from . import test_tours
 from . import test_upgrade
 from . import test_views
+from . import test_webhooks

@@ -158,8 +158,12 @@ def test_what_people_do(sim, audience, receiver, hook):
         "unsubscribe",
         "upemail",
     ]
-    first = found[0][1]
-    assert first["data[email]"] == ANN
+    # They come in any order.
+    first = next(
+        form
+        for kind, form in found
+        if kind == "subscribe" and form["data[email]"] == ANN
+    )
     assert first["data[merges][FNAME]"] == "Ann"
     assert first["data[list_id]"] == audience.id
     assert len(first["data[id]"]) == 10
@@ -190,9 +194,9 @@ def test_own_writes_come_back_only_if_asked_for(sim, audience, api, receiver, li
     api("POST", f"/lists/{audience.id}/members", body)
     api("DELETE", f"/lists/{audience.id}/members/{ANN}")
     found = delivered(sim, receiver)
-    assert [kind for kind, _form in found] == ["subscribe", "unsubscribe"] * listens
+    assert sorted(kind for kind, _ in found) == ["subscribe", "unsubscribe"] * listens
     if listens:
-        assert found[1][1]["data[action]"] == "delete"
+        assert dict(found)["unsubscribe"]["data[action]"] == "delete"
 
 
 def test_retries(world, receiver):
