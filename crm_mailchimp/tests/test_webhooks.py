@@ -613,10 +613,9 @@ class TestDeliveries(WebhookCase):
         self.process()
         self.assertEqual(len(self.received()), 2)
         self.env["crm.mailchimp.erasure"]._request(
-            self.account, ["zoe@firma.be"], False
+            self.account, ["zoe@firma.be"], in_mailchimp=True
         )
         self.send_opt_outs()
-        self.tick("ir_cron_opt_out")
         self.assertFalse(
             self.received().filtered(lambda d: d.email_normalized == "zoe@firma.be")
         )
