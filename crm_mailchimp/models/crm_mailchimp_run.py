@@ -191,7 +191,7 @@ class CrmMailchimpRun(models.Model):
             "brought_back": _("Contacts changed: %s"),
             "imported": _("Contacts made: %s"),
             "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
-            "told_no": _("Known only from a report: %s"),
+            "told_no": _("Noted from reports: %s"),
             "repaired": _("Differences found and repaired: %s"),
             "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
             "refused": _("Refused: %s"),

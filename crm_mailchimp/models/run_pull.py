@@ -64,8 +64,9 @@ class CrmMailchimpRun(models.Model):
         if since is None or whole:
             # What the changes explain is no difference.
             self._read_all(gateway, deadline, compare=since is not None)
-        if account.look_again:
-            # Requests got lost: what was planned may be done by now.
+        if account.look_again and self.kind != "webhook":
+            # Requests got lost: what was planned may be done by now. A push has to
+            # know; a run that reads what webhooks told has planned nothing.
             account.look_again = False
             if self.phase in ("send", "verify"):
                 self.phase = "diff"

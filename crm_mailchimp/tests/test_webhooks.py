@@ -571,6 +571,17 @@ class TestDeliveries(WebhookCase):
         )
         self.assertTrue(self.received().mapped("processed_at"))
 
+    def test_a_push_that_lost_an_answer_still_looks_again(self):
+        """The reading for webhooks must not stand for the one that a push needs."""
+        self.account.look_again = True
+        for number in range(10):
+            self.audience.add_member(f"new{number}@firma.be")
+        self.deliver()
+        self.process()
+        self.assertTrue(self.account.look_again)
+        self.push()
+        self.assertFalse(self.account.look_again)
+
     def test_with_the_push_off_and_at_the_brake(self):
         self.account.push_enabled = False
         self.audience.unsubscribe("ann@firma.be")
