@@ -222,7 +222,7 @@ def _deliveries(simulator, body, query):
 
 
 def _handle_deliveries(simulator, body, query):
-    """``{"do": "hold"}``; ``{"do": "release", "order": ..., "times": ..., "seed": ...}``"""
+    """``{"do": "hold"}``, or ``{"do": "release"}`` with ``order, times, seed``."""
     act = body.pop("do", "release")
     if act == "hold":
         simulator.deliveries.hold()

@@ -20,6 +20,7 @@ URGENT_A_MINUTE = 20_000
 MOST_WAITING = 200_000
 # What stands for deliveries that were not kept: the next reading is of all changes.
 DROPPED = "dropped"
+ONCE = SQL("DO NOTHING")
 OUTCOMES = [
     ("no", "Noted as a “no”"),
     ("read", "Changes read"),
@@ -142,7 +143,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         )
         return many < limit and (waiting or 0) < MOST_WAITING
 
-    def _insert(self, account, values, digest, conflict=SQL("DO NOTHING")):
+    def _insert(self, account, values, digest, conflict=ONCE):
         """Insert a delivery; one that came before is left as it is."""
         values = {"account_id": account.id, "digest": digest, **values}
         self.env.cr.execute(
@@ -166,13 +167,17 @@ class CrmMailchimpWebhookDelivery(models.Model):
         cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
         now = fields.Datetime.now()
         soon = now + timedelta(seconds=2)
-        found = self.env["ir.cron.trigger"].sudo().search_count(
-            [
-                ("cron_id", "=", cron.id),
-                ("call_at", ">", now),
-                ("call_at", "<=", soon),
-            ],
-            limit=1,
+        found = (
+            self.env["ir.cron.trigger"]
+            .sudo()
+            .search_count(
+                [
+                    ("cron_id", "=", cron.id),
+                    ("call_at", ">", now),
+                    ("call_at", "<=", soon),
+                ],
+                limit=1,
+            )
         )
         if not found:
             cron._trigger([now, soon])
@@ -200,9 +205,11 @@ class CrmMailchimpWebhookDelivery(models.Model):
         :param bool unseen: only of deliveries that may say "no", and whose member was
             not read since they came
         """
-        condition = SQL(
-            "d.seen_status IS NULL AND d.kind IN %s", webhooks.URGENT
-        ) if unseen else SQL("TRUE")
+        condition = (
+            SQL("d.seen_status IS NULL AND d.kind IN %s", webhooks.URGENT)
+            if unseen
+            else SQL("TRUE")
+        )
         return [
             email
             for (email,) in self.env.execute_query(

@@ -159,7 +159,10 @@ class CrmMailchimpRun(models.Model):
             for row in rows:
                 found = webhooks.verdict(
                     row,
-                    {"status": row["seen_status"] or None, "agreed_at": row["agreed_at"]},
+                    {
+                        "status": row["seen_status"] or None,
+                        "agreed_at": row["agreed_at"],
+                    },
                     {"sent_at": row["sent_at"]},
                 )
                 if found:

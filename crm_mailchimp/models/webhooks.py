@@ -35,9 +35,9 @@ class CrmMailchimpAccount(models.Model):
     alone, whatever they are.
 
     ``webhook_hooks`` holds what Mailchimp knows of ours, by the names of
-    :data:`..engine.webhooks.HOOKS`: ``{"ref": id, "url": URL, "secret": text or None}``.
-    The secret is told once. If that answer got lost, the webhook is found by its URL,
-    deleted, and made anew.
+    :data:`..engine.webhooks.HOOKS`: ``ref`` (its id), ``url`` and ``secret``, which may
+    be ``None``. The secret is told once. If that answer got lost, the webhook is found
+    by its URL, deleted, and made anew.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -99,9 +99,7 @@ class CrmMailchimpAccount(models.Model):
                 message = _("Registered. Waiting for the first report.")
             else:
                 state = "receiving"
-                message = _(
-                    "Receiving. Last report: %s.", short_moment(self.env, last)
-                )
+                message = _("Receiving. Last report: %s.", short_moment(self.env, last))
             account.webhook_state, account.webhook_message = state, message
 
     def _last_delivery(self):

@@ -66,7 +66,7 @@ class WebhookCase(MailchimpCase):
         self.env["ir.config_parameter"].set_param("web.base.url", url)
 
     def look(self):
-        """Let the scheduled action look after the webhooks, whether it is due or not."""
+        """Let the scheduled action look after the webhooks, due or not."""
         self.account.webhook_next_look = False
         self.tick("ir_cron_webhook")
 
@@ -198,7 +198,6 @@ class TestRegistration(WebhookCase):
 
     def test_an_answer_that_gets_lost(self):
         """It had the secret: the webhook is deleted and made anew, others are not."""
-        self.simulator.account.audiences[self.audience.id]
         foreign = self.foreign()
         self.simulator.fault("POST /lists/*/webhooks", "drop_applied", times=1)
         self.tick("ir_cron_webhook")
@@ -528,7 +527,8 @@ class TestDeliveries(WebhookCase):
         [(hook, raw)] = self.bodies()
         now = self.simulator.clock.now()
         self.assertEqual(
-            [self.hand_in(hook, raw, when=now + late) for late in (0, 0, 60)], [True] * 3
+            [self.hand_in(hook, raw, when=now + late) for late in (0, 0, 60)],
+            [True] * 3,
         )
         self.assertEqual(len(self.received()), 1)
         self.process()
@@ -694,9 +694,7 @@ class TestLimits(WebhookCase):
             self.deliver()
             for number in range(4):
                 self.audience.unsubscribe(f"new{number}@firma.be")
-            told = [
-                (hook, raw) for hook, raw in self.bodies() if b"unsubscribe" in raw
-            ]
+            told = [(hook, raw) for hook, raw in self.bodies() if b"unsubscribe" in raw]
             self.assertIn(None, self.deliver(told))
             self.process()
         # They are known by the reading.
@@ -828,9 +826,7 @@ class TestAttacks(WebhookCase, HttpCase):
         forged = self.raw.replace(b"ann", b"bob")
         self.refused(self.post(forged, header=signature("", forged, time.time())))
         self.refused(
-            self.post(
-                forged, header=signature(self.hook.secret, self.raw, time.time())
-            )
+            self.post(forged, header=signature(self.hook.secret, self.raw, time.time()))
         )
         # The other webhook has another secret.
         self.refused(self.post(path=self.path + "/programs"))

@@ -49,7 +49,9 @@ RUNS = """
 SELECT kind, state, started_at::text, ended_at::text, counters
   FROM crm_mailchimp_run ORDER BY id
 """
-WAITING = "SELECT COUNT(*) FROM crm_mailchimp_webhook_delivery WHERE processed_at IS NULL"
+WAITING = (
+    "SELECT COUNT(*) FROM crm_mailchimp_webhook_delivery WHERE processed_at IS NULL"
+)
 STANDING = """
 SELECT p.email_normalized, p.mailchimp_opt_in, m.status, m.operation
   FROM res_partner p
@@ -102,7 +104,9 @@ def test_an_unsubscribe_reaches_odoo_at_once(environment, template):
             assert kinds == ["webhook"]
             # The button of the account, and a forged delivery, over the real server.
             (account,) = server.rpc("crm.mailchimp.account", "search", [])
-            toast = server.rpc("crm.mailchimp.account", "action_test_webhook", [account])
+            toast = server.rpc(
+                "crm.mailchimp.account", "action_test_webhook", [account]
+            )
             assert toast["params"]["type"] == "success", toast["params"]["message"]
         worker.close()
         assert not simulator.violations
@@ -205,7 +209,9 @@ def storm(audience, rng):
 
 
 def check_runs(runs):
-    pushes = sorted((begun, ended) for kind, _s, begun, ended, _c in runs if kind == "push")
+    pushes = sorted(
+        (begun, ended) for kind, _s, begun, ended, _c in runs if kind == "push"
+    )
     assert pushes
     # One at a time; who pressed while it was sending has one behind it.
     assert len(pushes) <= 2

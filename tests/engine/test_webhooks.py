@@ -81,7 +81,8 @@ def test_a_changed_body(field):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "taken"), [(0, True), (300, True), (-300, True), (301, False), (-301, False)]
+    ("seconds", "taken"),
+    [(0, True), (300, True), (-300, True), (301, False), (-301, False)],
 )
 def test_five_minutes(seconds, taken):
     raw = form()
