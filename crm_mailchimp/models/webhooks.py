@@ -239,14 +239,14 @@ class CrmMailchimpAccount(models.Model):
         account = self.sudo()
         if not account.api_key_secret or account._is_copy():
             return
-        formers = account._formers().filtered("webhook_hooks")
+        formers = account._formers().filtered("webhook_token")
         base, _reason = account._webhook_base()
         # What is registered keeps working while Odoo's address is an inner one, as it
         # is after an administrator signed in by that.
         target = base or account.webhook_target if account.webhook_enabled else "off"
         now = fields.Datetime.now()
         changed = (target or False) != (account.webhook_target or False)
-        nothing = not target or target == "off" and not account.webhook_hooks
+        nothing = not target or target == "off" and not account.webhook_token
         due = not account.webhook_next_look or account.webhook_next_look <= now
         if not formers and (nothing or not changed and not due):
             if nothing and changed:
@@ -378,7 +378,7 @@ class CrmMailchimpAccount(models.Model):
         """
         end = time.monotonic() + SHORT_SECONDS
         for account in self.sudo():
-            if not account.webhook_hooks or not account.api_key_secret:
+            if not account.webhook_token or not account.api_key_secret:
                 continue
             try:
                 with account._gateway(timeout=SHORT) as gateway:
@@ -471,10 +471,11 @@ class CrmMailchimpAccount(models.Model):
         return result
 
     def _adopt_database(self):
-        super()._adopt_database()
+        result = super()._adopt_database()
         # They lead to the other database until they are registered anew.
         self.webhook_next_look = False
         self._look_at_webhooks_soon()
+        return result
 
     def _link_audience(self, audience):
         account = super()._link_audience(audience)
