@@ -88,9 +88,7 @@ def test_an_unsubscribe_reaches_odoo_at_once(environment, template):
             worker.execute(SETTINGS.format(url=server.url))
             wait_for(lambda: len(audience.webhooks) == 2, 60, server)
             runs = len(sql(RUNS, DATABASE))
-            assert sql(OPT_IN, DATABASE) == [[True]] or sql(OPT_IN, DATABASE) == [
-                (True,)
-            ]
+            assert sql(OPT_IN, DATABASE)[0][0]
             simulator.clear_calls()
             started = time.monotonic()
             act(simulator, audience, act="unsubscribe", email="ann@firma.be")
@@ -145,7 +143,7 @@ def test_a_storm_a_crowd_and_a_restart(environment, template):
             with ThreadPoolExecutor(4) as crowd:
                 said = list(crowd.map(press, [server] * 4))
             assert any("starts" in message for message in said)
-            wait_for(lambda: simulator.count("POST", "/lists/*") >= 2, 300, server)
+            wait_for(lambda: len(subscribing(simulator)) >= 2, 300, server)
 
             # The storm: each delivery twice, in any order.
             simulator.deliveries.hold()
@@ -195,16 +193,18 @@ def storm(audience, rng):
             for number in range(5):
                 audience.edit(email, merge_fields={"CITY": f"City {number}"})
             continue
+        if act == "return":
+            with audience._lock:  # nobody sees what is between
+                audience.unsubscribe(email)
+                # Only then it is the later of the two.
+                audience.account.clock.advance(1)
+                audience.sign_up(email)
+            continue
         getattr(audience, "complain" if act == "complain" else "unsubscribe")(email)
         left.add(email)
         if act == "hide":
             audience.archive(email)
             hidden.add(email)
-        elif act == "return":
-            # A second later: only then it is the later of the two.
-            audience.account.clock.advance(1)
-            audience.sign_up(email)
-            left.discard(email)
     return left, hidden
 
 
@@ -214,18 +214,26 @@ def check_runs(runs):
     )
     assert pushes
     # One at a time; who pressed while it was sending has one behind it.
-    assert len(pushes) <= 2
+    assert len(pushes) <= 3
     for (_begun, ended), (following, _ended) in zip(pushes, pushes[1:], strict=False):
         assert ended <= following
+
+
+def subscribing(simulator):
+    """Return the calls that subscribe, 500 addresses each."""
+    return [
+        call
+        for call in simulator.calls
+        if call.method == "POST" and call.path.count("/") == 2 and call.body
+    ]
 
 
 def check_calls(simulator):
     """No address is subscribed twice, whatever became of the answers."""
     created = [
         item["email_address"]
-        for call in simulator.calls
-        if call.method == "POST" and call.path.count("/") == 2 and call.body
-        for item in call.body.get("members", ())
+        for call in subscribing(simulator)
+        for item in call.body["members"]
     ]
     assert len(created) == len(set(created))
     assert not simulator.violations
