@@ -30,7 +30,7 @@ KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
 # There may be one of these a minute.
-KEEP_REPORT_DAYS = 7
+KEEP_WEBHOOK_DAYS = 7
 PUSHES = ("push", "full")
 # Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
 # users have theirs beside a push.
@@ -85,7 +85,7 @@ class CrmMailchimpRun(models.Model):
             ("preview", "Preview"),
             ("audience", "New audience"),
             ("stats", "Campaign results"),
-            ("webhook", "Reported by Mailchimp"),
+            ("webhook", "Webhooks"),
         ],
         required=True,
         readonly=True,
@@ -191,7 +191,7 @@ class CrmMailchimpRun(models.Model):
             "brought_back": _("Contacts changed: %s"),
             "imported": _("Contacts made: %s"),
             "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
-            "told_no": _("Noted from reports: %s"),
+            "told_no": _("Noted from webhooks: %s"),
             "repaired": _("Differences found and repaired: %s"),
             "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
             "refused": _("Refused: %s"),
@@ -797,7 +797,7 @@ class CrmMailchimpRun(models.Model):
                 "|",
                 ("create_date", "<", limit),
                 "&",
-                ("create_date", "<", now - timedelta(days=KEEP_REPORT_DAYS)),
+                ("create_date", "<", now - timedelta(days=KEEP_WEBHOOK_DAYS)),
                 ("kind", "=", "webhook"),
                 ("state", "not in", self.OPEN_STATES),
                 ("id", "not in", keep),

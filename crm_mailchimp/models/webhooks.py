@@ -43,10 +43,10 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     webhook_enabled = fields.Boolean(
-        string="Let Mailchimp report changes",
+        string="Receive changes at once",
         default=True,
-        help="Mailchimp tells Odoo at once (by webhooks) who unsubscribed or signed up."
-        " Without them it is read with the next synchronisation.",
+        help="Mailchimp tells Odoo at once, by webhooks, who unsubscribed, signed up or"
+        " changed. Without them it is read with the next synchronisation.",
     )
     webhook_token = fields.Char(
         groups=fields.NO_ACCESS, copy=False, prefetch=False, index="btree_not_null"
@@ -57,7 +57,7 @@ class CrmMailchimpAccount(models.Model):
     webhook_error = fields.Char(readonly=True, copy=False)
     webhook_next_look = fields.Datetime(readonly=True, copy=False)
     webhook_delivery_at = fields.Datetime(
-        string="Last report on", readonly=True, copy=False
+        string="Last delivery on", readonly=True, copy=False
     )
     webhook_state = fields.Selection(
         [
@@ -65,13 +65,13 @@ class CrmMailchimpAccount(models.Model):
             ("unreachable", "Not registered"),
             ("refused", "Refused"),
             ("registering", "Being registered"),
-            ("waiting", "Waiting for the first report"),
+            ("waiting", "Waiting for the first delivery"),
             ("receiving", "Receiving"),
         ],
         string="Webhooks",
         compute="_compute_webhook",
     )
-    webhook_message = fields.Char(string="Reports", compute="_compute_webhook")
+    webhook_message = fields.Char(string="Deliveries", compute="_compute_webhook")
 
     # === WHAT PEOPLE SEE === #
 
@@ -96,10 +96,10 @@ class CrmMailchimpAccount(models.Model):
                 message = _("Not registered yet: that is done in a moment.")
             elif not last:
                 state = "waiting"
-                message = _("Registered. Waiting for the first report.")
+                message = _("Registered. Waiting for the first delivery.")
             else:
                 state = "receiving"
-                message = _("Receiving. Last report: %s.", short_moment(self.env, last))
+                message = _("Receiving. Last delivery: %s.", short_moment(self.env, last))
             account.webhook_state, account.webhook_message = state, message
 
     def _last_delivery(self):
@@ -395,7 +395,7 @@ class CrmMailchimpAccount(models.Model):
     def action_test_webhook(self):
         """Ask Odoo's own address as Mailchimp does, and Mailchimp for the webhooks.
 
-        Mailchimp cannot be made to send a report; both ends of the way can be tested.
+        Mailchimp cannot be made to send a delivery; both ends of the way can be tested.
         """
         self.ensure_one()
         self._check_manager()
@@ -440,9 +440,9 @@ class CrmMailchimpAccount(models.Model):
         last = account._last_delivery()
         if last:
             last = short_moment(self.env, last)
-            sentences.append(_("Last report: %s.", last))
+            sentences.append(_("Last delivery: %s.", last))
         elif good:
-            sentences.append(_("Change a contact in Mailchimp to see a report come."))
+            sentences.append(_("Change a contact in Mailchimp to see a delivery come."))
         return self._webhook_toast(" ".join(sentences), good)
 
     def _webhook_toast(self, sentence, good):

@@ -74,14 +74,14 @@ class WebhookCase(MailchimpCase):
         return list(self.audience.webhooks.values())
 
     def register(self):
-        """Register, and keep back what Mailchimp has to report."""
+        """Register, and keep back what Mailchimp has to deliver."""
         self.tick("ir_cron_webhook")
         self.assertEqual(len(self.hooks()), 2)
         self.simulator.deliveries.hold()
         self.simulator.clear_calls()
 
     def bodies(self):
-        """Return what Mailchimp has to report: ``[(webhook, body)]``."""
+        """Return what Mailchimp has to deliver: ``[(webhook, body)]``."""
         return self.simulator.deliveries.waiting
 
     def deliver(self, bodies=None, **options):
@@ -139,7 +139,7 @@ class TestRegistration(WebhookCase):
         # Mailchimp asked both addresses.
         self.assertEqual(len(self.address.asked), 2)
         self.assertEqual(self.account.webhook_state, "waiting")
-        self.assertIn("Waiting for the first report", self.account.webhook_message)
+        self.assertIn("Waiting for the first delivery", self.account.webhook_message)
         # It looks again once a day.
         self.simulator.clear_calls()
         self.tick("ir_cron_webhook")
