@@ -188,7 +188,7 @@ class CrmMailchimpAccount(models.Model):
         if event.audience and event.audience != self.audience_ref:
             return False
         Delivery = self.env["crm.mailchimp.webhook.delivery"]
-        taken = Delivery._receive(self, hook, raw, event)
+        taken = Delivery._receive(self, hook, raw, event, now)
         Delivery._wake()
         return taken or None
 
