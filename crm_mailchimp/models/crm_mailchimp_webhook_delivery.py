@@ -73,7 +73,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         "(account_id, digest)", "This delivery was received before."
     )
     _waiting_idx = models.Index("(account_id, id) WHERE processed_at IS NULL")
-    _received_idx = models.Index("(account_id, received_at)")
+    _received_idx = models.Index("(account_id, received_at, id)")
     _address_idx = models.Index("(email_normalized)")
     _new_address_idx = models.Index("(new_email) WHERE new_email IS NOT NULL")
 
@@ -132,11 +132,11 @@ class CrmMailchimpWebhookDelivery(models.Model):
             SQL(
                 """SELECT (SELECT id FROM crm_mailchimp_webhook_delivery
                             WHERE account_id = %(account)s
-                         ORDER BY received_at DESC LIMIT 1),
+                         ORDER BY received_at DESC, id DESC LIMIT 1),
                           (SELECT id FROM crm_mailchimp_webhook_delivery
                             WHERE account_id = %(account)s
                               AND received_at > %(since)s
-                         ORDER BY received_at LIMIT 1),
+                         ORDER BY received_at, id LIMIT 1),
                           (SELECT MAX(id) - MIN(id) FROM crm_mailchimp_webhook_delivery
                             WHERE account_id = %(account)s AND processed_at IS NULL)""",
                 account=account.id,

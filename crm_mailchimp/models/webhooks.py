@@ -99,7 +99,9 @@ class CrmMailchimpAccount(models.Model):
                 message = _("Registered. Waiting for the first delivery.")
             else:
                 state = "receiving"
-                message = _("Receiving. Last delivery: %s.", short_moment(self.env, last))
+                message = _(
+                    "Receiving. Last delivery: %s.", short_moment(self.env, last)
+                )
             account.webhook_state, account.webhook_message = state, message
 
     def _last_delivery(self):

@@ -583,21 +583,26 @@ class TestDeliveries(WebhookCase):
         self.push()
         self.assertFalse(self.account.look_again)
 
-    def test_with_the_push_off_and_at_the_brake(self):
+    def test_with_the_push_off_and_while_one_waits(self):
         self.account.push_enabled = False
         self.audience.unsubscribe("ann@firma.be")
         self.deliver()
         self.process()
         self.assertFalse(self.ann.mailchimp_opt_in)
-        brake = self.env["crm.mailchimp.run"].create(
-            {"account_id": self.account.id, "kind": "push", "state": "brake"}
+        waiting = self.env["crm.mailchimp.run"].create(
+            {
+                "account_id": self.account.id,
+                "kind": "push",
+                "state": "waiting",
+                "resume_at": fields.Datetime.now() + timedelta(hours=1),
+            }
         )
         self.simulator.advance(60)
         self.audience.unsubscribe("bob@firma.be")
         self.deliver()
         self.process()
         self.assertFalse(self.bob.mailchimp_opt_in)
-        self.assertEqual(brake.state, "brake")
+        self.assertEqual(waiting.state, "waiting")
 
     def test_mailchimp_does_not_answer(self):
         self.simulator.fault("* **", "status", status=503, times=None)
