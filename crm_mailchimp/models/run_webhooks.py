@@ -157,7 +157,8 @@ class CrmMailchimpRun(models.Model):
         while rows := Delivery._waiting(account, last, CHUNK):
             outcomes, no = {}, []
             for row in rows:
-                found = webhooks.verdict(
+                email = row["email_normalized"]
+                found = email and webhooks.verdict(
                     row,
                     {
                         "status": row["seen_status"] or None,
@@ -166,8 +167,9 @@ class CrmMailchimpRun(models.Model):
                     {"sent_at": row["sent_at"]},
                 )
                 if found:
-                    no.append(account._no_row(row["email_normalized"], *found))
-                handled = row["kind"] in (*webhooks.EVENTS, DROPPED)
+                    no.append(account._no_row(email, *found))
+                handled = email or row["kind"] in ("campaign", DROPPED)
+                handled = handled and row["kind"] in (*webhooks.EVENTS, DROPPED)
                 outcome = "no" if found else "read" if handled else "ignored"
                 outcomes[row["id"]] = outcome
             self.env["crm.mailchimp.suppression"]._note(no)
