@@ -1,4 +1,5 @@
 import logging
+import re
 import secrets
 import time
 from datetime import timedelta
@@ -14,6 +15,7 @@ from .clock import short_moment
 _logger = logging.getLogger(__name__)
 
 PATH = "/crm_mailchimp/webhook/"
+TOKEN = re.compile("[A-Za-z0-9_-]{20,100}")
 # When to look again whether the webhooks are there, after a refusal, and without an
 # answer.
 LOOK_EVERY = timedelta(days=1)
@@ -148,6 +150,8 @@ class CrmMailchimpAccount(models.Model):
 
         A copy of the database, and an account that is not connected, has none.
         """
+        if not TOKEN.fullmatch(token):
+            return self.browse()
         account = self.sudo().search(
             [
                 ("webhook_token", "=", token),
