@@ -6,6 +6,7 @@ from odoo.tools import SQL
 
 from ..engine import webhooks
 from ..engine.observe import utc
+from ..engine.storable import storable
 from .recordset import recordset
 
 KEEP_DAYS = 30
@@ -116,7 +117,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
                 "campaign_ref": event.campaign or None,
                 "fired_at": event.fired_at,
                 "received_at": now,
-                "payload": raw[:PAYLOAD_LENGTH].decode("utf-8", "replace"),
+                "payload": storable(raw[:PAYLOAD_LENGTH].decode("utf-8", "replace")),
             },
             webhooks.digest(raw),
         )
