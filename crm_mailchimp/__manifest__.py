@@ -33,6 +33,7 @@
         "views/crm_mailchimp_member_views.xml",
         "views/crm_mailchimp_suppression_views.xml",
         "views/crm_mailchimp_run_views.xml",
+        "views/crm_mailchimp_webhook_delivery_views.xml",
         "views/export_failed_views.xml",
         "views/ir_filters_views.xml",
         "views/crm_mailchimp_segment_views.xml",

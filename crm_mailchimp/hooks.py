@@ -19,9 +19,11 @@ def post_init_hook(env):
 def uninstall_hook(env):
     """Write consent, members and campaigns to one archive before they are dropped.
 
-    Consent has to be provable for years. Nothing is done in Mailchimp: its audience
-    belongs to the company, not to the add-on.
+    Consent has to be provable for years. Nothing is done in Mailchimp, whose audience
+    belongs to the company and not to the add-on, but for webhooks that lead here.
     """
+    accounts = env["crm.mailchimp.account"].with_context(active_test=False)
+    accounts.search([])._try_to_remove_webhooks()
     # Millions of rows go from PostgreSQL to the file without a stop in memory.
     with tempfile.TemporaryFile() as content:
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:

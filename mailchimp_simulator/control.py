@@ -227,7 +227,21 @@ def _revoke_app(simulator, body, query):
 
 
 def _deliveries(simulator, body, query):
-    return {"deliveries": simulator.deliveries.log}
+    return {
+        "deliveries": simulator.deliveries.log,
+        "waiting": len(simulator.deliveries.waiting),
+    }
+
+
+def _handle_deliveries(simulator, body, query):
+    """``{"do": "hold"}``, or ``{"do": "release"}`` with ``order, times, seed``."""
+    act = body.pop("do", "release")
+    if act == "hold":
+        simulator.deliveries.hold()
+        return {}
+    if act == "release":
+        return {"released": simulator.deliveries.release(**body)}
+    raise ValueError('What to "do" with deliveries: hold, release.')
 
 
 _HANDLERS = {
@@ -249,4 +263,5 @@ _HANDLERS = {
     ("POST", "apps"): _add_app,
     ("DELETE", "apps"): _revoke_app,
     ("GET", "deliveries"): _deliveries,
+    ("POST", "deliveries"): _handle_deliveries,
 }

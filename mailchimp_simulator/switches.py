@@ -142,6 +142,11 @@ class Switches:
     # --- webhooks ----------------------------------------------------------------
     #: Seconds of the real retry schedule per second here.
     webhook_speed: float = 600
+    #: Creating a webhook gives a ``signing_secret``, and its deliveries are signed.
+    #: Off: as for webhooks of the time before.
+    webhooks_signed: bool = True
+    #: An unsubscribe says whether it is an ``unsub`` or a ``delete``.
+    unsubscribe_has_action: bool = True
     #: Hours by which ``fired_at`` differs from UTC.
     fired_at_offset_hours: float = 0
     # --- logins ------------------------------------------------------------------

@@ -4,7 +4,9 @@ Source: Mailchimp's webhook guide.
 """
 
 import hashlib
+import heapq
 import hmac
+import random
 import secrets
 import threading
 import time
@@ -13,11 +15,13 @@ import urllib.request
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.client import HTTPException
+from itertools import count
 from urllib.parse import urlencode, urlsplit
 
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 SOURCES = ("user", "admin", "api")
 TIMEOUT = 10
+AT_ONCE = 8  # deliveries under way
 #: Seconds after a failure; Mailchimp gives up after 75 minutes.
 RETRIES = (60, 300, 600, 1200, 2340)
 PROBE_AGENT = "MailChimp.com WebHook Validator"
@@ -30,7 +34,8 @@ class Webhook:
     url: str
     events: set = field(default_factory=set)
     sources: set = field(default_factory=set)
-    secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    #: ``None`` for one of the time before deliveries were signed.
+    secret: str | None = field(default_factory=lambda: secrets.token_hex(16))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -86,14 +91,16 @@ def form(event, data, fired_at):
 
 
 class Deliverer:
-    """Sends deliveries from a thread of its own, which ends when it has nothing."""
+    """Sends deliveries from threads of its own, which end when they have nothing."""
 
     def __init__(self, account):
         self.account = account
-        #: (hook, raw body, due in real seconds, attempt), soonest first.
+        #: A heap of (due in real seconds, number, hook, event, raw body, attempt).
         self._queue = []
+        self._numbers = count()
         self._lock = threading.Condition()
-        self._thread = None
+        self._threads = 0
+        self._held = False
         #: {url, event, status, attempt}, for tests and the page.
         self.log = []
 
@@ -104,59 +111,106 @@ class Deliverer:
         when = self.account.clock.now() + switches.fired_at_offset_hours * 3600
         moment = datetime.fromtimestamp(when, timezone.utc)
         fired_at = moment.strftime("%Y-%m-%d %H:%M:%S")
-        raw = form(event, {**data, "list_id": audience.id}, fired_at)
+        data = {**data, "list_id": audience.id}
+        if not switches.unsubscribe_has_action:
+            data.pop("action", None)
+        raw = form(event, data, fired_at)
         with self._lock:
             for hook in audience.webhooks.values():
                 if event in hook.events and source in hook.sources:
-                    self._queue.append((hook, event, raw, time.monotonic(), 0))
-            if self._queue and self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True)
-                self._thread.start()
+                    self._add(time.monotonic(), hook, event, raw, 0)
+            self._begin()
+
+    def _add(self, due, *job):
+        heapq.heappush(self._queue, (due, next(self._numbers), *job))
+
+    def _begin(self):
+        """Start as many threads as there is work for. The lock is held."""
+        while not self._held and self._threads < min(AT_ONCE, len(self._queue)):
+            self._threads += 1
+            threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
-        while True:
-            with self._lock:
-                if not self._queue:
-                    self._thread = None
-                    self._lock.notify_all()
-                    return
-                self._queue.sort(key=lambda job: job[3])
-                job = self._queue[0]
-                wait = job[3] - time.monotonic()
-                if wait > 0:
-                    self._lock.wait(min(wait, 0.5))
-                    continue
-                self._queue.pop(0)
+        while job := self._next():
             self._deliver(*job)
 
-    def _deliver(self, hook, event, raw, _due, attempt):
-        request = urllib.request.Request(
-            hook.url,
-            data=raw,
-            method="POST",
-            headers={
-                "User-Agent": AGENT,
-                "Content-Type": "application/x-www-form-urlencoded",
-                "X-Mailchimp-Signature": signature(hook.secret, raw, time.time()),
-            },
+    def _next(self):
+        """Wait for the next delivery that is due; ``None``: there is none left."""
+        with self._lock:
+            while self._queue and not self._held:
+                wait = self._queue[0][0] - time.monotonic()
+                if wait <= 0:
+                    return heapq.heappop(self._queue)[2:]
+                self._lock.wait(min(wait, 0.5))
+            self._threads -= 1
+            self._lock.notify_all()
+            return None
+
+    def _deliver(self, hook, event, raw, attempt):
+        headers = {
+            "User-Agent": AGENT,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        if hook.secret:
+            # By Mailchimp's own clock, like everything it tells.
+            headers["X-Mailchimp-Signature"] = signature(
+                hook.secret, raw, self.account.clock.now()
+            )
+        status = _status(
+            urllib.request.Request(hook.url, data=raw, method="POST", headers=headers)
         )
-        status = _status(request)
         self.log.append(
             {"url": hook.url, "event": event, "status": status, "attempt": attempt}
         )
         if not 200 <= status < 300 and attempt < len(RETRIES):
             wait = RETRIES[attempt] / self.account.switches.webhook_speed
             with self._lock:
-                self._queue.append(
-                    (hook, event, raw, time.monotonic() + wait, attempt + 1)
-                )
+                self._add(time.monotonic() + wait, hook, event, raw, attempt + 1)
+
+    def hold(self):
+        """Keep deliveries back until :meth:`release`; those under way go on."""
+        with self._lock:
+            self._held = True
+
+    def release(self, order="as they came", times=1, seed=0):
+        """Send what was kept back.
+
+        :param order: ``as they came``, ``reversed`` or ``shuffled``
+        :param times: how often each is sent: a delivery comes at least once
+        :return: how many will be sent
+        :raise ValueError: for another order
+        """
+        orders = {
+            "as they came": lambda queue: None,
+            "reversed": list.reverse,
+            "shuffled": random.Random(seed).shuffle,
+        }
+        if order not in orders:
+            raise ValueError(f"The order is one of: {', '.join(orders)}.")
+        with self._lock:
+            jobs = [entry[2:] for entry in sorted(self._queue)] * max(1, int(times))
+            orders[order](jobs)
+            self._queue.clear()
+            for job in jobs:
+                self._add(time.monotonic(), *job)
+            self._held = False
+            self._begin()
+            self._lock.notify_all()
+            return len(self._queue)
+
+    @property
+    def waiting(self):
+        """``[(webhook, raw body)]`` of those that were not sent yet, oldest first."""
+        with self._lock:
+            return [(job[2], job[4]) for job in sorted(self._queue)]
 
     def wait(self, timeout=10):
         """Until everything is delivered or given up. :return: False on time-out."""
         with self._lock:
-            return self._lock.wait_for(lambda: self._thread is None, timeout)
+            return self._lock.wait_for(lambda: not self._threads, timeout)
 
     def stop(self):
         with self._lock:
             self._queue.clear()
+            self._held = False
             self._lock.notify_all()

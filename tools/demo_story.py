@@ -29,6 +29,8 @@ def tell(instance, simulator_url, say=print):
     """
     odoo = _Odoo(instance)
     mailchimp = _Mailchimp(simulator_url)
+    # Where webhooks are delivered to.
+    odoo.call("ir.config_parameter", "set_param", "web.base.url", instance.url)
     _register(odoo, mailchimp, instance.url, say)
     account = _connect(odoo, mailchimp, say)
     run = _run(odoo, account, "action_sync_now")

@@ -5,10 +5,13 @@ UPDATE crm_mailchimp_account
        key_verified = FALSE,
        push_enabled = FALSE,
        other_since = NULL,
+       webhook_token = NULL,
+       webhook_hooks = NULL,
        state = 'draft';
 UPDATE crm_mailchimp_run
    SET state = 'cancelled'
  WHERE state IN ('queued', 'running', 'waiting', 'brake');
+DELETE FROM crm_mailchimp_webhook_delivery;
 DELETE FROM ir_config_parameter WHERE key = 'crm_mailchimp.api_url';
 DELETE FROM crm_mailchimp_app;
 DELETE FROM crm_mailchimp_login;

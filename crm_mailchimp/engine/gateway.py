@@ -17,7 +17,7 @@ from mailchimp_marketing.api.lists_api import ListsApi
 from mailchimp_marketing.api.reports_api import ReportsApi
 from mailchimp_marketing.api.root_api import RootApi
 
-from . import batches
+from . import batches, webhooks
 from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
 from .lease import read_mark
 from .report_calls import ReportCalls
@@ -576,6 +576,30 @@ class Gateway(ReportCalls):
             ref,
             segment,
         )
+
+    # === WEBHOOKS === #
+
+    def webhooks(self, ref):
+        """Return all webhooks of an audience, those of others included."""
+        return self._whole("webhooks", self._lists.get_list_webhooks, ref)
+
+    def create_webhook(self, ref, url, events, sources):
+        """Register a webhook; Mailchimp first asks the URL, which has to answer.
+
+        :param events: names of those to listen to, likewise ``sources``
+        :return: dict with ``id`` and, this once, ``signing_secret``
+        :raise Rejected: the URL does not answer, or another webhook has it
+        """
+        body = {
+            "url": url,
+            "events": {name: name in events for name in webhooks.EVENTS},
+            "sources": {name: name in sources for name in webhooks.SOURCES},
+        }
+        return self._lists.create_list_webhook(ref, body)
+
+    def delete_webhook(self, ref, webhook):
+        """Delete a webhook; one that is gone already is fine."""
+        return _gone_is_fine(self._lists.delete_list_webhook, ref, webhook)
 
     # === BATCHES === #
 

@@ -107,7 +107,7 @@ def check_url(api_url):
         host, port = parts.hostname, parts.port
     except ValueError:
         raise InvalidUrl("The Mailchimp API URL is not a URL.") from None
-    wrong, loopback = None, _is_loopback(host)
+    wrong, loopback = None, is_loopback(host)
     if parts.scheme not in ("https", "http") or not host:
         wrong = "must be a full URL, such as https://us21.api.mailchimp.com/3.0"
     elif "@" in parts.netloc or re.search(r"[\s\\]", api_url):
@@ -126,7 +126,8 @@ def check_url(api_url):
     return api_url, loopback
 
 
-def _is_loopback(host):
+def is_loopback(host):
+    """Return whether a host name, or address, is this machine's; none is not."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:

@@ -15,6 +15,12 @@ SAID = ("unsubscribed", "complained")
 #: What Mailchimp says of the address: it bars it wherever it is not reachable already.
 ABOUT_ADDRESS = ("compliance", "cleaned", "forgotten")
 
+# === WEBHOOKS === #
+
+#: The kind of the row that stands for deliveries that were not kept: the next reading
+#: is of all changes.
+DROPPED = "dropped"
+
 # === LIMITS OF MAILCHIMP === #
 
 #: Groups in one audience, over all categories.

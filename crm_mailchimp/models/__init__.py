@@ -36,6 +36,8 @@ from . import crm_mailchimp_preview_line
 from . import preview
 from . import new_audience
 from . import lease
+from . import crm_mailchimp_webhook_delivery
+from . import webhooks
 from . import crm_mailchimp_contact_status
 from . import contact_count
 from . import bring_back

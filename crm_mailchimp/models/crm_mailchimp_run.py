@@ -14,6 +14,7 @@ from ..results import import_results
 from ..sync.audience import AudienceCreation
 from ..sync.preview import Preview
 from ..sync.push import Push
+from ..sync.webhooks import WebhookReading
 from .clock import short_moment
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ BACK_OFF = (1, 2, 5, 15, 30, 60)
 KEEP_DAYS = 90
 # A preview is out of date soon, and has a line for each contact.
 KEEP_PREVIEW_DAYS = 7
+# There may be one of these a minute.
+KEEP_WEBHOOK_DAYS = 7
 # Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
 # users have theirs beside a push.
 IN_FLIGHT = {"push": 8, "full": 8, "stats": 1}
@@ -78,6 +81,7 @@ class CrmMailchimpRun(models.Model):
             ("preview", "Preview"),
             ("audience", "New audience"),
             ("stats", "Campaign results"),
+            ("webhook", "Webhooks"),
         ],
         string="Type",
         required=True,
@@ -187,6 +191,7 @@ class CrmMailchimpRun(models.Model):
             "brought_back": _("Contacts updated: %s"),
             "imported": _("Contacts created: %s"),
             "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
+            "told_no": _("Noted from webhooks: %s"),
             "repaired": _("Differences found and fixed: %s"),
             "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
             "refused": _("Refused: %s"),
@@ -249,6 +254,8 @@ class CrmMailchimpRun(models.Model):
         """Say what a run did that counted nothing."""
         if self.kind == "audience":
             return self.env._("Audience created")
+        if self.kind == "webhook":
+            return self.env._("Nothing new")
         if self.kind in PUSHES and not self.phase:
             # Contacts are not sent: not yet, or not now.
             return self.env._("Changes read from Mailchimp")
@@ -627,7 +634,11 @@ class CrmMailchimpRun(models.Model):
         """
         if self.kind == "stats":
             return import_results(self, gateway, deadline)
-        work = {"preview": Preview, "audience": AudienceCreation}.get(self.kind, Push)
+        work = {
+            "audience": AudienceCreation,
+            "preview": Preview,
+            "webhook": WebhookReading,
+        }.get(self.kind, Push)
         return work(self, gateway, deadline).work()
 
     def _fail(self, error, gateway):
@@ -752,7 +763,11 @@ class CrmMailchimpRun(models.Model):
         ]
         runs = self.search(
             [
+                "|",
                 ("create_date", "<", limit),
+                "&",
+                ("create_date", "<", now - timedelta(days=KEEP_WEBHOOK_DAYS)),
+                ("kind", "=", "webhook"),
                 ("state", "not in", self.OPEN_STATES),
                 ("id", "not in", keep),
             ],

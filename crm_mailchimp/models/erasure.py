@@ -154,6 +154,9 @@ class CrmMailchimpErasure(models.Model):
     def _forget(self):
         """Take away whatever names the address here, except its hash."""
         self._member().unlink()
+        self.env["crm.mailchimp.webhook.delivery"]._forget(
+            self.account_id, self.email_normalized
+        )
         cr = self.env.cr
         cr.execute(
             SQL(

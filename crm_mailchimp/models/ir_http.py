@@ -3,13 +3,24 @@ import re
 from odoo import models
 from odoo.http import Response, request
 
+from .webhooks import PATH
+
 COOKIE_SECONDS = 31 * 24 * 3600  # as long as Odoo keeps its own
 
 
 class IrHttp(models.AbstractModel):
-    """Leads of links that carry Mailchimp's own mark and no ``utm_campaign``."""
+    """Leads of links that carry Mailchimp's own mark and no ``utm_campaign``; the raw
+    body of webhook deliveries."""
 
     _inherit = "ir.http"
+
+    @classmethod
+    def _pre_dispatch(cls, rule, args):
+        super()._pre_dispatch(rule, args)
+        if rule.rule.startswith(PATH):
+            # What Mailchimp signs is the body as it came. Odoo reads a form before it
+            # calls the controller, and nothing of the body is left then.
+            request.httprequest.get_data()
 
     @classmethod
     def _set_utm(cls, response):

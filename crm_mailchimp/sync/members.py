@@ -61,6 +61,7 @@ class MemberPhase(Phase):
         """Bring the ledger up to date; return the number of members with news."""
         news, unsubscribed = self.account._apply_seen(entries, mark)
         self.count(unsubscribed=unsubscribed)
+        self.env["crm.mailchimp.webhook.delivery"]._note_seen(self.account, entries)
         return news
 
     def look_up(self, members):

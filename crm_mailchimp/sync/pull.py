@@ -49,8 +49,9 @@ class Pull(MemberPhase):
         if since is None or whole:
             # What the changes explain is no difference.
             self._read_all(compare=since is not None)
-        if account.look_again:
-            # Requests got lost: what was planned may be done by now.
+        if account.look_again and self.run.kind != "webhook":
+            # Requests got lost: what was planned may be done by now. A push has to
+            # know; a run that reads what webhooks told has planned nothing.
             account.look_again = False
             if self.run.phase in ("send", "verify"):
                 self.run.phase = "diff"
@@ -156,6 +157,10 @@ class Pull(MemberPhase):
 
     def _has_drifted(self, number):
         """Return whether Mailchimp has another number of subscribed members."""
+        if self.run.kind == "webhook":
+            # While many members change, numbers taken a moment apart differ. A push
+            # looks whether something was missed, and reads all if it was.
+            return False
         return number != self.env["crm.mailchimp.member"].search_count(
             [("account_id", "=", self.account.id), ("status", "=", COUNTED)]
         )

@@ -10,6 +10,7 @@ from .phase import OutOfTime, Phase
 from .pull import Pull
 from .segments import Segments
 from .send import Send, Verify
+from .webhooks import Deliveries
 
 PHASES = {
     "segments": Segments,
@@ -48,8 +49,11 @@ class Push(Phase):
 
     def _work(self):
         self._opt_outs_first()
+        deliveries = self.beside(Deliveries)
+        last = deliveries.last_waiting()
         try:
             self.beside(Pull).work()
+            deliveries.settle(last)
         except OutOfTime:
             return False
         self._at_least(PHASE_SECONDS)

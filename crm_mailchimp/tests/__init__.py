@@ -45,4 +45,5 @@ from . import test_tags
 from . import test_tours
 from . import test_upgrade
 from . import test_views
+from . import test_webhooks
 from . import test_work_tours

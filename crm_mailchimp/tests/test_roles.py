@@ -116,6 +116,15 @@ class EverythingCase(RightsCase):
         self.env["crm.mailchimp.permission"].create(
             {"account_id": self.account.id, "permission_ref": "p", "name": "Zebra"}
         )
+        self.env["crm.mailchimp.webhook.delivery"].create(
+            {
+                "account_id": self.account.id,
+                "kind": "unsubscribe",
+                "email_normalized": self.gone.email,
+                "received_at": fields.Datetime.now(),
+                "digest": "zebra",
+            }
+        )
         wizards = {
             "crm.mailchimp.add.tag": {
                 "name": "Zebra",

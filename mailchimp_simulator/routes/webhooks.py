@@ -40,9 +40,12 @@ def add_webhook(request, list_id):
     _check_url(audience, body["url"])
     hook = Webhook(request.account.new_id(), body["url"])
     _apply(hook, body)
+    if not request.account.switches.webhooks_signed:
+        hook.secret = None
     audience.webhooks[hook.id] = hook
     # The secret is shown once, here.
-    return {**hook_view(audience, hook), "signing_secret": hook.secret}
+    secret = {"signing_secret": hook.secret} if hook.secret else {}
+    return {**hook_view(audience, hook), **secret}
 
 
 def _check_url(audience, url):

@@ -21,9 +21,11 @@ for n in range(40):
         "mailchimp_opt_in": True,
     }})
 """
-# Campaigns are another scheduled action's, which would mix its calls with ours.
+# Campaigns and webhooks are other scheduled actions', which would mix their calls with
+# ours.
 NO_STATISTICS = """
 env.ref("crm_mailchimp.ir_cron_stats").active = False
+env.ref("crm_mailchimp.ir_cron_webhook").active = False
 """
 ASK = """
 env["crm.mailchimp.account"].search([])._request_run("push")

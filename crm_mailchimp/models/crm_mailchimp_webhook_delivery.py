@@ -1,0 +1,337 @@
+from datetime import datetime, timedelta
+
+from odoo import api, fields, models
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+from ..engine import webhooks
+from ..engine.observe import utc
+from ..engine.storable import storable
+from ..engine.vocabulary import DROPPED
+from .recordset import recordset
+
+KEEP_DAYS = 30
+KEEP_PARAMETER = "crm_mailchimp.webhook_keep_days"
+PAYLOAD_LENGTH = 4000
+# Deliveries of a minute that are kept of one account. Beyond the first limit, news that
+# any reading of changes brings are left to one; a "no" is kept up to the second, and
+# beyond it Mailchimp is asked to come again later.
+A_MINUTE = 600
+URGENT_A_MINUTE = 60_000
+# So many may wait, whatever goes on in a minute.
+MOST_WAITING = 200_000
+ONCE = SQL("DO NOTHING")
+OUTCOMES = [
+    ("no", "Noted as a “no”"),
+    ("read", "Changes read"),
+    ("ignored", "Nothing to do"),
+]
+
+
+class CrmMailchimpWebhookDelivery(models.Model):
+    """The inbox of webhooks: what was delivered, kept at once, processed once.
+
+    A request only inserts a row. What is delivered is a hint, see
+    :mod:`..engine.webhooks`; a run reads the members, and what it saw of them is noted
+    on the deliveries that wait (``seen_status``, ``agreed_at``), so that the order in
+    which they came does not matter. ``received_at`` is a time of Mailchimp's clock.
+    """
+
+    _name = "crm.mailchimp.webhook.delivery"
+    _description = "Mailchimp Webhook Delivery"
+    _order = "id desc"
+    _rec_name = "kind"
+
+    account_id = fields.Many2one(
+        "crm.mailchimp.account", required=True, ondelete="cascade", readonly=True
+    )
+    company_id = fields.Many2one(related="account_id.company_id")
+    hook = fields.Selection(
+        [("people", "People and users"), ("programs", "Applications")],
+        string="Who did it",
+        readonly=True,
+    )
+    kind = fields.Char(string="Event", required=True, readonly=True)
+    email_normalized = fields.Char(string="Address", readonly=True)
+    new_email = fields.Char(string="New address", readonly=True)
+    action = fields.Char(readonly=True)
+    reason = fields.Char(readonly=True)
+    campaign_ref = fields.Char(string="Campaign ID", readonly=True)
+    # As Mailchimp wrote it, without a zone.
+    fired_at = fields.Datetime(string="Happened on", readonly=True)
+    received_at = fields.Datetime(string="Received on", required=True, readonly=True)
+    processed_at = fields.Datetime(string="Processed on", readonly=True)
+    outcome = fields.Selection(OUTCOMES, string="What came of it", readonly=True)
+    payload = fields.Text(
+        string="As it came", readonly=True, groups="base.group_system", prefetch=False
+    )
+    digest = fields.Char(required=True, readonly=True)
+    seen_status = fields.Char(readonly=True)
+    agreed_at = fields.Datetime(string="Signed up on", readonly=True)
+
+    _digest_uniq = models.UniqueIndex(
+        "(account_id, digest)", "This delivery was received before."
+    )
+    _waiting_idx = models.Index("(account_id, id) WHERE processed_at IS NULL")
+    _received_idx = models.Index("(account_id, received_at, id)")
+    _address_idx = models.Index("(email_normalized)")
+    _new_address_idx = models.Index("(new_email) WHERE new_email IS NOT NULL")
+
+    # === RECEIVING === #
+
+    @api.model
+    def _receive(self, account, hook, raw, event, now):
+        """Keep a delivery that was found to be Mailchimp's.
+
+        :param str hook: name of the webhook, see :data:`.webhooks.HOOKS`
+        :param bytes raw: the body
+        :param event: the :class:`.webhooks.Event` it says
+        :param datetime now: by Mailchimp's clock
+        :return: whether it was taken; if not, Mailchimp has to come again later
+        """
+        urgent = event.kind in webhooks.URGENT
+        taken = self._has_room(account, now, A_MINUTE)
+        if not taken:
+            # Any reading of changes shows what these say, but a "no".
+            self._insert(
+                account,
+                {"kind": DROPPED, "received_at": now},
+                str(now)[:16],
+                # It waits again, should it be processed by now.
+                SQL("(account_id, digest) DO UPDATE SET processed_at = NULL"),
+            )
+            if not urgent:
+                return True
+            if not self._has_room(account, now, URGENT_A_MINUTE):
+                return False
+        self._insert(
+            account,
+            {
+                "hook": hook,
+                "kind": event.kind,
+                "email_normalized": event.email,
+                "new_email": event.new_email,
+                "action": event.action or None,
+                "reason": event.reason or None,
+                "campaign_ref": event.campaign or None,
+                "fired_at": event.fired_at,
+                "received_at": now,
+                "payload": storable(raw[:PAYLOAD_LENGTH].decode("utf-8", "replace")),
+            },
+            webhooks.digest(raw),
+        )
+        return True
+
+    def _has_room(self, account, now, limit):
+        """Return whether one more can be kept in this minute.
+
+        Nothing is counted, in a storm that would take ever longer: ids grow by one with
+        each delivery, those of other accounts and those that came before included.
+        """
+        [(last, first, waiting)] = self.env.execute_query(
+            SQL(
+                """SELECT (SELECT id FROM crm_mailchimp_webhook_delivery
+                            WHERE account_id = %(account)s
+                         ORDER BY received_at DESC, id DESC LIMIT 1),
+                          (SELECT id FROM crm_mailchimp_webhook_delivery
+                            WHERE account_id = %(account)s
+                              AND received_at > %(since)s
+                         ORDER BY received_at, id LIMIT 1),
+                          (SELECT MAX(id) - MIN(id) FROM crm_mailchimp_webhook_delivery
+                            WHERE account_id = %(account)s AND processed_at IS NULL)""",
+                account=account.id,
+                since=now - timedelta(minutes=1),
+            )
+        )
+        many = last - first + 1 if first else 0
+        return many < limit and (waiting or 0) < MOST_WAITING
+
+    def _insert(self, account, values, digest, conflict=ONCE):
+        """Insert a delivery; one that came before is left as it is."""
+        values = {"account_id": account.id, "digest": digest, **values}
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO crm_mailchimp_webhook_delivery (%s, create_date)"
+                " VALUES (%s, NOW() AT TIME ZONE 'UTC') ON CONFLICT %s",
+                SQL(", ").join(map(SQL.identifier, values)),
+                SQL(", ").join(SQL("%s", value) for value in values.values()),
+                conflict,
+            )
+        )
+        self.invalidate_model(flush=False)
+
+    @api.model
+    def _wake(self):
+        """Have the scheduled action look, in a moment: once for all that come now.
+
+        One that is due already may be at work, past the look at what waits, and clears
+        every trigger up to its start when it ends. So there is one a moment later, too.
+        """
+        cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
+        now = fields.Datetime.now()
+        soon = now + timedelta(seconds=2)
+        found = (
+            self.env["ir.cron.trigger"]
+            .sudo()
+            .search_count(
+                [
+                    ("cron_id", "=", cron.id),
+                    ("call_at", ">", now),
+                    ("call_at", "<=", soon),
+                ],
+                limit=1,
+            )
+        )
+        if not found:
+            cron._trigger([now, soon])
+
+    # === PROCESSING === #
+
+    @api.model
+    def _last_waiting(self, account):
+        """Return the id of the newest delivery that waits, or ``None``."""
+        [(last,)] = self.env.execute_query(
+            SQL(
+                "SELECT MAX(id) FROM crm_mailchimp_webhook_delivery"
+                " WHERE account_id = %s AND processed_at IS NULL",
+                account.id,
+            )
+        )
+        return last
+
+    @api.model
+    def _addresses(self, account, last, limit, unseen=False):
+        """Return addresses that waiting deliveries are about.
+
+        :param int last: up to the delivery of this id
+        :param int limit: no more than so many
+        :param bool unseen: only of deliveries that may say "no", and whose member was
+            not read since they came
+        """
+        condition = (
+            SQL("d.seen_status IS NULL AND d.kind IN %s", webhooks.URGENT)
+            if unseen
+            else SQL("TRUE")
+        )
+        return [
+            email
+            for (email,) in self.env.execute_query(
+                SQL(
+                    """SELECT DISTINCT email FROM crm_mailchimp_webhook_delivery d,
+                              UNNEST(ARRAY[d.email_normalized, d.new_email]) email
+                        WHERE d.account_id = %s AND d.processed_at IS NULL
+                          AND d.id <= %s AND email IS NOT NULL AND %s
+                        LIMIT %s""",
+                    account.id,
+                    last,
+                    condition,
+                    limit,
+                )
+            )
+        ]
+
+    @api.model
+    def _note_seen(self, account, entries):
+        """Note on waiting deliveries what Mailchimp shows of their members.
+
+        :param list entries: members of the API; with ``status`` ``None`` of addresses
+            that Mailchimp does not know
+        """
+        if not entries or not self._last_waiting(account):
+            return
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_webhook_delivery d
+                      SET seen_status = v.status, agreed_at = v.agreed_at
+                     FROM %s
+                    WHERE d.account_id = %s AND d.processed_at IS NULL
+                      AND d.email_normalized = v.email""",
+                recordset(
+                    {"email": "varchar", "status": "varchar", "agreed_at": "timestamp"},
+                    [
+                        (
+                            entry["email_address"].lower(),
+                            entry["status"] or "",
+                            utc(
+                                entry.get("timestamp_opt")
+                                or entry.get("timestamp_signup")
+                            ),
+                        )
+                        for entry in entries
+                    ],
+                ),
+                account.id,
+            )
+        )
+        self.invalidate_model(flush=False)
+
+    @api.model
+    def _waiting(self, account, last, limit):
+        """Return waiting deliveries, the oldest first, with what the ledger knows.
+
+        :return: list of dicts, as :func:`.webhooks.verdict` takes them
+        """
+        names = (
+            *("id", "hook", "kind", "email_normalized", "action", "reason"),
+            *("campaign_ref", "fired_at", "received_at", "seen_status", "agreed_at"),
+        )
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT %s, m.sent_at FROM crm_mailchimp_webhook_delivery d
+                     LEFT JOIN crm_mailchimp_member m
+                       ON m.account_id = d.account_id
+                      AND m.email_normalized = d.email_normalized
+                    WHERE d.account_id = %s AND d.processed_at IS NULL AND d.id <= %s
+                 ORDER BY d.id LIMIT %s""",
+                SQL(", ").join(SQL.identifier("d", name) for name in names),
+                account.id,
+                last,
+                limit,
+            )
+        )
+        return [dict(zip((*names, "sent_at"), row, strict=True)) for row in rows]
+
+    @api.model
+    def _settle(self, outcomes):
+        """Note what came of deliveries.
+
+        :param dict outcomes: id -> one of ``OUTCOMES``
+        """
+        self.env.cr.execute(
+            SQL(
+                """UPDATE crm_mailchimp_webhook_delivery d
+                      SET outcome = v.outcome,
+                          processed_at = DATE_TRUNC(
+                              'second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC')
+                     FROM %s WHERE d.id = v.id""",
+                recordset({"id": "int4", "outcome": "varchar"}, outcomes.items()),
+            )
+        )
+        self.invalidate_model(flush=False)
+
+    # === KEEPING === #
+
+    @api.autovacuum
+    def _gc_deliveries(self):
+        """Forget deliveries after some days: they hold addresses and names."""
+        days = self.env["ir.config_parameter"].sudo().get_param(KEEP_PARAMETER)
+        days = int(days) if (days or "").isdigit() else KEEP_DAYS
+        found = self.search(
+            Domain("create_date", "<", datetime.now() - timedelta(days=days)),
+            limit=5000,
+            order="id",
+        )
+        found.unlink()
+        return len(found), len(found) == 5000
+
+    @api.model
+    def _forget(self, account, email):
+        """Delete what was delivered about an address."""
+        self.search(
+            [
+                ("account_id", "=", account.id),
+                "|",
+                ("email_normalized", "=", email),
+                ("new_email", "=", email),
+            ]
+        ).unlink()
