@@ -61,3 +61,5 @@ from . import setup
 from . import engagement
 from . import ir_http
 from . import partner_card
+from . import archive
+from . import restore
