@@ -14,9 +14,10 @@ class CrmMailchimpAccount(models.Model):
     """
 
     _name = "crm.mailchimp.account"
-    _inherit = ["mail.thread", "mail.activity.mixin"]
+    _inherit = ["mail.thread", "mail.activity.mixin", "crm.mailchimp.guarded"]
     _description = "Mailchimp Account"
     _check_company_auto = True
+    _signed = ("partner_domain_user_id", "partner_domain_date")
 
     name = fields.Char(required=True, default="Mailchimp")
     company_id = fields.Many2one(
@@ -61,7 +62,9 @@ class CrmMailchimpAccount(models.Model):
     data_center = fields.Char(string="Data centre", readonly=True, copy=False)
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
-    remote_name = fields.Char(string="Mailchimp account", readonly=True)
+    remote_name = fields.Char(
+        string="Mailchimp account", readonly=True, copy=False
+    )
     audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
@@ -207,7 +210,7 @@ class CrmMailchimpAccount(models.Model):
     run_ids = fields.One2many("crm.mailchimp.run", "account_id")
     # Ids of our interest categories and what is being created right now: see
     # run_segments, which writes them around every call that creates something.
-    remote_refs = fields.Json(copy=False)
+    remote_refs = fields.Json(readonly=True, copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     open_run_label = fields.Char(compute="_compute_runs")
     open_run_state = fields.Char(
@@ -274,7 +277,7 @@ class CrmMailchimpAccount(models.Model):
         :param dict vals: values of accounts, which are changed
         :param bool new: whether they hold a condition that is to be signed
         """
-        names = ("partner_domain_user_id", "partner_domain_date")
+        names = self._signed
         # Odoo itself copies an account with what was signed.
         signed = self.env.su and vals.get(names[0])
         if not signed:
@@ -457,6 +460,7 @@ class CrmMailchimpAccount(models.Model):
                     "api_key_hint": hint,
                     "data_center": center,
                     "database_ref": database_ref,
+                    "remote_name": self.remote_name,
                 }
             )
             self._replaced_by(account)

@@ -56,7 +56,7 @@ class ChooseAudience(models.TransientModel):
 
     def _load_audiences(self):
         if not self.line_ids:
-            self.line_ids = [
+            self.sudo().line_ids = [
                 (0, 0, vals) for vals in self._audience_vals(self.account_id)
             ]
             # With several, which one it is is not for us to guess.
@@ -204,7 +204,7 @@ class ChooseAudience(models.TransientModel):
         )
         found.sort(key=lambda item: item[0]["email_address"])
         listed, complete = found[:LISTED], complete and len(found) <= LISTED
-        self.opted_out_ids = [
+        self.sudo().opted_out_ids = [
             (
                 0,
                 0,
@@ -258,6 +258,7 @@ class ChooseAudience(models.TransientModel):
 
 class ChooseAudienceLine(models.TransientModel):
     _name = "crm.mailchimp.choose.audience.line"
+    _inherit = ["crm.mailchimp.guarded"]
     _description = "Mailchimp Audience to Choose"
 
     wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")
@@ -280,6 +281,7 @@ class ChooseAudienceOptedOut(models.TransientModel):
     """A member of the audience to link who said no in Odoo."""
 
     _name = "crm.mailchimp.choose.audience.opted.out"
+    _inherit = ["crm.mailchimp.guarded"]
     _description = "Member Who Opted Out in Odoo"
 
     wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")
