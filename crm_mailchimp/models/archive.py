@@ -384,3 +384,12 @@ class CrmMailchimpArchive(models.AbstractModel):
         if "id" in columns:
             cr.execute(SQL("CREATE INDEX ON %s (id)", table))
         cr.execute(SQL("ANALYZE %s", table))
+
+    def _unload(self):
+        """Drop the temporary tables, which would last until the transaction ends."""
+        self.env.cr.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()"
+            " AND relkind = 'r' AND relname LIKE 'archive\\_%'"
+        )
+        for (table,) in self.env.cr.fetchall():
+            self.env.cr.execute(SQL("DROP TABLE %s", SQL.identifier(table)))

@@ -75,6 +75,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         restored["consent"], last = self._restore_consent()
         restored["contacts"] = self._restore_contacts(last)
         restored |= self._restore_ledger() | self._restore_results()
+        self._unload()
         self.env.invalidate_all(flush=False)
         self.env["crm.mailchimp.account"]._wake_opt_outs()
         return {

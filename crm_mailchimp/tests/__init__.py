@@ -1,6 +1,7 @@
 from . import test_account
 from . import test_actions
 from . import test_addresses
+from . import test_archive
 from . import test_budget
 from . import test_by_hand
 from . import test_consent
