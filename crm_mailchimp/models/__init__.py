@@ -35,6 +35,7 @@ from . import run_diff
 from . import run_brake
 from . import run_send
 from . import run_batches
+from . import no_room
 from . import run_single
 from . import crm_mailchimp_preview_line
 from . import run_preview

@@ -92,6 +92,12 @@ class CrmMailchimpAccount(models.Model):
             )
         if isinstance(error, errors.AuthLost):
             return self._key_sentence(self.state)
+        if isinstance(error, errors.NoRoom):
+            return _(
+                "Mailchimp takes no new contact for this account, most likely because"
+                " the contact limit of its plan is reached. Archive contacts nobody"
+                " needs, or choose a larger plan in Mailchimp, then try again."
+            )
         if isinstance(error, errors.Forbidden):
             return _(
                 "The Mailchimp user of this API key may not do this, or the Mailchimp"

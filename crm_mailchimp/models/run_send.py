@@ -1,6 +1,7 @@
 import time
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 
 from odoo import fields, models
 from odoo.tools import SQL
@@ -12,6 +13,7 @@ from ..engine.pace import LARGEST, Portion
 from ..engine.plan import FINAL, held
 from .crm_mailchimp_suppression import ABOUT_ADDRESS
 from .member_values import MemberValues
+from .no_room import ADDING
 from .run_batches import BATCH_FROM, POLL
 
 AGAIN = 3  # times a run compares once more; what is left then, the next one does
@@ -38,7 +40,11 @@ class CrmMailchimpRun(models.Model):
         # cancelled, leaves it to the next one to look again.
         self.account_id.look_again = True
         self._commit()
-        waiting = self._poll_batches(gateway)
+        waiting, refusal = self._poll_batches(gateway), None
+        adding = (
+            *(self._send_restores, self._send_creates),
+            *(self._send_readmits, self._send_asks),
+        )
         for step in (
             self._send_archives,
             # What an archiving hid counts for the contact's other addresses, too:
@@ -56,9 +62,14 @@ class CrmMailchimpRun(models.Model):
         ):
             if self._is_lost():
                 break
-            step(gateway, deadline)
+            if step in adding:
+                refusal = self._try_adding(step, gateway, deadline) or refusal
+            else:
+                step(gateway, deadline)
             if time.monotonic() >= deadline:
                 break
+        if refusal and not self._is_lost():
+            self._conclude_no_room(refusal)
         self.account_id.look_again = False
         if self._is_lost():
             self._find_lost(gateway)
@@ -66,7 +77,11 @@ class CrmMailchimpRun(models.Model):
         left = self.env["crm.mailchimp.member"].search_count(
             [
                 ("account_id", "=", self.account_id.id),
-                ("operation", "not in", (False, "read")),
+                (
+                    "operation",
+                    "not in",
+                    (False, "read", *(ADDING if self._is_full() else ())),
+                ),
                 ("batch_ref", "=", False),
             ],
             limit=1,
@@ -163,6 +178,8 @@ class CrmMailchimpRun(models.Model):
         def calls():
             walk = self._walk(reader, "create", lambda: portion.size, deadline)
             for rows in walk:
+                if self._is_full():
+                    return
                 batch = self._creation_items(reader, rows, status)
                 if batch:
                     yield call(batch)
@@ -197,6 +214,9 @@ class CrmMailchimpRun(models.Model):
                 self._commit()
 
         try:
+            if account.no_room_message:
+                # One call shows whether there is room again.
+                self._carry_out(gateway, islice(calls(), 1), record, deadline)
             self._carry_out(gateway, calls(), record, deadline)
             while halves:
                 pending = [call(halves.pop()) for _ in range(len(halves))]
@@ -290,7 +310,10 @@ class CrmMailchimpRun(models.Model):
         refusals = []
         for email, error in refused:
             row, desired = sent.pop(email, (None, None))
-            if row is not None:
+            if isinstance(error, errors.NoRoom):
+                # It says nothing of the person, who waits for room.
+                self._set_cursor(no_room=error.words)
+            elif row is not None:
                 refusals.append((row, desired, error))
         self._record_refusals(refusals)
         # Neither created nor refused: look before anything is repeated.

@@ -39,5 +39,6 @@ from . import test_stats
 from . import test_suppression
 from . import test_tags
 from . import test_tours
+from . import test_trouble
 from . import test_upgrade
 from . import test_views

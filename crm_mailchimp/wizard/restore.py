@@ -88,7 +88,7 @@ class CrmMailchimpRestore(models.TransientModel):
                     raise Preview
             except Preview:
                 self.env.invalidate_all(flush=False)
-        self.preview = self._table(counts)
+        self.preview = self._counted(counts)
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Restore an archive"),
@@ -115,7 +115,7 @@ class CrmMailchimpRestore(models.TransientModel):
             else self.env._("All that the archive holds is there already.")
         )
 
-    def _table(self, counts):
+    def _counted(self, counts):
         _ = self.env._
         labels = {
             "accounts": _("Accounts and their settings"),
