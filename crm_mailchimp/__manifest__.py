@@ -26,6 +26,7 @@
         "views/crm_mailchimp_disclosure_views.xml",
         "report/campaign_report.xml",
         "report/consent_report.xml",
+        "report/dossier_report.xml",
         "views/crm_mailchimp_permission_views.xml",
         "views/crm_mailchimp_campaign_views.xml",
         "views/crm_mailchimp_contact_status_views.xml",

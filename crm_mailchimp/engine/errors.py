@@ -350,10 +350,10 @@ def _is_no_room(status, label, problem, fields, method, path):
         return False
     if method not in ("POST", "PUT", "PATCH") or fields:
         return False
-    text = f"{label} {_text(problem.get('detail'))}"
-    return status == 403 and label == "user action not permitted" or bool(
-        _NO_ROOM.search(text)
-    )
+    if label == "user action not permitted":
+        # Of one member it may be something else that the user may not do.
+        return "/members" not in path
+    return bool(_NO_ROOM.search(f"{label} {_text(problem.get('detail'))}"))
 
 
 def _is_problem(problem):

@@ -197,6 +197,12 @@ class CrmMailchimpAccount(models.Model):
         help="A run that would archive more than this share of the audience (and more"
         " than 50 members) for another reason than an opt-out waits for a manager.",
     )
+    keep_events_months = fields.Integer(
+        string="Forget opens and clicks after (months)",
+        help="Single opens and clicks of each person are deleted when they are older"
+        " and their campaign is read no more. Campaigns and recipients keep their"
+        " numbers. 0 keeps them for good.",
+    )
     sync_user_id = fields.Many2one(
         "res.users",
         string="Synchronise as",
@@ -293,6 +299,13 @@ class CrmMailchimpAccount(models.Model):
     def _check_partner_domain(self):
         for account in self:
             account._scope_domain()
+
+    @api.constrains("keep_events_months")
+    def _check_keep_events_months(self):
+        if any(account.keep_events_months < 0 for account in self):
+            raise ValidationError(
+                self.env._("Enter a number of months; 0 keeps opens and clicks for good.")
+            )
 
     @api.constrains("archive_brake_percent")
     def _check_archive_brake_percent(self):
