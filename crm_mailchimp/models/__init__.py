@@ -65,3 +65,4 @@ from . import ir_http
 from . import partner_card
 from . import archive
 from . import restore
+from . import export_safe

@@ -74,7 +74,8 @@ FILTERS = {
 # A spreadsheet takes what begins with one of these for a formula, or strips it and
 # looks again. An apostrophe in front makes it a text; one that is there gets another,
 # so that exactly one can be taken away when the archive is read.
-FORMULA = "=+@\t\r\n＝＋－＠'-"
+RUNS = "=+@\t\r\n＝＋－＠-"
+FORMULA = "'" + RUNS
 README = """\
 What the add-on "CRM Mailchimp" knew when it was uninstalled on {date} (UTC).
 

@@ -1,3 +1,5 @@
+import re
+
 from dateutil.relativedelta import relativedelta
 from markupsafe import Markup
 
@@ -146,7 +148,10 @@ class CrmMailchimpRecipientEvent(models.Model):
         values = {
             "campaign": campaign,
             "date": short_moment(self.env, date),
-            "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url},
+            # Another scheme than the web's could run something.
+            "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url}
+            if re.match("https?://", url, re.IGNORECASE)
+            else url,
             "detail": detail or _("no reason given"),
         }
         if kind == "open":

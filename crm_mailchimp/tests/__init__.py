@@ -14,6 +14,7 @@ from . import test_export_failed
 from . import test_field_mapping
 from . import test_filters
 from . import test_guarded
+from . import test_hostile
 from . import test_fingerprint
 from . import test_foreign
 from . import test_lease
