@@ -65,4 +65,5 @@ from . import ir_http
 from . import partner_card
 from . import archive
 from . import restore
+from . import restore_consent
 from . import export_safe

@@ -84,18 +84,21 @@ Each file is a table: comma-separated, UTF-8, the first line names the columns. 
 are in UTC. A cell that begins with an apostrophe (') had something a spreadsheet could
 run; take one apostrophe away to have the value as it was.
 
-contacts.csv       opt-in, its date and gender of each contact the add-on knew something of
-consent.csv        each opt-in and opt-out: who, when, from where, by whom, in which words
+contacts.csv       opt-in, its date and gender of each contact the add-on knew of
+consent.csv        each opt-in and opt-out: who, when, from where, by whom, which words
 suppressions.csv   addresses that said no
 erasures.csv       hashes of addresses that were erased
 accounts.csv       accounts, audiences and settings, without keys
 field_mapping.csv  which field was sent as which merge field
 permissions.csv    marketing permissions
-filters.csv        saved filters that were synchronised, segments.csv: their groups and tags
+filters.csv        saved filters that were synchronised
+segments.csv       the groups and tags of these filters
 members.csv        each address of the audience as it was last seen
 tags.csv           tags somebody asked for
-campaigns.csv, links.csv, variants.csv, recipients.csv, events.csv: campaigns and results
-growth.csv         who joined and left; runs.csv: every synchronisation
+campaigns.csv      campaigns and their totals; by campaign: links.csv, variants.csv,
+                   recipients.csv; by recipient: events.csv
+growth.csv         how many joined and left
+runs.csv           every synchronisation
 
 To bring it back, install the add-on again in this database and choose
 CRM > Mailing > Synchronisation > Restore an archive.
@@ -178,7 +181,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         return hmac(self.env(su=True), "crm_mailchimp.archive", manifest)
 
     def _queries(self):
-        """Return ``{file: SQL}`` of the rows of each file, as text that runs nothing."""
+        """Return ``{file: SQL}``: the rows of each file, as text that runs nothing."""
         queries = {
             name: self._model_query(self.env[model])
             for model, name in FILES.items()
@@ -305,8 +308,9 @@ class CrmMailchimpArchive(models.AbstractModel):
         except (KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             raise UserError(
                 _(
-                    "This file is not a complete archive of the Mailchimp add-on. Choose"
-                    " the file “%s” as it was written when the add-on was uninstalled.",
+                    "This file is not a complete archive of the Mailchimp add-on."
+                    " Choose the file “%s” as it was written when the add-on was"
+                    " uninstalled.",
                     NAME,
                 )
             ) from error

@@ -62,9 +62,7 @@ class CrmMailchimpAccount(models.Model):
     data_center = fields.Char(string="Data centre", readonly=True, copy=False)
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
-    remote_name = fields.Char(
-        string="Mailchimp account", readonly=True, copy=False
-    )
+    remote_name = fields.Char(string="Mailchimp account", readonly=True, copy=False)
     audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
@@ -304,7 +302,9 @@ class CrmMailchimpAccount(models.Model):
     def _check_keep_events_months(self):
         if any(account.keep_events_months < 0 for account in self):
             raise ValidationError(
-                self.env._("Enter a number of months; 0 keeps opens and clicks for good.")
+                self.env._(
+                    "Enter a number of months; 0 keeps opens and clicks for good."
+                )
             )
 
     @api.constrains("archive_brake_percent")

@@ -188,11 +188,19 @@ class CrmMailchimpErasure(models.Model):
             (
                 "mail_message",
                 "body",
-                SQL("model = %s AND res_id = %s", self.account_id._name, self.account_id.id),
+                SQL(
+                    "model = %s AND res_id = %s",
+                    self.account_id._name,
+                    self.account_id.id,
+                ),
             ),
             ("crm_mailchimp_run", "error_message", self._of_account()),
             ("crm_mailchimp_run", "error_detail", self._of_account()),
-            ("crm_mailchimp_account", "error_message", SQL("id = %s", self.account_id.id)),
+            (
+                "crm_mailchimp_account",
+                "error_message",
+                SQL("id = %s", self.account_id.id),
+            ),
         ):
             cr.execute(
                 SQL(

@@ -106,7 +106,13 @@ class TestArchive(RightsCase):
                 *("id", "write_date", "write_uid", "create_date", "create_uid"),
                 *("fingerprint", "seen_in_run", "activity_noted_id", "next_look"),
                 *("account_id", "campaign_id", "recipient_id", "member_id"),
-                *("parent_id", "look_again", "state", "push_enabled", "activity_noted_from"),
+                *(
+                    "parent_id",
+                    "look_again",
+                    "state",
+                    "push_enabled",
+                    "activity_noted_from",
+                ),
                 *("api_key_secret", "api_key_hint", "after_member"),
                 *("operation", "sending", "sent_at", "values_sending"),
             ]
@@ -138,7 +144,9 @@ class TestArchive(RightsCase):
         self.assertEqual(stored, set(FILES))
 
     def test_it_is_complete_and_names_what_it_is_about(self):
-        [hostile] = [r for r in self.rows("contacts") if r["id"] == str(self.hostile.id)]
+        [hostile] = [
+            r for r in self.rows("contacts") if r["id"] == str(self.hostile.id)
+        ]
         self.assertEqual(hostile["name"], "'" + HOSTILE[0])
         self.assertEqual(hostile["mailchimp_opt_in"], "true")
         self.assertTrue(hostile["mailchimp_opt_in_date"])
@@ -168,10 +176,7 @@ class TestArchive(RightsCase):
         for text in HOSTILE:
             self.contact(f"{text} ", f"h{HOSTILE.index(text)}@firma.be")
         self.env["crm.mailchimp.consent"].create(
-            [
-                {"kind": "in", "source": "user", "note": text}
-                for text in HOSTILE
-            ]
+            [{"kind": "in", "source": "user", "note": text} for text in HOSTILE]
         )
         self.attachment = self.env["crm.mailchimp.archive"]._write_archive()
         for name in self.archive().namelist():
@@ -388,7 +393,9 @@ class TestArchive(RightsCase):
             "no zip": b"PK",
             "changed": self.rewritten(raw, "consent.csv", lambda b: b + b"\n"),
             "manifest": self.rewritten(
-                raw, "manifest.json", lambda b: b.replace(b'"format": 1', b'"format": 0')
+                raw,
+                "manifest.json",
+                lambda b: b.replace(b'"format": 1', b'"format": 0'),
             ),
             "signature": self.rewritten(raw, "signature.txt", lambda b: b"0" * 64),
             "incomplete": self.rewritten(raw, "signature.txt", None),

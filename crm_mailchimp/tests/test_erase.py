@@ -147,7 +147,7 @@ class TestErase(RightsCase):
             self.wizard(addresses="no address").action_erase()
 
     def test_what_quotes_the_address(self):
-        """Links, the account's chatter, problems of runs: the address goes from each."""
+        """From links, the account's chatter, and problems of runs."""
         recipient = self.recipients("ann@firma.be")
         recipient.event_ids.create(
             {
@@ -234,7 +234,9 @@ class TestRetention(RightsCase):
         for number in range(2, 6):
             self.event.copy({"number": number})
         self.age(2)
-        path = "odoo.addons.crm_mailchimp.models.crm_mailchimp_recipient_event.FORGOTTEN"
+        path = (
+            "odoo.addons.crm_mailchimp.models.crm_mailchimp_recipient_event.FORGOTTEN"
+        )
         with patch(path, 2):
             self.assertEqual(self.vacuum(), (2, True))
             self.assertEqual(self.vacuum(), (2, True))

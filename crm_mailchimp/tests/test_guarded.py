@@ -151,9 +151,7 @@ class TestGuarded(EverythingCase):
 
     def test_what_a_form_sends_back_unchanged_is_no_change(self):
         account = self.account.with_user(self.manager)
-        account.write(
-            {"name": "Renamed", "audience_ref": self.account.audience_ref}
-        )
+        account.write({"name": "Renamed", "audience_ref": self.account.audience_ref})
         self.assertEqual(self.account.name, "Renamed")
 
     def test_all_of_that_goes_on_as_a_manager(self):

@@ -136,9 +136,8 @@ class CrmMailchimpRestore(models.TransientModel):
             "events": _("Opens, clicks and the like"),
             "growth": _("Numbers of the growth chart"),
         }
-        row = Markup(
-            "<tr><td>%s</td><td class='text-end'>%s</td><td class='text-end'>%s</td></tr>"
-        )
+        number = Markup("<td class='text-end'>%s</td>")
+        row = Markup("<tr><td>%s</td>") + number + number + Markup("</tr>")
         head = Markup("<tr><th>%s</th><th>%s</th><th>%s</th></tr>") % (
             "",
             _("In the archive"),

@@ -102,8 +102,8 @@ KNOWN = {
     " user_id, note FROM crm_mailchimp_consent ORDER BY id",
     "suppressions": "SELECT email_hash, email_normalized, source, kind, date, lifted_at"
     " FROM crm_mailchimp_suppression ORDER BY 1, 3, 4, 5",
-    "members": "SELECT email_normalized, partner_id, status, status_before, archived_by,"
-    " origin, wanted FROM crm_mailchimp_member ORDER BY 1",
+    "members": "SELECT email_normalized, partner_id, status, status_before,"
+    " archived_by, origin, wanted FROM crm_mailchimp_member ORDER BY 1",
     "campaigns": "SELECT campaign_ref, name, sent, unsubscribed"
     " FROM crm_mailchimp_campaign ORDER BY 1",
     "recipients": "SELECT email_hash, email_normalized, partner_id, status,"

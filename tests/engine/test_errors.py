@@ -322,7 +322,10 @@ def test_the_plan_has_no_room(status, title, detail):
         (400, problem("Member Exists", "x@y.be is already a list member.")),
         (403, problem("Forbidden", "You may not do this.")),
         (429, problem("Too Many Requests", "exceeded the limit of 10 connections")),
-        (400, problem(detail="See the 'errors' array.", field="FNAME", message="limit")),
+        (
+            400,
+            problem(detail="See the 'errors' array.", field="FNAME", message="limit"),
+        ),
     ],
 )
 def test_other_refusals_are_not_the_plan(status, body):
