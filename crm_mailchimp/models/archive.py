@@ -12,6 +12,7 @@ import json
 import mmap
 import tempfile
 import zipfile
+import zlib
 
 from odoo import api, fields, models, release
 from odoo.exceptions import UserError
@@ -26,6 +27,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "signature.txt"
 # Both are read into memory, before it is known who wrote them.
 MANIFEST_BYTES = 100_000
+BLOCK = 1_000_000
 # Every stored model of ours and the name of its file, or nothing where the rows are
 # counted or planned anew from the others.
 FILES = {
@@ -106,7 +108,7 @@ CRM > Mailing > Synchronisation > Restore an archive.
 
 
 class Hashed:
-    """A file that is read or written once, with the hash of what went through."""
+    """A file to write to, with the hash of what was written."""
 
     def __init__(self, file):
         self.file, self.digest = file, hashlib.sha256()
@@ -114,11 +116,6 @@ class Hashed:
     def write(self, data):
         self.digest.update(data)
         return self.file.write(data)
-
-    def read(self, size=-1):
-        data = self.file.read(size)
-        self.digest.update(data)
-        return data
 
 
 class CrmMailchimpArchive(models.AbstractModel):
@@ -334,17 +331,38 @@ class CrmMailchimpArchive(models.AbstractModel):
 
     def _load(self, archive, manifest):
         """Load the files into temporary tables ``archive_NAME``, with their types."""
-        models_of = {name: model for model, name in FILES.items() if name}
         for name, facts in manifest["files"].items():
+            self._check_file(archive, name, facts)
+        models_of = {name: model for model, name in FILES.items() if name}
+        for name in manifest["files"]:
             if name in models_of:
                 types = self._columns(self.env[models_of[name]])
             elif name in ("contacts", "filters"):
                 types = CONTACTS if name == "contacts" else FILTERS
             else:
                 continue  # of a model that is not any more
-            self._load_file(archive, name, facts, types)
+            self._load_file(archive, name, types)
 
-    def _load_file(self, archive, name, facts, types):
+    def _check_file(self, archive, name, facts):
+        """Refuse a file that is not as it was written, before anything is read of it.
+
+        :raise UserError: says which
+        """
+        digest = hashlib.sha256()
+        try:
+            with archive.open(f"{name}.csv") as member:
+                while block := member.read(BLOCK):
+                    digest.update(block)
+        except (KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+            digest = None
+        if digest is None or digest.hexdigest() != facts["sha256"]:
+            raise UserError(
+                self.env._(
+                    "The file %s.csv of this archive was changed or is missing.", name
+                )
+            )
+
+    def _load_file(self, archive, name, types):
         cr, table = self.env.cr, SQL.identifier(f"archive_{name}")
         with archive.open(f"{name}.csv") as member:
             header = member.readline().decode().strip().split(",")
@@ -357,13 +375,8 @@ class CrmMailchimpArchive(models.AbstractModel):
             )
         )
         with archive.open(f"{name}.csv") as member:
-            hashed = Hashed(member)
             cr.copy_expert(
-                "COPY archive_raw FROM STDIN WITH (FORMAT csv, HEADER)", hashed
-            )
-        if hashed.digest.hexdigest() != facts["sha256"]:
-            raise UserError(
-                self.env._("The file %s.csv of this archive was changed.", name)
+                "COPY archive_raw FROM STDIN WITH (FORMAT csv, HEADER)", member
             )
         kept = {
             column: types.get(column, "varchar" if "/" in column else None)

@@ -109,6 +109,7 @@ class CrmMailchimpRecipientEvent(models.Model):
         another one are read as a whole should somebody ask for it again.
         """
         done = 0
+        self.env["crm.mailchimp.campaign"].flush_model(["next_poll", "read_marks"])
         accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
         for account in accounts.search([("keep_events_months", ">", 0)]):
             before = fields.Datetime.now() - relativedelta(

@@ -25,8 +25,8 @@ class CrmMailchimpGuarded(models.AbstractModel):
             for name, field in self._fields.items()
             if field.readonly
             and field.store
-            and not field.automatic
             and name not in self._signed
+            and name not in models.MAGIC_COLUMNS
         }
 
     @api.model

@@ -79,7 +79,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         restored["contacts"] = self._restore_contacts(last)
         restored |= self._restore_ledger() | self._restore_results()
         self._unload()
-        self.env.invalidate_all(flush=False)
+        self.env.invalidate_all()
         self.env["crm.mailchimp.account"]._wake_opt_outs()
         return {
             name: (facts["rows"], restored[name])
@@ -143,6 +143,7 @@ class CrmMailchimpArchive(models.AbstractModel):
                 "INSERT INTO archive_account_map VALUES (%s, %s, %s)",
                 [row["id"], account.id, fresh],
             )
+        self.env.flush_all()
         return restored
 
     def _make_account(self, row, present):
@@ -186,6 +187,7 @@ class CrmMailchimpArchive(models.AbstractModel):
     def _same_user(self, user_id, login):
         return (
             self.env["res.users"]
+            .with_context(active_test=False)
             .search([("id", "=", user_id or 0), ("login", "=", login)])
             .id
         )

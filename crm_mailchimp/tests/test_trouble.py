@@ -12,6 +12,8 @@ from .common import MailchimpCase
 class TroubleCase(MailchimpCase):
     def setUp(self):
         super().setUp()
+        self.simulator.switches.update(max_contacts=-1, contact_limit_status=403)
+        self.addCleanup(self.simulator.switches.update, max_contacts=-1)
         self.user = new_test_user(
             self.env,
             "trouble",
@@ -142,6 +144,10 @@ class TestNoSpace(TroubleCase):
                 run = self.push(state="waiting")
                 self.assertIn("no space", self.account.health_message)
                 self.assertEqual(len(self.told()), 1)
+            with (
+                patch.object(Run, "_pull", fail),
+                mute_logger("odoo.addons.crm_mailchimp.models.crm_mailchimp_run"),
+            ):
                 run.resume_at = False
                 self.tick()
                 self.assertEqual(run.state, "waiting")
