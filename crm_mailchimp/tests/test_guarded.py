@@ -126,11 +126,11 @@ class TestGuarded(EverythingCase):
         self.assertIn(("res.partner", "import"), seen)
 
     def test_a_default_of_the_user(self):
-        Default = self.env["ir.default"].with_user(self.stranger)
-        Default.set("crm.mailchimp.account", "audience_ref", "forged", user_id=True)
-        Default.set(
-            "res.partner", "mailchimp_opt_in_date", "2031-01-01 00:00:00", user_id=True
-        )
+        for model, name, value in (
+            ("crm.mailchimp.account", "audience_ref", "forged"),
+            ("res.partner", "mailchimp_opt_in_date", "2031-01-01 00:00:00"),
+        ):
+            self.env["ir.default"].set(model, name, value, user_id=self.stranger.id)
         account = self.env["crm.mailchimp.account"].with_user(self.stranger)
         self.assertFalse(account.create({"name": "Theirs"}).audience_ref)
         partner = self.env["res.partner"].with_user(self.stranger)
@@ -183,6 +183,8 @@ class TestGuarded(EverythingCase):
             lambda found: found.audience_ref == second.id
         )
         wizard.action_link()
+        if wizard.is_confirming:
+            wizard.action_link()
         linked = self.env["crm.mailchimp.account"].search(
             [("company_id", "=", self.company.id)]
         )
