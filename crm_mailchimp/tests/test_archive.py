@@ -6,7 +6,7 @@ import zipfile
 
 from odoo import fields
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import tagged
+from odoo.tests import HttpCase, tagged
 
 from ..models.archive import FILES, RUNS
 from .test_rights import RightsCase
@@ -456,3 +456,15 @@ class TestArchive(RightsCase):
         )
         with self.assertRaises(UserError), self.env.cr.savepoint():
             self.restore(attachment=fake)
+
+
+@tagged("post_install", "-at_install")
+class TestRestoreTour(HttpCase):
+    def test_restore_an_archive(self):
+        self.env["res.partner"].create({"name": "Ann", "mailchimp_opt_in": True})
+        self.env["crm.mailchimp.archive"]._write_archive()
+        self.start_tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_restore",
+            "crm_mailchimp_restore",
+            login="admin",
+        )

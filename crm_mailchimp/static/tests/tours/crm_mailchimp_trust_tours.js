@@ -37,3 +37,40 @@ registry.category("web_tour.tours").add("crm_mailchimp_erase", {
         {trigger: ".o_notification:contains(Addresses erased)"},
     ],
 });
+
+registry.category("web_tour.tours").add("crm_mailchimp_restore", {
+    steps: () => [
+        {
+            content: "The latest archive is chosen",
+            trigger: ".modal .o_field_widget[name=archive]",
+        },
+        {trigger: ".modal button[name=action_preview]", run: "click"},
+        {
+            content: "What it would bring back",
+            trigger: ".modal .o_field_widget[name=preview] td:contains(Consent lines)",
+        },
+        {trigger: ".modal button[name=action_restore]", run: "click"},
+        {trigger: ".o_notification:contains(is there already)"},
+    ],
+});
+
+registry.category("web_tour.tours").add("crm_mailchimp_hostile", {
+    steps: () => [
+        {
+            content: "Markup in a title is text",
+            trigger: ".o_form_view:contains(<img src=x onerror=alert(1)>)",
+        },
+        {
+            content: "A link that would run something is none",
+            trigger: ".o_field_widget[name=link_ids] a:contains(javascript)",
+            run() {
+                if (this.anchor.protocol !== "http:") {
+                    console.error(`The link leads to ${this.anchor.href}`);
+                }
+                if (document.querySelector("img[src=x]")) {
+                    console.error("A title became an image");
+                }
+            },
+        },
+    ],
+});
