@@ -154,6 +154,10 @@ class Forbidden(MailchimpError):
     """The role of the key's user, the plan or the account's state does not allow it."""
 
 
+class NoRoom(Forbidden):
+    """The plan has no room for another contact: it says nothing of who was sent."""
+
+
 class NotFound(MailchimpError):
     """The audience, member or other thing is not there."""
 
@@ -238,6 +242,14 @@ _TEXTS = [
     )
 ]
 _MERGE_FIELD = re.compile(r"(.*\bmerge_fields\b.*|[A-Z][A-Z0-9_]{0,9})")
+_ADDING_PATH = re.compile(r"/lists/[^/]+(/members(/[^/]+)?)?")
+_NO_ROOM = re.compile(
+    r"\b(contact|subscriber|member|audience|plan)s?\b[^.]{0,40}\blimit"
+    r"|\blimit\b[^.]{0,40}\b(contact|subscriber|plan)"
+    r"|\bexceed[^.]{0,60}\bplan\b"
+    r"|\bupgrade (your|the) (plan|account)\b",
+    re.IGNORECASE,
+)
 _MEMBER_STATUS = re.compile(r"status (?:is|of) [\"'](\w+)", re.IGNORECASE)
 _MEMBER_PATH = re.compile(r"/lists/[^/]+/members/[^/]+")
 _AUTH_TITLES = {
@@ -290,6 +302,8 @@ def classify(status, problem, *, method=None, path=None, request_id=None, after=
     if status >= 500 or status == 408:
         facts["outcome_unknown"] = method != "GET"
         return Retryable(detail or "Mailchimp is down.", after=after, **facts)
+    if not bare and _is_no_room(status, label, problem, fields, method, path):
+        return NoRoom(detail, **facts)
     if bare:
         return Protocol(f"Mailchimp answered {status} without saying why.", **facts)
     if status == 403:
@@ -345,6 +359,23 @@ def _rejected_code(status, label, texts, fields, method, path):
     if any(_MERGE_FIELD.fullmatch(name) and name != "EMAIL" for name in names):
         return "merge_fields"
     return "other"
+
+
+def _is_no_room(status, label, problem, fields, method, path):
+    """Return whether a write that adds contacts was refused for the plan's limit.
+
+    Mailchimp documents no such answer. It refuses another audience beyond the plan
+    with 403 "User action not permitted", whatever the role; a limit told in words may
+    come with 400, too.
+    """
+    if status not in (400, 403) or not _ADDING_PATH.fullmatch(path or ""):
+        return False
+    if method not in ("POST", "PUT", "PATCH") or fields:
+        return False
+    if label == "user action not permitted":
+        # Of one member it may be something else that the user may not do.
+        return "/members" not in path
+    return bool(_NO_ROOM.search(f"{label} {_text(problem.get('detail'))}"))
 
 
 def _is_problem(problem):

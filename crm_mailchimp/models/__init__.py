@@ -1,5 +1,6 @@
 from . import labelled
 from . import mirrored
+from . import guarded
 from . import crm_lead
 from . import crm_mailchimp_account
 from . import connection
@@ -32,6 +33,7 @@ from . import former_audience
 from . import groups
 from . import brake
 from . import crm_mailchimp_permission
+from . import no_room
 from . import crm_mailchimp_preview_line
 from . import preview
 from . import new_audience
@@ -58,3 +60,7 @@ from . import setup
 from . import engagement
 from . import ir_http
 from . import partner_card
+from . import archive
+from . import restore
+from . import restore_consent
+from . import export_safe

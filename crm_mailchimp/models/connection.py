@@ -108,6 +108,12 @@ class CrmMailchimpAccount(models.Model):
             return self._key_sentence(self.state)
         if isinstance(error, errors.OtherAccount):
             return self._other_account_sentence(error.name)
+        if isinstance(error, errors.NoRoom):
+            return _(
+                "Mailchimp takes no new contact for this account, most likely because"
+                " the contact limit of its plan is reached. Archive contacts nobody"
+                " needs, or choose a larger plan in Mailchimp, then try again."
+            )
         if isinstance(error, errors.Forbidden):
             return _(
                 "The Mailchimp user of this connection may not do this, or the"

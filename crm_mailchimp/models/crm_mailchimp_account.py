@@ -14,9 +14,10 @@ class CrmMailchimpAccount(models.Model):
     """
 
     _name = "crm.mailchimp.account"
-    _inherit = ["mail.thread", "mail.activity.mixin"]
+    _inherit = ["mail.thread", "mail.activity.mixin", "crm.mailchimp.guarded"]
     _description = "Mailchimp Account"
     _check_company_auto = True
+    _signed = ("partner_domain_user_id", "partner_domain_date")
 
     name = fields.Char(required=True, default="Mailchimp")
     company_id = fields.Many2one(
@@ -66,7 +67,7 @@ class CrmMailchimpAccount(models.Model):
     data_center = fields.Char(string="Data center", readonly=True, copy=False)
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
-    remote_name = fields.Char(string="Mailchimp account", readonly=True)
+    remote_name = fields.Char(string="Mailchimp account", readonly=True, copy=False)
     audience_ref = fields.Char(string="Audience ID", readonly=True, copy=False)
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
@@ -201,6 +202,12 @@ class CrmMailchimpAccount(models.Model):
         "than 50 members) for a reason other than an opt-out waits for a manager's "
         "approval.",
     )
+    keep_events_months = fields.Integer(
+        string="Forget opens and clicks after (months)",
+        help="Single opens and clicks of each person are deleted when they are older"
+        " and their campaign is read no more. Campaigns and recipients keep their"
+        " numbers. 0 keeps them for good.",
+    )
     sync_user_id = fields.Many2one(
         "res.users",
         string="Sync as",
@@ -214,7 +221,7 @@ class CrmMailchimpAccount(models.Model):
     run_ids = fields.One2many("crm.mailchimp.run", "account_id")
     # Ids of our interest categories and what is being created right now: see
     # run_segments, which writes them around every call that creates something.
-    remote_refs = fields.Json(copy=False)
+    remote_refs = fields.Json(readonly=True, copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     open_run_label = fields.Char(compute="_compute_runs")
     open_run_state = fields.Char(
@@ -279,7 +286,7 @@ class CrmMailchimpAccount(models.Model):
         :param dict vals: values of accounts, which are changed
         :param bool new: whether they hold a condition that is to be signed
         """
-        names = ("partner_domain_user_id", "partner_domain_date")
+        names = self._signed
         # Odoo itself copies an account with what was signed.
         signed = self.env.su and vals.get(names[0])
         if not signed:
@@ -295,6 +302,15 @@ class CrmMailchimpAccount(models.Model):
     def _check_partner_domain(self):
         for account in self:
             account._scope_domain()
+
+    @api.constrains("keep_events_months")
+    def _check_keep_events_months(self):
+        if any(account.keep_events_months < 0 for account in self):
+            raise ValidationError(
+                self.env._(
+                    "Enter a number of months; 0 keeps opens and clicks for good."
+                )
+            )
 
     @api.constrains("archive_brake_percent")
     def _check_archive_brake_percent(self):
@@ -476,6 +492,7 @@ class CrmMailchimpAccount(models.Model):
                     "data_center": center,
                     "database_ref": database_ref,
                     "key_verified": self.key_verified,
+                    "remote_name": self.remote_name,
                 }
             )
             self._replaced_by(account)

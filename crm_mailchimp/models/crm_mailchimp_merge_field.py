@@ -30,9 +30,10 @@ class CrmMailchimpMergeField(models.Model):
     """One line of the field mapping: a merge tag of the audience <- an Odoo value."""
 
     _name = "crm.mailchimp.merge.field"
-    _inherit = ["crm.mailchimp.mirrored"]
+    _inherit = ["crm.mailchimp.guarded", "crm.mailchimp.mirrored"]
     _description = "Mailchimp Merge Field"
     _order = "sequence, id"
+    _signed = ("author_id", "authored_at")
 
     account_id = fields.Many2one(
         "crm.mailchimp.account", required=True, ondelete="cascade", index=True
@@ -184,8 +185,8 @@ class CrmMailchimpMergeField(models.Model):
         """
         # Odoo itself copies lines with what was signed.
         if not (self.env.su and vals.get("author_id")):
-            vals.pop("author_id", None)
-            vals.pop("authored_at", None)
+            for name in self._signed:
+                vals.pop(name, None)
             if new:
                 vals.update(author_id=self.env.uid, authored_at=fields.Datetime.now())
         return vals

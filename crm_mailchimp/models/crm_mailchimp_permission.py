@@ -13,6 +13,7 @@ class CrmMailchimpPermission(models.Model):
     """
 
     _name = "crm.mailchimp.permission"
+    _inherit = ["crm.mailchimp.guarded"]
     _description = "Mailchimp Marketing Permission"
     _order = "id"
 
@@ -47,7 +48,7 @@ class CrmMailchimpPermission(models.Model):
                 .search([], order="id desc", limit=1)
             )
             fresh = self.filtered(lambda permission: not permission.on_opt_in)
-            super(CrmMailchimpPermission, fresh).write(
+            super(CrmMailchimpPermission, fresh.sudo()).write(
                 {"after_member": last.id, "error_message": False}
             )
         result = super().write(vals)

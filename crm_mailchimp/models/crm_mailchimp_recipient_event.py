@@ -1,3 +1,6 @@
+import re
+
+from dateutil.relativedelta import relativedelta
 from markupsafe import Markup
 
 from odoo import api, fields, models
@@ -6,6 +9,7 @@ from odoo.tools import SQL
 from .clock import short_moment
 
 GROUP = 200  # events of one commit
+FORGOTTEN = 20_000  # events deleted in one transaction
 
 
 class CrmMailchimpRecipientEvent(models.Model):
@@ -100,12 +104,59 @@ class CrmMailchimpRecipientEvent(models.Model):
             account.activity_noted_id = rows[-1][0]
             run._commit()
 
+    @api.autovacuum
+    def _gc_events(self):
+        """Forget events that are older than their account wants to keep them.
+
+        Campaigns and recipients keep their numbers and dates. Events of a campaign
+        that is still read stay, as they are counted with each reading; those of
+        another one are read as a whole should somebody ask for it again.
+        """
+        done = 0
+        self.env["crm.mailchimp.campaign"].flush_model(["next_poll", "read_marks"])
+        accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
+        for account in accounts.search([("keep_events_months", ">", 0)]):
+            before = fields.Datetime.now() - relativedelta(
+                months=account.keep_events_months
+            )
+            self.env.cr.execute(
+                SQL(
+                    """WITH gone AS (
+                           DELETE FROM crm_mailchimp_recipient_event WHERE id IN (
+                               SELECT e.id FROM crm_mailchimp_campaign c
+                                 JOIN crm_mailchimp_recipient r ON r.campaign_id = c.id
+                                 JOIN crm_mailchimp_recipient_event e
+                                   ON e.recipient_id = r.id
+                                WHERE c.account_id = %(account)s AND e.date < %(before)s
+                                  AND c.next_poll IS NULL
+                                LIMIT %(limit)s)
+                       RETURNING recipient_id),
+                       unread AS (
+                           UPDATE crm_mailchimp_campaign SET read_marks = NULL
+                            WHERE read_marks IS NOT NULL AND id IN (
+                               SELECT r.campaign_id FROM crm_mailchimp_recipient r
+                                 JOIN gone ON gone.recipient_id = r.id))
+                       SELECT COUNT(*) FROM gone""",
+                    account=account.id,
+                    before=before,
+                    limit=FORGOTTEN,
+                )
+            )
+            (count,) = self.env.cr.fetchone()
+            done += count
+        self.invalidate_model(flush=False)
+        self.env["crm.mailchimp.campaign"].invalidate_model(["read_marks"], flush=False)
+        return done, done >= FORGOTTEN
+
     def _sentence(self, kind, date, url, detail, campaign):
         _ = self.env._
         values = {
             "campaign": campaign,
             "date": short_moment(self.env, date),
-            "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url},
+            # Another scheme than the web's could run something.
+            "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url}
+            if re.match("https?://", url, re.IGNORECASE)
+            else url,
             "detail": detail or _("no reason given"),
         }
         if kind == "open":

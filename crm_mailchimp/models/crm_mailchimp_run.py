@@ -1,7 +1,10 @@
+import errno
 import logging
 import math
 import time
 from datetime import timedelta
+
+import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
@@ -48,6 +51,13 @@ def end_of_job():
     limit = config["limit_time_real_cron"]
     limit = config["limit_time_real"] if limit is None or limit < 0 else limit
     return time.monotonic() + min(SHARE * (limit or math.inf), LONGEST_SECONDS)
+
+
+def is_out_of_space(error):
+    """Return whether PostgreSQL or the file system has no room for what is written."""
+    return isinstance(error, psycopg2.errors.DiskFull) or (
+        isinstance(error, OSError) and error.errno == errno.ENOSPC
+    )
 
 
 class CrmMailchimpRun(models.Model):
@@ -198,6 +208,7 @@ class CrmMailchimpRun(models.Model):
             "not_taken": _("Refused by Odoo: %s"),
             "not_blacklisted": _("Not blacklisted: %s"),
             "lacking": _("Without a required value: %s"),
+            "no_room": _("Waiting for room in Mailchimp: %s"),
             "opted_out": _("Opt-ins removed: %s"),
             "merge_fields_created": _("Merge fields created: %s"),
             "merge_fields_refused": _("Merge fields refused: %s"),
@@ -610,10 +621,12 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             self._end("failed", error)
             return True
-        except Exception:
+        except Exception as error:
+            self.env.cr.rollback()
+            if is_out_of_space(error):
+                return self._wait_for_space(error)
             # A fault of ours must not leave a run open for ever: the log has the
             # detail, the account says it, and the next run starts afresh.
-            self.env.cr.rollback()
             _logger.exception("Mailchimp run %s failed", self.id)
             self._end(
                 "failed",
@@ -694,6 +707,27 @@ class CrmMailchimpRun(models.Model):
         cron = "ir_cron_stats" if self.kind == "stats" else "ir_cron_push"
         self.env.ref(f"crm_mailchimp.{cron}")._trigger(at=at)
         self._notify()
+
+    def _wait_for_space(self, error):
+        """Come back when PostgreSQL or the file system has room again.
+
+        What Mailchimp did meanwhile is not lost: it was noted before the calls that it
+        has to be looked at. Not even this can be written on a full disk: then the run
+        stays as it was, and the next tick enters it again.
+        """
+        _logger.warning("Mailchimp run %s: no space left: %s", self.id, error)
+        if not self.attempts:
+            self.account_id._notify_managers(self._space_sentence())
+        self._wait(errors.Retryable("No space left."))
+        self.error_message = self._space_sentence()
+        return True
+
+    def _space_sentence(self):
+        return self.env._(
+            "The server of Odoo has no space left, so what Mailchimp answers cannot be"
+            " stored. Ask your administrator to make room on the disk of the database."
+            " Nothing is lost; it is tried again by itself."
+        )
 
     def _refusal_sentence(self, error):
         """Say what was refused although the account works, and when it is tried again.

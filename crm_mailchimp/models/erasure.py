@@ -1,4 +1,5 @@
 import logging
+import re
 import time
 
 from odoo import api, fields, models
@@ -15,6 +16,8 @@ _logger = logging.getLogger(__name__)
 ERASE_SECONDS = 10
 TIMEOUT = (5, 10)
 CHUNK = 50
+# The part of a link that holds an address, encoded or not.
+PERSONAL = r"[^/?&=#;]*(@|%40)[^/?&=#;]*"
 PERMANENTLY = "/lists/{list_id}/members/{subscriber_hash}/actions/delete-permanent"
 
 
@@ -175,11 +178,44 @@ class CrmMailchimpErasure(models.Model):
         # A bounce may quote the address, and a link may hold it.
         cr.execute(
             SQL(
-                "UPDATE crm_mailchimp_recipient_event SET detail = NULL"
-                " WHERE recipient_id = ANY(%s) AND detail IS NOT NULL",
+                "UPDATE crm_mailchimp_recipient_event SET detail = NULL,"
+                " url = REGEXP_REPLACE(url, %s, '…', 'gi')"
+                " WHERE recipient_id = ANY(%s) AND (detail IS NOT NULL OR url ~* %s)",
+                PERSONAL,
                 recipients,
+                PERSONAL,
             )
         )
+        # Whoever let members be archived is told which ones, and refusals quote them.
+        for table, column, of_account in (
+            (
+                "mail_message",
+                "body",
+                SQL(
+                    "model = %s AND res_id = %s",
+                    self.account_id._name,
+                    self.account_id.id,
+                ),
+            ),
+            ("crm_mailchimp_run", "error_message", self._of_account()),
+            ("crm_mailchimp_run", "error_detail", self._of_account()),
+            (
+                "crm_mailchimp_account",
+                "error_message",
+                SQL("id = %s", self.account_id.id),
+            ),
+        ):
+            cr.execute(
+                SQL(
+                    "UPDATE %(table)s SET %(column)s ="
+                    " REGEXP_REPLACE(%(column)s, %(email)s, '…', 'gi')"
+                    " WHERE %(of_account)s AND %(column)s ~* %(email)s",
+                    table=SQL.identifier(table),
+                    column=SQL.identifier(column),
+                    email=r"(?<![\w.+-])" + re.escape(self.email_normalized),
+                    of_account=of_account,
+                )
+            )
         self.env["crm.mailchimp.preview.line"].search(
             [
                 ("run_id.account_id", "=", self.account_id.id),
@@ -203,6 +239,9 @@ class CrmMailchimpErasure(models.Model):
             self.env["crm.mailchimp.suppression"].search(
                 [("email_hash", "=", self.email_hash)]
             ).unlink()
+
+    def _of_account(self):
+        return SQL("account_id = %s", self.account_id.id)
 
     @api.model
     def _erased(self, account, refs):
@@ -256,10 +295,28 @@ class CrmMailchimpRecipient(models.Model):
         )
         if erased:
             people = [
-                (ref, None if ref in erased else email, *rest)
-                for ref, email, *rest in people
+                self._anonymous(person) if person[0] in erased else person
+                for person in people
             ]
         return super()._import_page(campaign, people)
+
+    @api.model
+    def _anonymous(self, person):
+        """Return a row of ``stats.people`` without what names the person."""
+        ref, _email, status, variant, events, summary = person
+        events = [
+            (
+                kind,
+                date,
+                re.sub(PERSONAL, "…", url, flags=re.IGNORECASE),
+                number,
+                # Of a bounce it is its kind.
+                detail if kind == "bounce" else None,
+            )
+            for kind, date, url, number, detail in events
+        ]
+        summary = dict(summary, unsubscribe_reason=None)
+        return ref, None, status, variant, events, summary
 
 
 class ResPartner(models.Model):

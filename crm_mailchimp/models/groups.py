@@ -23,4 +23,4 @@ class CrmMailchimpAccount(models.Model):
         refs = dict(self._refs(), **values)
         refs = {key: value for key, value in refs.items() if value is not None}
         if refs != self._refs():
-            self.remote_refs = refs
+            self.sudo().remote_refs = refs

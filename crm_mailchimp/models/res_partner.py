@@ -1,11 +1,14 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tools import email_normalize_all, formataddr
 from odoo.tools.mail import email_split_tuples
 
 from ..sync.grounds import Grounds
+
+# What users may not enter, import or have as a default.
+OWN = {"mailchimp_opt_in_date", "mailchimp_segment_ids"}
 
 
 class ResPartner(models.Model):
@@ -109,11 +112,22 @@ class ResPartner(models.Model):
         )
         return [("id", "in", lines.subselect("partner_id"))]
 
+    @api.model
+    def default_get(self, fields):
+        """Take no default, of a context or a user, for what only Odoo itself writes."""
+        if not self.env.su:
+            fields = [name for name in fields if name not in OWN]
+        return super().default_get(fields)
+
     @api.model_create_multi
     def create(self, vals_list):
         # The caller's own stay as they are: an import tries them a second time.
         vals_list = [dict(vals) for vals in vals_list]
+        default = self.default_get(["mailchimp_opt_in"])
         for vals in vals_list:
+            # Of a default, too, the date and the line are noted.
+            vals.setdefault("mailchimp_opt_in", default.get("mailchimp_opt_in", False))
+            self._mailchimp_check_segments(vals)
             date = self._mailchimp_pop_date(vals)
             if vals.get("mailchimp_opt_in"):
                 vals["mailchimp_opt_in_date"] = date or self._mailchimp_now()
@@ -130,6 +144,7 @@ class ResPartner(models.Model):
         contact must not depend on Mailchimp.
         """
         vals = dict(vals)
+        self._mailchimp_check_segments(vals)
         date = self._mailchimp_pop_date(vals)
         kept = {**vals, "mailchimp_opt_in_date": date} if date else vals
         if "mailchimp_opt_in" not in vals:
@@ -184,6 +199,19 @@ class ResPartner(models.Model):
                 )
             )
         return min(date, self._mailchimp_now())
+
+    def _mailchimp_check_segments(self, vals):
+        """Refuse segments somebody enters: only a filter says who belongs to one.
+
+        :raise AccessError: for whoever is not Odoo itself
+        """
+        if "mailchimp_segment_ids" in vals and not self.env.su:
+            raise AccessError(
+                self.env._(
+                    "Who belongs to a segment is found by its filter; it cannot be"
+                    " entered or imported."
+                )
+            )
 
     def _mailchimp_follow_no(self):
         """Let a new opt-in be later than the "no" its addresses said before.

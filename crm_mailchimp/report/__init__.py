@@ -1,1 +1,2 @@
 from . import consent_report
+from . import dossier_report

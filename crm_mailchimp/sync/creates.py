@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import islice
 
 from ..engine import errors, payload
 from ..engine.observe import link_id, utc
@@ -24,6 +25,8 @@ class Creates(SendingPhase):
         def calls():
             walk = self.walk(reader, "create", lambda: portion.size)
             for rows in walk:
+                if self.is_full():
+                    return
                 batch = self.items(reader, rows, status)
                 if batch:
                     yield call(batch)
@@ -58,6 +61,9 @@ class Creates(SendingPhase):
                 self.commit()
 
         try:
+            if account.no_room_message:
+                # One call shows whether there is room again.
+                self.carry_out(islice(calls(), 1), record)
             self.carry_out(calls(), record)
             while halves:
                 pending = [call(halves.pop()) for _ in range(len(halves))]
@@ -151,7 +157,10 @@ class Creates(SendingPhase):
         refusals = []
         for email, error in refused:
             row, desired = sent.pop(email, (None, None))
-            if row is not None:
+            if isinstance(error, errors.NoRoom):
+                # It says nothing of the person, who waits for room.
+                self.set_cursor(no_room=error.words)
+            elif row is not None:
                 refusals.append((row, desired, error))
         self.record_refusals(refusals)
         # Neither created nor refused: look before anything is repeated.

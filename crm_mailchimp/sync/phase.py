@@ -58,6 +58,10 @@ class Phase:
         self.run._notify()
         self.commit()
 
+    def is_full(self):
+        """Return whether this run has found that Mailchimp takes nobody new."""
+        return bool(self.cursor.get("no_room"))
+
     def beside(self, phase):
         """Return another phase of the same slice, for work that both need.
 

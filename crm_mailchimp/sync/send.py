@@ -12,6 +12,7 @@ from .members import MemberPhase
 from .merge_fields import MergeFields
 from .moves import Moves
 from .permissions import Permissions
+from .room import ADDING, Room
 from .sending import SendingPhase
 from .tags import Tags
 from .updates import Updates
@@ -35,13 +36,19 @@ class Send(SendingPhase):
         # cancelled, leaves it to the next one to look again.
         self.account.look_again = True
         self.commit()
-        waiting = self.beside(Batches).work()
-        for step in self._steps():
+        waiting, refusal = self.beside(Batches).work(), None
+        room = self.beside(Room)
+        for step, is_adding in self._steps():
             if self.is_lost():
                 break
-            step()
+            if is_adding:
+                refusal = room.try_adding(step) or refusal
+            else:
+                step()
             if self.is_over():
                 break
+        if refusal and not self.is_lost():
+            room.conclude(refusal)
         self.account.look_again = False
         if self.is_lost():
             self._find_lost()
@@ -49,7 +56,7 @@ class Send(SendingPhase):
         left = self.env["crm.mailchimp.member"].search_count(
             [
                 ("account_id", "=", self.account.id),
-                ("operation", "not in", (False, "read")),
+                ("operation", "not in", self._not_for_now()),
                 ("batch_ref", "=", False),
             ],
             limit=1,
@@ -64,23 +71,27 @@ class Send(SendingPhase):
         return "verify"
 
     def _steps(self):
-        """Return what is done, in order."""
+        """Return ``(what to do, whether it adds contacts to the plan's)``, in order."""
         restores = self.beside(Restores)
         return (
-            self.beside(Archives).work,
+            (self.beside(Archives).work, False),
             # What an archiving hid counts for the contact's other addresses, too:
             # those who may have said no are looked at before anybody is subscribed.
-            restores.inquire,
-            restores.restore,
-            self.beside(Moves).work,
-            self.beside(Creates).work,
-            self.beside(Updates).work,
-            restores.readmit,
-            self.beside(Asks).work,
-            self.beside(Tags).send,
-            self.beside(ContactTags).send,
-            self.beside(Permissions).send,
+            (restores.inquire, False),
+            (restores.restore, True),
+            (self.beside(Moves).work, False),
+            (self.beside(Creates).work, True),
+            (self.beside(Updates).work, False),
+            (restores.readmit, True),
+            (self.beside(Asks).work, True),
+            (self.beside(Tags).send, False),
+            (self.beside(ContactTags).send, False),
+            (self.beside(Permissions).send, False),
         )
+
+    def _not_for_now(self):
+        """Return the operations that no further step of this run carries out."""
+        return (False, "read", *(ADDING if self.is_full() else ()))
 
     def _find_lost(self):
         """Make groups and merge fields anew that somebody deleted in Mailchimp."""

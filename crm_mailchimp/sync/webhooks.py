@@ -69,7 +69,9 @@ class Deliveries(MemberPhase):
                 (
                     email,
                     partial(
-                        self.gateway.find_member, account.audience_ref, member_hash(email)
+                        self.gateway.find_member,
+                        account.audience_ref,
+                        member_hash(email),
                     ),
                 )
                 for email in sorted(others)
@@ -149,8 +151,9 @@ class Deliveries(MemberPhase):
 class WebhookReading(MemberPhase):
     """A run of kind *webhook*: read and settle what webhooks told.
 
-    Runs are entered by one scheduled action only, so no other reading of members or push
-    of the account is at work meanwhile. A push settles deliveries after its own reading.
+    Runs are entered by one scheduled action only, so no other reading of members or
+    push of the account is at work meanwhile. A push settles deliveries after its own
+    reading.
     """
 
     def work(self):

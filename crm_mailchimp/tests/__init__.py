@@ -2,6 +2,7 @@ from . import test_accessibility
 from . import test_account
 from . import test_actions
 from . import test_addresses
+from . import test_archive
 from . import test_budget
 from . import test_by_hand
 from . import test_consent
@@ -13,6 +14,8 @@ from . import test_errors
 from . import test_export_failed
 from . import test_field_mapping
 from . import test_filters
+from . import test_guarded
+from . import test_hostile
 from . import test_fingerprint
 from . import test_foreign
 from . import test_leads
@@ -43,6 +46,7 @@ from . import test_stats
 from . import test_suppression
 from . import test_tags
 from . import test_tours
+from . import test_trouble
 from . import test_upgrade
 from . import test_views
 from . import test_webhooks

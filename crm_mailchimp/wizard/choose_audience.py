@@ -60,9 +60,10 @@ class ChooseAudience(models.TransientModel):
     def _load_audiences(self):
         if not self.line_ids:
             root, lines = self._read_audiences(self.account_id)
-            self.account_ref = root.get("account_id")
-            self.account_name = root.get("account_name")
-            self.line_ids = [(0, 0, vals) for vals in lines]
+            wizard = self.sudo()
+            wizard.account_ref = root.get("account_id")
+            wizard.account_name = root.get("account_name")
+            wizard.line_ids = [(0, 0, vals) for vals in lines]
             # With several, which one it is is not for us to guess.
             self.line_id = self.line_ids if len(self.line_ids) == 1 else False
 
@@ -211,7 +212,7 @@ class ChooseAudience(models.TransientModel):
         )
         found.sort(key=lambda item: item[0]["email_address"])
         listed, complete = found[:LISTED], complete and len(found) <= LISTED
-        self.opted_out_ids = [
+        self.sudo().opted_out_ids = [
             (
                 0,
                 0,
@@ -266,6 +267,7 @@ class ChooseAudience(models.TransientModel):
 
 class ChooseAudienceLine(models.TransientModel):
     _name = "crm.mailchimp.choose.audience.line"
+    _inherit = ["crm.mailchimp.guarded"]
     _description = "Mailchimp Audience to Choose"
 
     wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")
@@ -288,6 +290,7 @@ class ChooseAudienceOptedOut(models.TransientModel):
     """A member of the audience to link who said no in Odoo."""
 
     _name = "crm.mailchimp.choose.audience.opted.out"
+    _inherit = ["crm.mailchimp.guarded"]
     _description = "Member Who Opted Out in Odoo"
 
     wizard_id = fields.Many2one("crm.mailchimp.choose.audience", ondelete="cascade")

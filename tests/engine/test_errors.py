@@ -291,3 +291,43 @@ def test_words_for_people_say_which_field_and_why():
     )
     assert errors.classify(400, problem(detail="No.")).words == "No."
     assert errors.classify(400, problem("Bad Request")).words == "Bad Request"
+
+
+ADD = "/lists/l"
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "detail"),
+    [
+        (403, "User action not permitted", "User does not have access to it"),
+        (400, "Bad Request", "You have reached the contact limit of your plan."),
+        (400, "Invalid Resource", "Adding them would exceed the limit of your plan."),
+        (403, "Forbidden", "Please upgrade your plan to add more subscribers."),
+    ],
+)
+def test_the_plan_has_no_room(status, title, detail):
+    refusal = problem(title, detail)
+    found = errors.classify(status, refusal, method="POST", path=ADD)
+    assert type(found) is errors.NoRoom
+    # Of something else it says nothing about contacts.
+    for method, path in (("POST", "/lists"), ("GET", ADD), ("POST", f"{ADD}/segments")):
+        found = errors.classify(status, refusal, method=method, path=path)
+        assert not isinstance(found, errors.NoRoom)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, problem(detail="x@y.be has signed up to a lot of lists very recently")),
+        (400, problem("Member Exists", "x@y.be is already a list member.")),
+        (403, problem("Forbidden", "You may not do this.")),
+        (429, problem("Too Many Requests", "exceeded the limit of 10 connections")),
+        (
+            400,
+            problem(detail="See the 'errors' array.", field="FNAME", message="limit"),
+        ),
+    ],
+)
+def test_other_refusals_are_not_the_plan(status, body):
+    found = errors.classify(status, body, method="POST", path=ADD)
+    assert not isinstance(found, errors.NoRoom)

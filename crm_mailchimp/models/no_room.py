@@ -1,0 +1,41 @@
+from odoo import api, fields, models
+
+
+class CrmMailchimpAccount(models.Model):
+    _inherit = "crm.mailchimp.account"
+
+    no_room_message = fields.Text(readonly=True, copy=False)
+
+    @api.depends("no_room_message")
+    def _compute_health_message(self):
+        result = super()._compute_health_message()
+        for account in self.filtered("no_room_message"):
+            account.health_message = "\n".join(
+                filter(None, [account.health_message, account.no_room_message])
+            )
+        return result
+
+    def _set_no_room(self, sentence):
+        """Say, once, that Mailchimp takes nobody new."""
+        if not self.no_room_message:
+            self._notify_managers(sentence)
+        if self.no_room_message != sentence:
+            self.no_room_message = sentence
+
+    def _forget_attention(self):
+        """Keep what managers were told as long as nobody new can be added."""
+        return super(
+            CrmMailchimpAccount,
+            self.filtered(lambda account: not account.sudo().no_room_message),
+        )._forget_attention()
+
+
+class CrmMailchimpRun(models.Model):
+    _inherit = "crm.mailchimp.run"
+
+    def _end(self, state, error=None):
+        for run in self:
+            if state == "done" and run.phase and "no_room" not in (run.cursor or {}):
+                # Whoever had to be added was.
+                run.account_id.no_room_message = False
+        return super()._end(state, error)
