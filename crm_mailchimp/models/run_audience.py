@@ -1,7 +1,10 @@
+import time
+
 from odoo import models
 from odoo.exceptions import UserError
 
 from ..engine import errors
+from .opt_out import LANE_SECONDS
 
 
 class CrmMailchimpRun(models.Model):
@@ -16,6 +19,10 @@ class CrmMailchimpRun(models.Model):
         the one; another one of that name is never taken.
         """
         account = self.account_id
+        if account.audience_ref:
+            # Once another one is linked nothing more is sent to the present audience.
+            now = time.monotonic()
+            account._opt_out_slice(now + LANE_SECONDS, now + LANE_SECONDS)
         body = (self.cursor or {}).get("audience")
         found = gateway.audiences()
         existing = {audience["id"]: audience["name"] for audience in found["lists"]}

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from odoo import Command
 from odoo.tests import tagged
 
@@ -470,6 +472,29 @@ class TestConsent(MailchimpCase):
         self.tick()
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    def test_another_contact_takes_the_address_during_the_run(self):
+        """What is sent is asked for by whoever stands for the address by then."""
+        ann = self.contact("Ann", "office@firma.be")
+        office = self.contact(
+            "Office", "office@firma.be", is_company=True, mailchimp_opt_in=False
+        )
+        run = self.env["crm.mailchimp.run"]
+        original = type(run)._phase_send
+
+        def opt_in_first(this, gateway, deadline):
+            office.with_env(this.env).mailchimp_opt_in = True
+            return original(this, gateway, deadline)
+
+        with patch.object(type(run), "_phase_send", opt_in_first):
+            self.push()
+        self.push()
+        sent = [str(call.body) for call in self.simulator.calls if call.body]
+        self.assertFalse([body for body in sent if "Ann" in body])
+        self.assertEqual(
+            self.member("office@firma.be").merge_fields["FNAME"], "Office"
+        )
+        self.assertEqual(ann.mailchimp_reason, "shared_address")
 
     # === THE RECORD === #
 

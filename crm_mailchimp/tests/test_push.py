@@ -5,6 +5,9 @@ from odoo.tests import tagged
 from ..models import crm_mailchimp_run
 from .common import MailchimpCase
 
+# Mailchimp takes addresses of at most 254 characters.
+LONGEST = f"evely@{'a' * 59}.{'b' * 59}.{'c' * 59}.{'d' * 59}.firma.be"
+
 
 @tagged("post_install", "-at_install")
 class TestPush(MailchimpCase):
@@ -67,12 +70,14 @@ class TestPush(MailchimpCase):
             "a@example",
             "\u200bhidden@firma.be",
             "é@firma.be",
+            LONGEST.replace("@", "a@"),
         ):
             self.contact("Bad", email)
         good = {
             "Ann Lee <Ann.Lee@Firma.be>": "ann.lee@firma.be",
             "bob@firma.be, carl@firma.be": "bob@firma.be",
             '"x@y" <dan@firma.be>': "dan@firma.be",
+            LONGEST: LONGEST,
         }
         for email in good:
             self.contact("Good", email)
