@@ -294,7 +294,10 @@ class CrmMailchimpAccount(models.Model):
         """Return ``SQL``: the "no" ``s`` ended an opt-in while the audience was linked.
 
         Only an opt-in that ends leaves an opt-out; a blacklist entry leaves the opt-in
-        as it is.
+        as it is. Runs claim the members of eligible contacts, so this is about contacts
+        that came and went between two runs. Whether they were of the chosen kind and in
+        scope nobody can tell afterwards: what decides it may have changed together with
+        the opt-in. In doubt the "no" counts.
         """
         return SQL(
             """(s.date >= %s AND (s.source = 'odoo' OR s.source = 'blacklist'

@@ -1,4 +1,5 @@
 import logging
+from contextlib import contextmanager
 from functools import partial
 
 from odoo import fields, models
@@ -13,6 +14,8 @@ _logger = logging.getLogger(__name__)
 # Mailchimp allows so many groups in one audience, over all categories.
 MAX_INTERESTS = 60
 CATEGORIES = {"person": "CRM contacts", "company": "CRM companies"}
+# So many removals of groups and tags are remembered: see ``_noting_removal``.
+REMOVALS = 100
 
 
 class CrmMailchimpRun(models.Model):
@@ -373,9 +376,10 @@ class CrmMailchimpRun(models.Model):
                 if not ref:
                     continue
                 try:
-                    gateway.delete_interest(
-                        account.audience_ref, categories.get(kind), ref
-                    )
+                    with account._noting_removal(gateway):
+                        gateway.delete_interest(
+                            account.audience_ref, categories.get(kind), ref
+                        )
                 except errors.NotFound:
                     _logger.info("Group %s was gone already.", segment.remote_name)
                 except errors.REFUSED as error:
@@ -514,6 +518,26 @@ class CrmMailchimpAccount(models.Model):
 
     def _refs(self):
         return self.remote_refs or {}
+
+    @contextmanager
+    def _noting_removal(self, gateway):
+        """Note when a group or tag was removed: members change by it.
+
+        Of a call without an answer nobody knows when it was carried out.
+        """
+        first = gateway.clock()
+        yield
+        last = gateway.clock()
+        known = self._refs().get("removals", [])
+        times = [fields.Datetime.to_string(moment) for moment in (first, last)]
+        self._set_refs(removals=[*known, times][-REMOVALS:])
+
+    def _removals(self):
+        """Return ``(first, last)`` moment of each of the last removals."""
+        return [
+            tuple(map(fields.Datetime.to_datetime, times))
+            for times in self._refs().get("removals", ())
+        ]
 
     def _set_refs(self, **values):
         """Change keys of ``remote_refs``; ``None`` removes one."""

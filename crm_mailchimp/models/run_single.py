@@ -5,7 +5,7 @@ from odoo import models
 
 from ..engine import errors
 from ..engine.address import member_hash
-from ..engine.observe import link_id, utc
+from ..engine.observe import is_removal, link_id, utc
 from ..engine.payload import creation
 from ..engine.plan import REACHABLE, may_restore
 from .member_values import MemberValues
@@ -120,6 +120,9 @@ class CrmMailchimpRun(models.Model):
         ]
         since, changed = known["subscribed_at"], known["last_changed"]
         by_hand = known["operation"] in ("readmit", "inquire")
+        latest = utc(member.get("last_changed"))
+        if changed and is_removal(latest, self.account_id._removals()):
+            changed = max(changed, latest)
         return may_restore(
             member,
             events,

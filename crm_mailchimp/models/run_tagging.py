@@ -114,8 +114,10 @@ class CrmMailchimpRun(models.Model):
     def _withdraw_tag(self, gateway, segment):
         if not segment.tag_ref:
             return
+        account = self.account_id
         try:
-            gateway.delete_static_segment(self.account_id.audience_ref, segment.tag_ref)
+            with account._noting_removal(gateway):
+                gateway.delete_static_segment(account.audience_ref, segment.tag_ref)
         except errors.REFUSED as error:
             # It is tried again with the next run.
             segment._note_refusal(error)

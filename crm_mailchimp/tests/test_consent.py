@@ -187,6 +187,37 @@ class TestConsent(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(ann.mailchimp_reason, "archived")
 
+    def check_who_was_in_a_segment_that_is_gone(self, again):
+        """Taking the group or tag away is no change by somebody else.
+
+        :param again: called when the segment is withdrawn; the contact agrees again
+        """
+        ann = self.contact("Ann", city="Ghent")
+        segment = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.opt_out(ann)
+        self.simulator.advance(3600)
+        segment.mailchimp_sync = False
+        again(ann)
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_who_was_in_a_group_that_is_gone(self):
+        def later(ann):
+            self.push()
+            self.simulator.advance(3600)
+            self.push()
+            ann.mailchimp_opt_in = True
+
+        self.check_who_was_in_a_segment_that_is_gone(later)
+
+    def test_who_was_in_a_tag_that_is_gone_with_the_same_run(self):
+        def at_once(ann):
+            ann.mailchimp_opt_in = True
+
+        self.account.segment_target = "tag"
+        self.check_who_was_in_a_segment_that_is_gone(at_once)
+
     def test_opting_in_again_in_odoo_comes_back(self):
         partner = self.contact("Ann")
         self.push()

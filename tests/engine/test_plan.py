@@ -243,6 +243,20 @@ def test_our_archive_call_whose_answer_got_lost():
     assert look(planned, status="archived")["archived_by"] == "mailchimp"
 
 
+def test_our_own_removal_of_a_group_changes_members():
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    left = {"status": "archived", "archived_by": "odoo", "last_changed": at}
+    changed = {"status": "archived", "last_changed": "2026-01-02T03:10:00+00:00"}
+    start, end = at + timedelta(minutes=5), at + timedelta(minutes=6)
+    cases = [([], "mailchimp"), ([(start, end)], "odoo"), ([(at, start)], "mailchimp")]
+    for removals, by in cases:
+        news = observe(
+            dict(LEDGER, **left), dict(MEMBER, **changed), [], [], removals
+        )
+        assert news["archived_by"] == by
+        assert news["last_changed"] == datetime(2026, 1, 2, 3, 10)
+
+
 def spoken(known, **changes):
     member = dict(MEMBER, **changes)
     return said(known, member, observe(known, member, ["FNAME"], ["g1"]))

@@ -321,8 +321,11 @@ class Watcher:
                 self.violations.append(f"{what}: {theirs} of {member} was touched")
 
     def note_removal(self, what):
-        """Mailchimp changes everybody who was in a group or tag, archived ones, too."""
-        if re.match("DELETE .*/(segments|interests)/", what):
+        """Mailchimp changes everybody who was in a tag, archived members, too.
+
+        When a call gets no answer, nobody knows that this was Odoo's own doing.
+        """
+        if self.faulty and re.match("DELETE .*/(segments|interests)/", what):
             for address in self.oracle.addresses.values():
                 address.restorable = address.restorable and None
 
