@@ -113,9 +113,7 @@ def is_removal(changed, removals):
     :param changed: naive UTC datetime, or ``None``
     :param removals: ``(first, last)`` moment of each such call, by Mailchimp's clock
     """
-    return bool(changed) and any(
-        first <= changed <= last for first, last in removals
-    )
+    return bool(changed) and any(first <= changed <= last for first, last in removals)
 
 
 def _status_news(known, member, changed, removals):

@@ -129,9 +129,7 @@ def decide(known, wanted, desired, tags, owned, required=()):
         # Refused as it is: only another value or a passed time is worth a call. What
         # was never sent for want of a value may go once Mailchimp requires it no more.
         is_same = known.refused == desired
-        if is_same and (
-            known.reason != "required_field" or missing(desired, required)
-        ):
+        if is_same and (known.reason != "required_field" or missing(desired, required)):
             return None, None
         known = replace(known, refused=None)
     step = next_step(known)

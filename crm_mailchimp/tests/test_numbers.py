@@ -257,7 +257,9 @@ class TestEveryState(InsertContacts, MailchimpCase):
             ("values_refused", "wanted"),
             [
                 (row[0], reader.desired(row), True)
-                for row in reader.chunk(SQL("m.values_refused IS NOT NULL"), len(states))
+                for row in reader.chunk(
+                    SQL("m.values_refused IS NOT NULL"), len(states)
+                )
             ],
         )
         return len(states)

@@ -131,7 +131,6 @@ class TestChanges(MailchimpCase):
         self.assertLessEqual(len(self.simulator.calls), 4)
 
 
-
 @tagged("post_install", "-at_install")
 class TestWholeAudience(MailchimpCase):
     """Nobody is overlooked while the whole audience is read, and others change it."""

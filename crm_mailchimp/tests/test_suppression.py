@@ -115,7 +115,6 @@ class TestSuppression(MailchimpCase):
                 forge()
 
 
-
 @tagged("post_install", "-at_install")
 class TestSameSecond(MailchimpCase):
     """Times are known to the second: a "no" of the same one is taken for the later."""

@@ -250,9 +250,7 @@ def test_our_own_removal_of_a_group_changes_members():
     start, end = at + timedelta(minutes=5), at + timedelta(minutes=6)
     cases = [([], "mailchimp"), ([(start, end)], "odoo"), ([(at, start)], "mailchimp")]
     for removals, by in cases:
-        news = observe(
-            dict(LEDGER, **left), dict(MEMBER, **changed), [], [], removals
-        )
+        news = observe(dict(LEDGER, **left), dict(MEMBER, **changed), [], [], removals)
         assert news["archived_by"] == by
         assert news["last_changed"] == datetime(2026, 1, 2, 3, 10)
 
