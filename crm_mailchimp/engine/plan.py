@@ -75,7 +75,7 @@ class Known:
 
     @property
     def is_refused(self):
-        """Whether Mailchimp refused the values it was last tried with, not too long ago.
+        """Whether Mailchimp refused the last values, and is not to be asked again yet.
 
         :rtype: bool
         """
