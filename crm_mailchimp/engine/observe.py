@@ -46,7 +46,7 @@ def link_id(entry):
     return number if isinstance(number, int) and 0 < number <= MAX_ID else None
 
 
-def observe(known, member, tags, owned):
+def observe(known, member, tags, owned, removals=()):
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
@@ -56,11 +56,12 @@ def observe(known, member, tags, owned):
     :param dict member: the member of the API
     :param tags: the mapped merge tags
     :param owned: ids of our groups
+    :param removals: as for :func:`is_removal`
     :return: a dict of ledger columns that changed; empty when there is no news
     """
     status, changed = member["status"], utc(member.get("last_changed"))
     known = known or {"partner_id": None}
-    news = _status_news(known, member, changed)
+    news = _status_news(known, member, changed, removals)
     if member.get("unsubscribe_reason") and status == "unsubscribed" and news:
         # "N/A (Unsubscribed)" is Mailchimp's word for "gave no reason".
         if not member["unsubscribe_reason"].startswith("N/A"):
@@ -104,7 +105,18 @@ def is_ours(known, changed):
     )
 
 
-def _status_news(known, member, changed):
+def is_removal(changed, removals):
+    """Return whether Odoo's own removal of a group or tag explains a change.
+
+    Mailchimp may date a change of everybody who was in it, archived members included.
+
+    :param changed: naive UTC datetime, or ``None``
+    :param removals: ``(first, last)`` moment of each such call, by Mailchimp's clock
+    """
+    return bool(changed) and any(first <= changed <= last for first, last in removals)
+
+
+def _status_news(known, member, changed, removals):
     """Return what the status of a member, or a change of it, means for the ledger."""
     status, before = member["status"], known.get("status")
     if status == before:
@@ -113,7 +125,8 @@ def _status_news(known, member, changed):
             return {}
         if status == "archived" and known.get("archived_by") == "odoo":
             # It was changed since, so it may have said no in between.
-            return {"archived_by": "mailchimp"}
+            by_odoo = is_removal(changed, removals)
+            return {"archived_by": "odoo" if by_odoo else "mailchimp"}
         if status == "unsubscribed" and not known.get("no_date"):
             # Odoo had let a pending member leave; now the person may say it itself.
             reason = member.get("unsubscribe_reason") or BY_ADMIN

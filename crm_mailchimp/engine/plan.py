@@ -8,7 +8,7 @@ against Mailchimp itself, before it is carried out (see :func:`may_restore`). Wh
 an address said no is asked before any of this: such an address is not ``wanted``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .payload import difference, missing
 
@@ -22,6 +22,28 @@ FINAL = ("forgotten", "fake", "invalid_address", "compliance")
 # What shows in a member's activity that it should not be subscribed again. That
 # nothing shows proves nothing: unsubscribes outside campaigns may not be listed.
 NO_EVENTS = ("unsub", "bounce", "abuse")
+
+# What comes next for an address that an eligible contact stands for: the first line
+# whose conditions all hold, each of them an attribute of :class:`Known` and the values
+# it may have. The comparison decides by this table and the status list translates it
+# to SQL, so that the list cannot promise what no run does.
+NEXT = (
+    ("keep", {"status": REACHABLE}),
+    # Only the person can change it.
+    ("leave_alone", {"status": (*NO, "transactional")}),
+    ("refused", {"reason": FINAL}),
+    ("refused", {"is_refused": (True,)}),
+    ("create", {"status": (None,)}),
+    # It was looked at, or is not Odoo's to bring back.
+    ("stay_out", {"reason": ("archived",)}),
+    ("restore", {"status_before": ("subscribed",), "by_odoo": (True,)}),
+    # Who was archived by somebody else may have unsubscribed before. It stays out, but
+    # what its activity tells counts.
+    ("inquire", {"status_before": ("subscribed",)}),
+    ("stay_out", {}),
+)
+# The steps that make an address subscribed, or pending until the person confirms.
+COMING = ("create", "restore")
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,27 @@ class Known:
     edited: bool = False
     refused: dict | None = None
     retry: bool = False
+
+    @property
+    def is_refused(self):
+        """Whether Mailchimp refused the last values, and is not to be asked again yet.
+
+        :rtype: bool
+        """
+        return bool(self.reason and not self.retry and self.refused is not None)
+
+
+def next_step(known):
+    """Return what comes next for an address that an eligible contact stands for.
+
+    :param Known known: what the ledger holds
+    :return: the name of a line of ``NEXT``
+    """
+    return next(
+        step
+        for step, conditions in NEXT
+        if all(getattr(known, name) in values for name, values in conditions.items())
+    )
 
 
 def held(known):
@@ -82,22 +125,16 @@ def decide(known, wanted, desired, tags, owned, required=()):
         return None, None
     if known.reason in FINAL:
         return None, None
-    if known.reason and not known.retry and known.refused == desired:
+    if known.is_refused:
         # Refused as it is: only another value or a passed time is worth a call. What
         # was never sent for want of a value may go once Mailchimp requires it no more.
-        if known.reason != "required_field" or missing(desired, required):
+        is_same = known.refused == desired
+        if is_same and (known.reason != "required_field" or missing(desired, required)):
             return None, None
-    if known.status is None:
-        return "create", None
-    if known.status in NO:
-        return None, None
-    if known.status not in REACHABLE:
-        once = known.status == "archived" and known.status_before == "subscribed"
-        if not once or known.reason == "archived":
-            return None, None
-        # Who was archived by somebody else may have unsubscribed before. It stays out,
-        # but what its activity tells counts.
-        return ("restore" if known.by_odoo else "inquire"), None
+        known = replace(known, refused=None)
+    step = next_step(known)
+    if step != "keep":
+        return (step if step in (*COMING, "inquire") else None), None
     body = difference(desired, held(known), tags, owned, required)
     if body:
         return "update", body

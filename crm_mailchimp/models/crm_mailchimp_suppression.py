@@ -152,6 +152,8 @@ class CrmMailchimpSuppression(models.Model):
     def _lift(self, rows, lifted_by):
         """Lift what addresses said before their new yes.
 
+        Times are known to the second: a yes of the same one is not a later one.
+
         :param rows: ``(address, date)`` of each yes, by Mailchimp's clock
         :param str lifted_by: ``mailchimp``: the person signed up or confirmed there,
             which lifts every "no"; ``opt_in``: only those of Odoo
@@ -164,7 +166,7 @@ class CrmMailchimpSuppression(models.Model):
                       SET lifted_at = v.date, lifted_by = %(lifted_by)s
                      FROM %(rows)s
                     WHERE s.email_hash = v.email_hash
-                      AND s.date <= v.date AND %(open)s""",
+                      AND s.date < v.date AND %(open)s""",
                 lifted_by=lifted_by,
                 rows=recordset(
                     {"email_hash": "varchar", "date": "timestamp"},

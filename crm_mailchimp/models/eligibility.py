@@ -1,11 +1,12 @@
-from odoo import models
+from odoo import fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
-from ..engine.vocabulary import ABOUT_ADDRESS
+from ..engine.plan import COMING, NEXT
+from ..engine.vocabulary import ABOUT_ADDRESS, NOT_TAKEN
 from .rights import acting_as, check_condition
 
 # Contacts whose e-mail field holds more than one address; an index has the same words.
@@ -333,39 +334,35 @@ class CrmMailchimpAccount(models.Model):
         lines = SQL(
             """
             SELECT c.partner_id, c.email, c.winner_id, m.id AS member_id,
-                   CASE WHEN c.reason IS NULL AND c.winner_id = c.partner_id
-                             AND m.status = 'subscribed' THEN 'in'
-                        WHEN c.reason IS NULL AND c.winner_id = c.partner_id
-                             AND m.reason IS NULL
-                             AND (m.status IS NULL OR m.operation = 'readmit'
-                                  OR (m.status = 'archived'
-                                      AND m.archived_by = 'odoo'
-                                      AND m.status_before = 'subscribed'))
+                   CASE WHEN c.reason IS NOT NULL OR c.winner_id <> c.partner_id
+                        THEN 'out'
+                        WHEN m.status = 'subscribed' THEN 'in'
+                        WHEN next.step IN %(coming)s OR m.operation = 'readmit'
                         THEN 'waiting'
                         ELSE 'out' END AS status,
-                   CASE WHEN m.reason = 'not_taken'
+                   CASE WHEN m.reason = %(not_taken)s
                              AND COALESCE(m.partner_id, c.partner_id) = c.partner_id
                         THEN m.reason
                         WHEN c.reason = 'unsubscribed' AND m.status = 'pending'
                         THEN 'pending'
                         WHEN c.reason IS NOT NULL THEN c.reason
                         WHEN c.winner_id <> c.partner_id THEN 'shared_address'
+                        WHEN next.step IN %(coming)s OR m.operation = 'readmit'
+                        THEN NULL
                         -- It is there, but a change of it was refused.
-                        WHEN m.status = 'subscribed' THEN m.reason
-                        WHEN m.status IN ('unsubscribed', 'cleaned', 'pending',
-                                          'transactional') THEN m.status
-                        WHEN m.reason IS NOT NULL THEN m.reason
-                        WHEN m.status = 'archived'
-                             AND NOT (COALESCE(m.archived_by, '') = 'odoo'
-                                      AND COALESCE(m.status_before, '') = 'subscribed')
-                        THEN 'archived'
-                   END AS reason
+                        WHEN next.step = 'refused' OR m.status = 'subscribed'
+                        THEN m.reason
+                        ELSE m.status END AS reason
               FROM (%(contacts)s) c
          LEFT JOIN crm_mailchimp_member m
                 ON m.account_id = %(account)s AND m.email_normalized = c.email
+CROSS JOIN LATERAL (SELECT %(next_step)s AS step) next
             """,
             contacts=self._contacts_sql(emails, partner_ids),
             account=self.id,
+            next_step=self._next_step_sql(),
+            coming=COMING,
+            not_taken=NOT_TAKEN,
         )
         if self.email_scope != "all":
             return lines
@@ -375,6 +372,43 @@ class CrmMailchimpAccount(models.Model):
             " ARRAY_POSITION(ARRAY['in', 'waiting', 'out'], status), email",
             lines,
         )
+
+    def _next_step_sql(self):
+        """Return ``SQL``: what comes next for the wanted member ``m``.
+
+        Its row may be missing. A refusal counts until its time is over: whether the
+        contact has other values since, the next run sees.
+
+        :return: ``SQL`` of the name of a line of :data:`.plan.NEXT`
+        """
+        reason = SQL("NULLIF(m.reason, %s)", NOT_TAKEN)
+        columns = {
+            "status": SQL("m.status"),
+            "status_before": SQL("m.status_before"),
+            "by_odoo": SQL("COALESCE(m.archived_by = 'odoo', FALSE)"),
+            "reason": reason,
+            "is_refused": SQL(
+                "(%s IS NOT NULL AND (m.next_try <= %s) IS NOT TRUE"
+                " AND COALESCE(m.values_refused, 'null') <> 'null')",
+                reason,
+                fields.Datetime.now(),
+            ),
+        }
+        lines = [
+            SQL(
+                "WHEN %s THEN %s",
+                SQL(" AND ").join(
+                    SQL("%s = ANY(%s)", columns[name], list(values))
+                    if None not in values
+                    else SQL("%s IS NULL", columns[name])
+                    for name, values in conditions.items()
+                )
+                or SQL("TRUE"),
+                step,
+            )
+            for step, conditions in NEXT
+        ]
+        return SQL("CASE %s END", SQL(" ").join(lines))
 
     def _flush_contacts(self):
         """Write pending changes that the eligibility query reads."""

@@ -26,6 +26,18 @@ class CrmMailchimpAccount(models.Model):
     def _replaced_by(self, account):
         """Note that another audience is linked now, by ``account``."""
         self.ensure_one()
+        waiting = [row for row in self._opt_outs_to_send() if row[2]]
+        if waiting:
+            account.sudo()._message_log(
+                body=self.env._(
+                    "Opt-outs that were not delivered to the previous audience"
+                    " %(name)s: %(count)s. Nothing more is sent there: archive these"
+                    " members in Mailchimp by hand before you send it another campaign."
+                    " The do-not-email list names them.",
+                    name=self.audience_name,
+                    count=len(waiting),
+                )
+            )
         self.sudo().write(
             {"replaced_at": self._mailchimp_now(), "is_last_reading_due": True}
         )

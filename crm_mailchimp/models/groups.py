@@ -1,4 +1,9 @@
+from contextlib import contextmanager
+
 from odoo import fields, models
+
+# So many removals of groups and tags are remembered: see ``_noting_removal``.
+REMOVALS = 100
 
 
 class CrmMailchimpAccount(models.Model):
@@ -17,6 +22,26 @@ class CrmMailchimpAccount(models.Model):
 
     def _refs(self):
         return self.remote_refs or {}
+
+    @contextmanager
+    def _noting_removal(self, gateway):
+        """Note when a group or tag was removed: members change by it.
+
+        Of a call without an answer nobody knows when it was carried out.
+        """
+        first = gateway.clock()
+        yield
+        last = gateway.clock()
+        known = self._refs().get("removals", [])
+        times = [fields.Datetime.to_string(moment) for moment in (first, last)]
+        self._set_refs(removals=[*known, times][-REMOVALS:])
+
+    def _removals(self):
+        """Return ``(first, last)`` moment of each of the last removals."""
+        return [
+            tuple(map(fields.Datetime.to_datetime, times))
+            for times in self._refs().get("removals", ())
+        ]
 
     def _set_refs(self, **values):
         """Change keys of ``remote_refs``; ``None`` removes one."""

@@ -43,11 +43,11 @@ class CrmMailchimpAccount(models.Model):
         known = {
             row[1]: dict(zip(names, row, strict=True)) for row in self.env.cr.fetchall()
         }
-        now = self._mailchimp_now()
+        now, removals = self._mailchimp_now(), self._removals()
         inserts, changes, found = [], [], []
         for email, entry in members.items():
             row = known.get(email)
-            news = observe(row, entry, tags, owned)
+            news = observe(row, entry, tags, owned, removals)
             if not news:
                 continue
             found.append((row, entry, news))

@@ -167,6 +167,11 @@ class CrmMailchimpAccount(models.Model):
             )
         )
 
+    def _send_opt_outs_now(self):
+        """Send the opt-outs of this account at once, in a turn of the lane's length."""
+        now = time.monotonic()
+        self._opt_out_slice(now + LANE_SECONDS, now + LANE_SECONDS)
+
     def _opt_out_slice(self, deadline, end):
         """Send the opt-outs of this account, until the time is over.
 
@@ -295,7 +300,10 @@ class CrmMailchimpAccount(models.Model):
         """Return ``SQL``: the "no" ``s`` ended an opt-in while the audience was linked.
 
         Only an opt-in that ends leaves an opt-out; a blacklist entry leaves the opt-in
-        as it is.
+        as it is. Runs claim the members of eligible contacts, so this is about contacts
+        that came and went between two runs. Whether they were of the chosen kind and in
+        scope nobody can tell afterwards: what decides it may have changed together with
+        the opt-in. In doubt the "no" counts.
         """
         return SQL(
             """(s.date >= %s AND (s.source = 'odoo' OR s.source = 'blacklist'

@@ -14,6 +14,9 @@ class AudienceCreation(Creation):
         :return: whether the run is over
         """
         account = self.account
+        if account.audience_ref:
+            # Once another one is linked nothing more is sent to the present audience.
+            account._send_opt_outs_now()
         body = self.cursor.get("audience")
         found = self.gateway.audiences()
         existing = {audience["id"]: audience["name"] for audience in found["lists"]}

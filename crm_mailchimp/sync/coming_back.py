@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from ..engine import errors
 from ..engine.address import member_hash
-from ..engine.observe import utc
+from ..engine.observe import is_removal, utc
 from ..engine.payload import creation
 from ..engine.plan import may_restore
 from .consent import ConsentUpdate
@@ -99,6 +99,9 @@ class Restores(SendingPhase):
         ]
         since, changed = known["subscribed_at"], known["last_changed"]
         by_hand = known["operation"] in ("readmit", "inquire")
+        latest = utc(member.get("last_changed"))
+        if changed and is_removal(latest, self.account._removals()):
+            changed = max(changed, latest)
         return may_restore(
             member,
             events,

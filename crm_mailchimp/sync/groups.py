@@ -30,9 +30,10 @@ class Groups(Creation):
                 if not ref:
                     continue
                 try:
-                    self.gateway.delete_interest(
-                        account.audience_ref, categories.get(kind), ref
-                    )
+                    with account._noting_removal(self.gateway):
+                        self.gateway.delete_interest(
+                            account.audience_ref, categories.get(kind), ref
+                        )
                 except errors.NotFound:
                     _logger.info("Group %s was gone already.", segment.remote_name)
                 except errors.REFUSED as error:

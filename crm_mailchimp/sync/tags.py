@@ -111,10 +111,12 @@ class Tags(Creation):
     def _withdraw(self, segment):
         if not segment.tag_ref:
             return
+        account = self.account
         try:
-            self.gateway.delete_static_segment(
-                self.account.audience_ref, segment.tag_ref
-            )
+            with account._noting_removal(self.gateway):
+                self.gateway.delete_static_segment(
+                    account.audience_ref, segment.tag_ref
+                )
         except errors.REFUSED as error:
             # It is tried again with the next run.
             segment._note_refusal(error)

@@ -212,6 +212,16 @@ class TestCreateAudience(MailchimpCase):
         self.push()
         self.assertEqual(audience.count("subscribed"), 1)
 
+    def test_opt_outs_leave_the_audience_before(self):
+        self.link()
+        ann = self.contact("Ann")
+        self.push()
+        ann.mailchimp_opt_in = False
+        self.wizard().action_create()
+        self.tick()
+        self.assertNotEqual(self.account.search([]).audience_ref, self.audience.id)
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
     def test_a_company_without_a_postal_code(self):
         wizard = self.wizard()
         wizard.zip = False

@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from odoo import Command
 from odoo.tests import tagged
 
@@ -185,6 +187,45 @@ class TestConsent(MailchimpCase):
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertEqual(ann.mailchimp_reason, "archived")
+
+    def withdraw_a_tag_of_who_left(self):
+        """Let the tag be removed of somebody whom Odoo archived.
+
+        Mailchimp changes archived members by it, too.
+        """
+        self.account.segment_target = "tag"
+        ann = self.contact("Ann", city="Ghent")
+        segment = self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        self.opt_out(ann)
+        self.simulator.advance(3600)
+        segment.mailchimp_sync = False
+        return ann
+
+    def test_who_had_a_tag_that_is_gone(self):
+        ann = self.withdraw_a_tag_of_who_left()
+        self.push()
+        self.simulator.advance(3600)
+        self.push()
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_who_had_a_tag_that_goes_with_the_same_run(self):
+        ann = self.withdraw_a_tag_of_who_left()
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_who_was_changed_after_its_tag_was_gone(self):
+        ann = self.withdraw_a_tag_of_who_left()
+        self.push()
+        self.simulator.advance(3600)
+        self.audience.touch(["ann@firma.be"])
+        self.push()
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
 
     def test_opting_in_again_in_odoo_comes_back(self):
         partner = self.contact("Ann")
@@ -470,6 +511,27 @@ class TestConsent(MailchimpCase):
         self.tick()
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
+
+    def test_another_contact_takes_the_address_during_the_run(self):
+        """What is sent is asked for by whoever stands for the address by then."""
+        ann = self.contact("Ann", "office@firma.be")
+        office = self.contact(
+            "Office", "office@firma.be", is_company=True, mailchimp_opt_in=False
+        )
+        run = self.env["crm.mailchimp.run"]
+        original = type(run)._phase_send
+
+        def opt_in_first(this, gateway, deadline):
+            office.with_env(this.env).mailchimp_opt_in = True
+            return original(this, gateway, deadline)
+
+        with patch.object(type(run), "_phase_send", opt_in_first):
+            self.push()
+        self.push()
+        sent = [str(call.body) for call in self.simulator.calls if call.body]
+        self.assertFalse([body for body in sent if "Ann" in body])
+        self.assertEqual(self.member("office@firma.be").merge_fields["FNAME"], "Office")
+        self.assertEqual(ann.mailchimp_reason, "shared_address")
 
     # === THE RECORD === #
 

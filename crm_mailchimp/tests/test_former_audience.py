@@ -57,6 +57,44 @@ class TestFormerAudience(MailchimpCase):
         self.push()
         self.assertFalse([c for c in self.simulator.calls if self.former.id in c.path])
 
+    def choose(self):
+        """Return the wizard that links a second audience, after the first click."""
+        second = self.simulator.add_audience("Second audience")
+        wizard = self.env["crm.mailchimp.choose.audience"].create(
+            {"account_id": self.account.id}
+        )
+        wizard.line_id = wizard.line_ids.filtered(
+            lambda line: line.audience_ref == second.id
+        )
+        wizard.action_link()
+        return wizard
+
+    def test_opt_outs_that_are_under_way_are_asked_about(self):
+        self.ann.mailchimp_opt_in = False
+        trigger = self.env["ir.cron.trigger"]
+        trigger.search([]).unlink()
+        wizard = self.choose()
+        self.assertTrue(wizard.is_confirming)
+        self.assertIn("not delivered to Test audience yet: 1", wizard.explanation)
+        # They are delivered at once, and then there is nothing to ask.
+        cron = self.env.ref("crm_mailchimp.ir_cron_opt_out")
+        self.assertTrue(trigger.search([("cron_id", "=", cron.id)]))
+        self.send_opt_outs()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertFalse(self.choose().is_confirming)
+
+    def test_opt_outs_that_were_not_delivered_are_told(self):
+        self.ann.mailchimp_opt_in = False
+        self.choose().action_link()
+        self.account = self.former_account.search(
+            [("company_id", "=", self.company.id)]
+        )
+        self.assertEqual(self.account.former_id, self.former_account)
+        self.assertIn(
+            "not delivered to the former audience Test audience: 1",
+            str(self.account.message_ids.mapped("body")),
+        )
+
     def test_who_bounced_there_is_not_subscribed_to_the_next(self):
         self.former.bounce("ann@firma.be")
         self.link_another()

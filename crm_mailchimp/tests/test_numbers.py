@@ -1,7 +1,12 @@
+import itertools
+import math
+
 from odoo.tests import tagged
+from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
 
 from ..models.crm_mailchimp_contact_status import REASONS
+from ..models.member_values import MemberValues
 from .common import MailchimpCase
 from .test_budget import InsertContacts
 
@@ -201,3 +206,104 @@ class TestNumbers(InsertContacts, MailchimpCase):
             for line in lines - inside:
                 self.assertTrue(line.reason, line.email)
                 self.assertTrue(line.remedy, line.reason)
+
+
+@tagged("post_install", "-at_install")
+class TestEveryState(InsertContacts, MailchimpCase):
+    """The status list promises what the next run does, whatever the ledger holds."""
+
+    def fill_ledger(self):
+        """Insert a contact and a member for each state an address can be in.
+
+        :return: how many there are
+        """
+        Member = self.env["crm.mailchimp.member"]
+        statuses = [None, *dict(Member._fields["status"].selection)]
+        reasons = [None, *dict(Member._fields["reason"].selection)]
+        states = list(
+            itertools.product(
+                statuses,
+                (None, "subscribed", "pending", "unsubscribed"),
+                (None, "odoo", "mailchimp"),
+                reasons,
+                (None, "2020-01-01"),  # since when it may be tried again
+                (False, True),  # whether the values are those that were refused
+            )
+        )
+        self.insert_contacts(len(states))
+        partners = self.env["res.partner"].search(
+            [("mailchimp_opt_in", "=", True)], order="id"
+        )
+        self.env.cr.execute_values(
+            """INSERT INTO crm_mailchimp_member
+                      (account_id, origin, partner_id, email_normalized, status,
+                       status_before, archived_by, reason, next_try, values_refused)
+               VALUES %s""",
+            [
+                (
+                    *(self.account.id, "odoo", partner.id, partner.email_normalized),
+                    *(status, before, by, reason, next_try),
+                    "{}" if refused else None,
+                )
+                for partner, (status, before, by, reason, next_try, refused) in zip(
+                    partners, states, strict=True
+                )
+            ],
+        )
+        self.env.invalidate_all()
+        # The values of a contact are known once there is a row to read them for.
+        reader = MemberValues(self.account)
+        Member._update_rows(
+            ("values_refused", "wanted"),
+            [
+                (row[0], reader.desired(row), True)
+                for row in reader.chunk(
+                    SQL("m.values_refused IS NOT NULL"), len(states)
+                )
+            ],
+        )
+        return len(states)
+
+    def test_what_the_list_promises_is_what_a_run_does(self):
+        self.link()
+        # A required value that nobody has.
+        self.account._set_refs(required_tags=["SHOP"])
+        count = self.fill_ledger()
+        lines = self.env["crm.mailchimp.contact.status"].search(
+            [("email", "like", "@firma.be"), ("status", "!=", False)]
+        )
+        promised = {line.member_id: line.status for line in lines if line.member_id}
+        self.assertEqual(len(promised), count)
+        reasons = {line.member_id: line.reason for line in lines}
+        run = self.env["crm.mailchimp.run"].create(
+            {"account_id": self.account.id, "kind": "full", "state": "running"}
+        )
+        self.patch(type(run), "_commit", lambda run: run.env.flush_all())
+        run._phase_diff(None, math.inf)
+        self.env.invalidate_all()
+        seen, wrong = set(), []
+        for member, status in promised.items():
+            planned = member.operation
+            seen.add((status, planned))
+            is_kept = (
+                (status == "waiting") == (planned in ("create", "restore"))
+                and (status == "in") == (member.status == "subscribed")
+                # Who is neither in nor on the way has a reason.
+                and (status != "out" or reasons[member])
+            )
+            if not is_kept:
+                names = ("status", "status_before", "archived_by", "reason")
+                state = [member[name] for name in names]
+                wrong.append((state, status, reasons[member], planned))
+        self.assertFalse(wrong)
+        # All kinds of ends are among them.
+        self.assertLessEqual(
+            {
+                ("waiting", "create"),
+                ("waiting", "restore"),
+                ("out", "inquire"),
+                ("out", False),
+                ("in", False),
+            },
+            seen,
+        )

@@ -407,6 +407,15 @@ class TestWhoseMember(MailchimpCase):
         self.push()
         self.assertEqual(self.status("ann@firma.be"), "archived")
 
+    def test_opted_in_and_out_between_two_runs(self):
+        """Whether it was in scope nobody can tell afterwards: the "no" counts."""
+        self.link()
+        self.account.partner_kind = "company"
+        self.push()
+        ann = self.contact("Ann")
+        self.opt_out(ann)
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+
     def test_opted_out_before_linking(self):
         """That is for a person to decide about."""
         ann = self.contact("Ann")

@@ -139,6 +139,40 @@ class TestChanges(MailchimpCase):
 
 
 @tagged("post_install", "-at_install")
+class TestWholeAudience(MailchimpCase):
+    """Nobody is overlooked while the whole audience is read, and others change it."""
+
+    def test_who_moves_between_two_pages(self):
+        """The page that would have shown it shows somebody else a second time."""
+        self.patch(MemberPhase, "PAGE", 5)
+        self.patch(MemberPhase, "AT_ONCE", 1)
+        # Somebody in Mailchimp archived them before the audience was linked.
+        for name in ("eve", *(f"gone{number}" for number in range(11))):
+            self.audience.add_member(f"{name}@firma.be")
+            self.audience.archive(f"{name}@firma.be")
+            self.simulator.advance(60)
+        eve = self.contact("Eve")
+        self.link()
+
+        def is_second_page(call):
+            return call.query.get("status") == "archived" and call.query.get(
+                "offset"
+            ) in (5, "5")
+
+        touched = []
+
+        def on_call(call, point):
+            if point == "before" and not touched and is_second_page(call):
+                touched.append(self.audience.touch(["eve@firma.be"]))
+
+        self.addCleanup(self.simulator.on_call(on_call))
+        self.push()
+        self.assertTrue(touched)
+        self.assertEqual(self.status("eve@firma.be"), "archived")
+        self.assertEqual(eve.mailchimp_reason, "archived")
+
+
+@tagged("post_install", "-at_install")
 class TestClocks(MailchimpCase):
     """Odoo's clock is fast or slow, from the beginning or all at once."""
 

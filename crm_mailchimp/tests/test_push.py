@@ -7,6 +7,9 @@ from ..sync import push
 from ..sync.sending import SendingPhase
 from .common import MailchimpCase
 
+# Mailchimp takes addresses of at most 254 characters.
+LONGEST = f"evely@{'a' * 59}.{'b' * 59}.{'c' * 59}.{'d' * 59}.firma.be"
+
 
 @tagged("post_install", "-at_install")
 class TestPush(MailchimpCase):
@@ -69,12 +72,14 @@ class TestPush(MailchimpCase):
             "a@example",
             "\u200bhidden@firma.be",
             "é@firma.be",
+            LONGEST.replace("@", "a@"),
         ):
             self.contact("Bad", email)
         good = {
             "Ann Lee <Ann.Lee@Firma.be>": "ann.lee@firma.be",
             "bob@firma.be, carl@firma.be": "bob@firma.be",
             '"x@y" <dan@firma.be>': "dan@firma.be",
+            LONGEST: LONGEST,
         }
         for email in good:
             self.contact("Good", email)

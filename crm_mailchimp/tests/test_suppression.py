@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import timedelta, timezone
 from unittest.mock import patch
 
 from odoo import fields
@@ -113,6 +113,115 @@ class TestSuppression(MailchimpCase):
         ):
             with self.assertRaises(AccessError), self.env.cr.savepoint():
                 forge()
+
+
+@tagged("post_install", "-at_install")
+class TestSameSecond(MailchimpCase):
+    """Times are known to the second: a "no" of the same one is taken for the later."""
+
+    def setUp(self):
+        super().setUp()
+        self.link()
+
+    def freeze(self):
+        """Let everything in Odoo happen in one second.
+
+        :return: which one
+        """
+        now = self.account._mailchimp_now()
+        patcher = patch.object(type(self.account), "_mailchimp_now", lambda *_: now)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        return now
+
+    def stamp(self, moment):
+        """Return a time as the simulator takes it."""
+        return int(moment.replace(tzinfo=timezone.utc).timestamp())
+
+    def test_an_unsubscribe_takes_the_opt_in(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.push()
+        ann.mailchimp_opt_in_date = self.account._mailchimp_now()
+        self.audience.unsubscribe(
+            "ann@firma.be", when=self.stamp(ann.mailchimp_opt_in_date)
+        )
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+
+    def test_nobody_is_asked_again_for_an_opt_in_that_is_not_later(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        ann.mailchimp_opt_in = True
+        no = self.env["crm.mailchimp.suppression"].search(
+            [("email_normalized", "=", "ann@firma.be"), ("source", "=", "mailchimp")]
+        )
+        # Odoo dates an opt-in after what it knows; this one came in by SQL.
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE res_partner SET mailchimp_opt_in_date = %s WHERE id = %s",
+            (no.date, ann.id),
+        )
+        self.env.invalidate_all()
+        with self.assertRaisesRegex(UserError, "nobody to ask"):
+            ann.action_mailchimp_ask_again()
+
+    def test_a_blacklist_entry_bars_the_address(self):
+        self.freeze()
+        bob = self.contact("Bob")
+        blacklist = self.env["mail.blacklist"]
+        blacklist._add("bob@firma.be")
+        blacklist._remove("bob@firma.be")
+        self.push()
+        self.assertIsNone(self.status("bob@firma.be"))
+        self.assertEqual(bob.mailchimp_reason, "was_blacklisted")
+
+    def test_an_opt_out_of_a_sharer_bars_the_address(self):
+        self.freeze()
+        ann = self.contact("Ann", "shared@firma.be")
+        bob = self.contact("Bob", "shared@firma.be")
+        bob.mailchimp_opt_in = False
+        self.push()
+        self.assertIsNone(self.status("shared@firma.be"))
+        self.assertEqual(ann.mailchimp_reason, "opted_out")
+
+    def test_an_opt_in_after_an_opt_out_counts(self):
+        self.freeze()
+        ann = self.contact("Ann")
+        ann.mailchimp_opt_in = False
+        ann.mailchimp_opt_in = True
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+
+    def test_nobody_is_imported_who_opted_out(self):
+        now = self.stamp(self.freeze())
+        gone, ann = self.contact("Gone", "gone@firma.be"), self.contact("Ann")
+        for email in ("gone@firma.be", "ann@firma.be"):
+            self.audience.add_member(email, timestamp_opt=now)
+        (gone | ann).mailchimp_opt_in = False
+        gone.unlink()
+        self.account.foreign_members = "import"
+        self.push()
+        self.assertFalse(ann.mailchimp_opt_in)
+        self.assertFalse(
+            self.env["res.partner"].search([("email", "=", "gone@firma.be")])
+        )
+
+    def test_a_sign_up_lifts_nothing(self):
+        now = self.stamp(self.freeze())
+        ann = self.contact("Ann")
+        ann.mailchimp_opt_in = False
+        self.audience.add_member("ann@firma.be", timestamp_opt=now)
+        self.push()
+        self.contact("Other", "ann@firma.be")
+        no = self.env["crm.mailchimp.suppression"].search(
+            [("email_normalized", "=", "ann@firma.be")]
+        )
+        self.assertFalse(no.filtered(lambda one: one.lifted_by == "mailchimp"))
 
 
 @tagged("post_install", "-at_install")

@@ -87,7 +87,7 @@ class TestNoRoom(TroubleCase):
         self.simulator.switches.update(max_contacts=1)
         for number in range(30):
             self.contact(f"Many{number}")
-        with patch("odoo.addons.crm_mailchimp.models.run_send.LARGEST", 2):
+        with patch("odoo.addons.crm_mailchimp.sync.creates.LARGEST", 2):
             self.push()
             self.simulator.clear_calls()
             run = self.push()

@@ -149,6 +149,7 @@ class ChooseAudience(models.TransientModel):
         parts = [
             self._explain_mark(mark) if self.takes_over else "",
             self._explain_others(),
+            self._explain_opt_outs(),
             self._explain(counts) if any(counts.values()) else "",
         ]
         return "\n\n".join(filter(None, parts))
@@ -183,6 +184,22 @@ class ChooseAudience(models.TransientModel):
             "tags are created twice. Give each company its own audience, unless their "
             "contacts never overlap.",
             companies=", ".join(others.company_id.mapped("name")),
+        )
+
+    def _explain_opt_outs(self):
+        """Warn that opt-outs which are under way will not reach the old audience."""
+        account = self.account_id
+        is_other = account.audience_ref not in (False, self.line_id.audience_ref)
+        if not (is_other and account.opt_out_waiting):
+            return ""
+        account._wake_opt_outs()
+        return self.env._(
+            "Opt-outs not delivered to %(audience)s yet: %(count)s. Once another"
+            " audience is linked nothing more is sent there, and these people would go"
+            " on getting its campaigns. Odoo is delivering them now: go back, and link"
+            " the other audience when the account shows that none is waiting.",
+            audience=account.audience_name,
+            count=account.opt_out_waiting,
         )
 
     def _count_members(self, gateway):

@@ -609,14 +609,19 @@ def test_as_many_calls_are_taken_ahead_as_go_at_once(answers, gateway):
 
 
 def test_the_call_ahead_begins_before_an_outcome_is_recorded(answers):
+    # The first is answered once the second was taken: it cannot be done before.
+    taken, begun = threading.Event(), threading.Event()
+
+    def calls():
+        yield "first", taken.wait, 30
+        taken.set()
+        yield "second", begun.set
+
     with Gateway(KEY, answers.url, max_in_flight=1) as gateway:
-        outcomes = gateway.map((number, gateway.root) for number in range(2))
-        assert next(outcomes) == [(0, {})]
-        until = time.monotonic() + 5
-        while len(answers.requests) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
-        assert len(answers.requests) == 2
-        assert list(outcomes) == [[(1, {})]]
+        outcomes = gateway.map(calls())
+        assert next(outcomes) == [("first", True)]
+        assert begun.wait(30)
+        assert list(outcomes) == [[("second", None)]]
 
 
 def test_no_call_begins_when_it_is_enough(answers, gateway):

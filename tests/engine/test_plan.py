@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from engine.observe import agreed_since, observe, said, utc
-from engine.plan import Known, brake, decide, may_restore
+from engine.plan import FINAL, Known, brake, decide, may_restore
 
 BY_ADMIN = "N/A (Unsubscribed by admin)"
 VALUES = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
@@ -84,7 +84,8 @@ def test_only_who_odoo_archived_while_subscribed_may_come_back(before, by_odoo):
     )
     expected = "restore" if by_odoo else "inquire"
     assert operation == (expected if before == "subscribed" else None)
-    assert plan(status="archived", status_before=before, reason="archived")[0] is None
+    looked_at = {"status": "archived", "status_before": before, "reason": "archived"}
+    assert plan(**looked_at, by_odoo=by_odoo) == (None, None)
 
 
 def test_who_was_refused_comes_back_after_a_change():
@@ -94,7 +95,7 @@ def test_who_was_refused_comes_back_after_a_change():
     assert plan(**known, refused=OTHER)[0] == "restore"
 
 
-@pytest.mark.parametrize("reason", ["forgotten", "fake", "invalid_address"])
+@pytest.mark.parametrize("reason", FINAL)
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_final_refusal_is_never_tried_again(reason, status):
     assert plan(status=status, reason=reason, sent=OTHER, retry=True) == (None, None)
@@ -105,6 +106,21 @@ def test_a_refused_value_waits_for_a_change_or_its_time():
     assert plan(**refused) == (None, None)
     assert plan(**refused, retry=True)[0] == "create"
     assert plan(desired=OTHER, **refused)[0] == "create"
+
+
+def test_what_is_never_taken_back():
+    assert set(FINAL) == {"forgotten", "fake", "invalid_address", "compliance"}
+
+
+@pytest.mark.parametrize("status", [None, "subscribed"])
+def test_a_required_value_that_is_missing_is_no_call(status):
+    known = Known(status=status, reason="required_field", sent=OTHER, refused=VALUES)
+    wants_it = ["FNAME", "SHOP"]
+    assert decide(known, True, VALUES, ["FNAME"], ["g1"], wants_it) == (None, None)
+    # Mailchimp requires it no more, or the contact has it now.
+    assert decide(known, True, VALUES, ["FNAME"], ["g1"], ["FNAME"])[0]
+    filled = {"m": {"FNAME": "Ann", "SHOP": "Ghent"}, "i": ["g1"]}
+    assert decide(known, True, filled, ["FNAME", "SHOP"], ["g1"], wants_it)[0]
 
 
 ARCHIVED = {"status": "archived"}
@@ -121,6 +137,9 @@ def test_restore_is_checked_against_mailchimp():
     assert may_restore(ARCHIVED, [opened], since) is True
     assert may_restore(ARCHIVED, [opened, unsub], since) == unsub
     assert may_restore(ARCHIVED, [earlier], since) is True
+    # What happened at the very moment of the last look was not seen by it.
+    at_once = dict(unsub, created_at_timestamp=since)
+    assert may_restore(ARCHIVED, [at_once], since) == at_once
     # Without a time, or an event without one, the doubt decides.
     assert may_restore(ARCHIVED, [earlier], None) == earlier
     assert may_restore(ARCHIVED, [{"activity_type": "unsub"}], since)
@@ -222,6 +241,18 @@ def test_our_archive_call_whose_answer_got_lost():
     # That it was planned does not tell who did it.
     planned = dict(LEDGER, operation="archive")
     assert look(planned, status="archived")["archived_by"] == "mailchimp"
+
+
+def test_our_own_removal_of_a_group_changes_members():
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    left = {"status": "archived", "archived_by": "odoo", "last_changed": at}
+    changed = {"status": "archived", "last_changed": "2026-01-02T03:10:00+00:00"}
+    start, end = at + timedelta(minutes=5), at + timedelta(minutes=6)
+    cases = [([], "mailchimp"), ([(start, end)], "odoo"), ([(at, start)], "mailchimp")]
+    for removals, by in cases:
+        news = observe(dict(LEDGER, **left), dict(MEMBER, **changed), [], [], removals)
+        assert news["archived_by"] == by
+        assert news["last_changed"] == datetime(2026, 1, 2, 3, 10)
 
 
 def spoken(known, **changes):

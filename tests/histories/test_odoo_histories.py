@@ -804,6 +804,11 @@ class OdooHistories(Watcher):
         ]
         assert not writes, f"a further run wrote: {writes}"
         assert self.ledger() == ledger, "a further run changed the ledger"
+        lines = self.env["crm.mailchimp.contact.status"].search(
+            [("account_id", "=", self.account.id), ("status", "=", "waiting")]
+        )
+        waiting = lines.mapped("email")
+        assert not waiting, f"after a quiet run {waiting} are said to be sent next"
         for contact in self.oracle.contacts.values():
             opted = self.partner(contact).mailchimp_opt_in
             if contact.doubtful:
