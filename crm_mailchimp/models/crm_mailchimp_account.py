@@ -204,9 +204,9 @@ class CrmMailchimpAccount(models.Model):
     )
     keep_events_months = fields.Integer(
         string="Forget opens and clicks after (months)",
-        help="Single opens and clicks of each person are deleted when they are older"
-        " and their campaign is read no more. Campaigns and recipients keep their"
-        " numbers. 0 keeps them for good.",
+        help="Each person's individual opens and clicks are deleted once they are older"
+        " than this and the results of their campaign are no longer updated. Campaigns"
+        " and recipients keep their totals. 0 keeps everything.",
     )
     sync_user_id = fields.Many2one(
         "res.users",
@@ -307,9 +307,7 @@ class CrmMailchimpAccount(models.Model):
     def _check_keep_events_months(self):
         if any(account.keep_events_months < 0 for account in self):
             raise ValidationError(
-                self.env._(
-                    "Enter a number of months; 0 keeps opens and clicks for good."
-                )
+                self.env._("Enter a number of months; 0 keeps opens and clicks.")
             )
 
     @api.constrains("archive_brake_percent")

@@ -22,7 +22,7 @@ URGENT_A_MINUTE = 60_000
 MOST_WAITING = 200_000
 ONCE = SQL("DO NOTHING")
 OUTCOMES = [
-    ("no", "Noted as a “no”"),
+    ("no", "Unsubscribe noted"),
     ("read", "Changes read"),
     ("ignored", "Nothing to do"),
 ]
@@ -48,7 +48,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
     company_id = fields.Many2one(related="account_id.company_id")
     hook = fields.Selection(
         [("people", "People and users"), ("programs", "Applications")],
-        string="Who did it",
+        string="Triggered by",
         readonly=True,
     )
     kind = fields.Char(string="Event", required=True, readonly=True)
@@ -61,9 +61,9 @@ class CrmMailchimpWebhookDelivery(models.Model):
     fired_at = fields.Datetime(string="Happened on", readonly=True)
     received_at = fields.Datetime(string="Received on", required=True, readonly=True)
     processed_at = fields.Datetime(string="Processed on", readonly=True)
-    outcome = fields.Selection(OUTCOMES, string="What came of it", readonly=True)
+    outcome = fields.Selection(OUTCOMES, string="Outcome", readonly=True)
     payload = fields.Text(
-        string="As it came", readonly=True, groups="base.group_system", prefetch=False
+        string="Payload", readonly=True, groups="base.group_system", prefetch=False
     )
     digest = fields.Char(required=True, readonly=True)
     seen_status = fields.Char(readonly=True)

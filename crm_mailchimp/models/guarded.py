@@ -69,8 +69,8 @@ class CrmMailchimpGuarded(models.AbstractModel):
     def _refuse_own(self, name):
         raise AccessError(
             self.env._(
-                "“%(field)s” is noted by Odoo itself; it cannot be entered or"
-                " imported. Leave it out.",
+                "Odoo itself sets “%(field)s”; it cannot be entered or imported. Leave"
+                " it out.",
                 field=self._fields[name]._description_string(self.env),
             )
         )

@@ -95,7 +95,7 @@ class CrmMailchimpAccount(models.Model):
         return self.env._(
             "The audience %(audience)s is in the Mailchimp account %(owner)s, but the"
             " key or login is of the account %(other)s. Nothing was read or sent. Enter"
-            " a key of %(owner)s or log in there; or press “Change the audience” to go"
+            " a key of %(owner)s or log in there; or click “Change audience” to go"
             " on with an audience of %(other)s.",
             audience=self.audience_name or self.audience_ref,
             owner=self.remote_name or self.account_ref,
@@ -107,7 +107,7 @@ class CrmMailchimpAccount(models.Model):
         return self.env._(
             "You logged in to the Mailchimp account %(other)s, but the audience"
             " %(audience)s is in another one: %(owner)s. Nothing was changed. Log in"
-            " there; or press “Use another Mailchimp account”, and choose the audience"
+            " there; or click “Use another Mailchimp account”, and choose the audience"
             " anew.",
             audience=self.audience_name or self.audience_ref,
             owner=self.remote_name or self.account_ref,

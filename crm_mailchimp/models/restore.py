@@ -51,7 +51,7 @@ class CrmMailchimpArchive(models.AbstractModel):
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile as error:
             raise UserError(
-                self.env._("This file is no archive of the Mailchimp add-on.")
+                self.env._("This file is not an archive of the Mailchimp add-on.")
             ) from error
         with closing(archive):
             manifest = self._read_manifest(archive)
@@ -101,8 +101,8 @@ class CrmMailchimpArchive(models.AbstractModel):
         if hidden:
             raise UserError(
                 self.env._(
-                    "The archive is also of %s, which you may not see. Ask somebody who"
-                    " may see all its companies to restore it.",
+                    "The archive also covers %s, which you have no access to. Ask"
+                    " somebody with access to all its companies to restore it.",
                     ", ".join(hidden.mapped("name")),
                 )
             )

@@ -96,7 +96,7 @@ class CrmMailchimpAccount(models.Model):
         if can_log_in:
             step.update(
                 text=_(
-                    "Log in to Mailchimp, or enter an API key. Nothing is sent by that."
+                    "Log in to Mailchimp, or enter an API key. This sends nothing yet."
                 ),
                 label=_("Connect"),
             )

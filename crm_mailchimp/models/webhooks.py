@@ -49,7 +49,7 @@ class CrmMailchimpAccount(models.Model):
         string="Receive changes at once",
         default=True,
         help="Mailchimp tells Odoo at once, by webhooks, who unsubscribed, signed up or"
-        " changed. Without them it is read with the next synchronisation.",
+        " changed. Without them Odoo finds out with the next sync.",
     )
     webhook_token = fields.Char(
         groups=fields.NO_ACCESS, copy=False, prefetch=False, index="btree_not_null"
@@ -89,7 +89,10 @@ class CrmMailchimpAccount(models.Model):
             base, reason = account._webhook_base()
             last = account._last_delivery()
             if not account.webhook_enabled:
-                state, message = "off", _("Switched off: changes are read by runs.")
+                state, message = (
+                    "off",
+                    _("Switched off: Odoo reads changes with each sync."),
+                )
             elif not hooks and not base:
                 state, message = "unreachable", reason
             elif account.webhook_error:
@@ -138,7 +141,7 @@ class CrmMailchimpAccount(models.Model):
             return base, None
         return None, self.env._(
             "Not registered: Mailchimp needs an address that begins with https, and"
-            " Odoo's is %s. Changes are read by runs. An administrator can set the"
+            " Odoo's is %s. Until then it reads changes with each sync. An administrator can set the"
             " system parameter web.base.url.",
             base or self.env._("not set"),
         )
@@ -348,7 +351,7 @@ class CrmMailchimpAccount(models.Model):
         if refused:
             return self.env._(
                 "Mailchimp does not take Odoo's address %(url)s: %(reason)s Changes are"
-                " read by runs. It has to be reachable from the internet; press “Test"
+                " read by runs. It has to be reachable from the internet; click “Test"
                 " it” when it is.",
                 url=base,
                 reason=refused.words,

@@ -237,7 +237,7 @@ class TestLogin(LoginCase):
         theirs = self.simulator.handle(other.add_audience("Theirs"))
         self.log_in("action_login_anew", account=other.id)
         self.assertEqual(first.state, "error")
-        self.assertIn("“Change the audience”", first.error_message)
+        self.assertIn("“Change audience”", first.error_message)
         self.contact("Bob")
         self.simulator.clear_calls()
         first._request_run("push")

@@ -38,7 +38,7 @@ class TestOtherAccount(MailchimpCase):
             "Test audience is in the Mailchimp account Simulated account",
             "of the account Other company",
             "Nothing was read or sent",
-            "“Change the audience”",
+            "“Change audience”",
         ):
             self.assertIn(words, sentence)
         self.assertEqual(len(self.account.activity_ids), 1)
@@ -106,7 +106,7 @@ class TestOtherAccount(MailchimpCase):
     def test_choosing_the_audience_anew(self):
         self.account.action_disconnect()
         self.account.api_key = KEY
-        with self.assertRaisesRegex(UserError, "“Change the audience”"):
+        with self.assertRaisesRegex(UserError, "“Change audience”"):
             self.account.action_connect()
         wizard = self.env["crm.mailchimp.choose.audience"].browse(
             self.account.action_choose_audience()["res_id"]

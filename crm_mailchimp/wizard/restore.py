@@ -26,7 +26,9 @@ class CrmMailchimpRestore(models.TransientModel):
         help="Archives are left behind when the add-on is uninstalled.",
     )
     upload = fields.Binary(
-        string="Or a file", attachment=False, help="If you keep the archive elsewhere."
+        string="Or upload a file",
+        attachment=False,
+        help="If you keep the archive elsewhere.",
     )
     preview = fields.Html(readonly=True)
 
@@ -108,11 +110,11 @@ class CrmMailchimpRestore(models.TransientModel):
         return account._toast(
             self.env._(
                 "Restored entries: %s. Nothing is sent until somebody enters the API"
-                " key of the account, connects it and starts the synchronisation.",
+                " key of the account, connects it and starts syncing.",
                 total,
             )
             if total
-            else self.env._("All that the archive holds is there already.")
+            else self.env._("Everything in the archive is here already.")
         )
 
     def _counted(self, counts):
@@ -121,20 +123,20 @@ class CrmMailchimpRestore(models.TransientModel):
             "accounts": _("Accounts and their settings"),
             "field_mapping": _("Mapped fields"),
             "permissions": _("Marketing permissions"),
-            "filters": _("Saved filters flagged again"),
+            "filters": _("Saved filters synced again"),
             "segments": _("Groups and tags of these filters"),
             "contacts": _("Opt-ins switched on again"),
             "consent": _("Consent lines"),
-            "suppressions": _("Addresses that said no"),
+            "suppressions": _("Do-not-email list"),
             "erasures": _("Erased addresses"),
             "members": _("Members"),
-            "tags": _("Tags asked for"),
+            "tags": _("Requested tags"),
             "campaigns": _("Campaigns"),
             "links": _("Links"),
             "variants": _("Variants"),
             "recipients": _("Recipients"),
-            "events": _("Opens, clicks and the like"),
-            "growth": _("Numbers of the growth chart"),
+            "events": _("Opens, clicks and other events"),
+            "growth": _("Audience growth figures"),
         }
         number = Markup("<td class='text-end'>%s</td>")
         row = Markup("<tr><td>%s</td>") + number + number + Markup("</tr>")

@@ -57,7 +57,7 @@ tours.add("crm_mailchimp_login_refused", {
 
 tours.add("crm_mailchimp_login_again", {
     steps: () => [
-        {trigger: ".alert [name=health_message]:contains(press “Log in again”)"},
+        {trigger: ".alert [name=health_message]:contains(Click “Log in again”)"},
         {
             trigger: ".o_form_statusbar [name=action_login]:contains(Log in again)",
             run: "click",
