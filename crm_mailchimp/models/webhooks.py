@@ -141,8 +141,8 @@ class CrmMailchimpAccount(models.Model):
             return base, None
         return None, self.env._(
             "Not registered: Mailchimp needs an address that begins with https, and"
-            " Odoo's is %s. Until then it reads changes with each sync. An administrator can set the"
-            " system parameter web.base.url.",
+            " Odoo's is %s. Until then Odoo reads changes with each sync. An"
+            " administrator can set the system parameter web.base.url.",
             base or self.env._("not set"),
         )
 
@@ -350,9 +350,9 @@ class CrmMailchimpAccount(models.Model):
             commit()
         if refused:
             return self.env._(
-                "Mailchimp does not take Odoo's address %(url)s: %(reason)s Changes are"
-                " read by runs. It has to be reachable from the internet; click “Test"
-                " it” when it is.",
+                "Mailchimp does not accept Odoo's address %(url)s: %(reason)s Until then"
+                " Odoo reads changes with each sync. The address has to be reachable"
+                " from the internet; click “Test it” when it is.",
                 url=base,
                 reason=refused.words,
             )
