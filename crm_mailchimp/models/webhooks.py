@@ -350,9 +350,9 @@ class CrmMailchimpAccount(models.Model):
             commit()
         if refused:
             return self.env._(
-                "Mailchimp does not accept Odoo's address %(url)s: %(reason)s Until then"
-                " Odoo reads changes with each sync. The address has to be reachable"
-                " from the internet; click “Test it” when it is.",
+                "Mailchimp does not accept Odoo's address %(url)s: %(reason)s Until"
+                " then Odoo reads changes with each sync. The address has to be"
+                " reachable from the internet; click “Test it” when it is.",
                 url=base,
                 reason=refused.words,
             )

@@ -6,7 +6,8 @@ from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
 
 from ..models.crm_mailchimp_contact_status import REASONS
-from ..models.member_values import MemberValues
+from ..sync.compare import Compare
+from ..sync.member_values import MemberValues
 from .common import MailchimpCase
 from .test_budget import InsertContacts
 
@@ -279,7 +280,7 @@ class TestEveryState(InsertContacts, MailchimpCase):
             {"account_id": self.account.id, "kind": "full", "state": "running"}
         )
         self.patch(type(run), "_commit", lambda run: run.env.flush_all())
-        run._phase_diff(None, math.inf)
+        Compare(run, None, math.inf).work()
         self.env.invalidate_all()
         seen, wrong = set(), []
         for member, status in promised.items():
