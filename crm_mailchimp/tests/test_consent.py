@@ -518,14 +518,13 @@ class TestConsent(MailchimpCase):
         office = self.contact(
             "Office", "office@firma.be", is_company=True, mailchimp_opt_in=False
         )
-        run = self.env["crm.mailchimp.run"]
-        original = type(run)._phase_send
+        original = Send.work
 
-        def opt_in_first(this, gateway, deadline):
-            office.with_env(this.env).mailchimp_opt_in = True
-            return original(this, gateway, deadline)
+        def opt_in_first(phase):
+            office.with_env(phase.env).mailchimp_opt_in = True
+            return original(phase)
 
-        with patch.object(type(run), "_phase_send", opt_in_first):
+        with patch.object(Send, "work", opt_in_first):
             self.push()
         self.push()
         sent = [str(call.body) for call in self.simulator.calls if call.body]

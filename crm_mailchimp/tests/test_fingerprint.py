@@ -5,6 +5,7 @@ from odoo import fields
 from odoo.tests import tagged
 
 from ..sync import member_values
+from ..sync.compare import Compare
 from .common import MailchimpCase
 
 
@@ -21,13 +22,13 @@ class TestFingerprint(MailchimpCase):
 
     def compared(self):
         """Run, and return the names of the contacts Python looked at."""
-        seen, plan = [], type(self.env["crm.mailchimp.run"])._plan
+        seen, plan = [], Compare._plan
 
-        def spy(run, reader, rows):
+        def spy(phase, reader, rows):
             seen.extend(row[1].partition("@")[0] for row in rows)
-            return plan(run, reader, rows)
+            return plan(phase, reader, rows)
 
-        with patch.object(type(self.env["crm.mailchimp.run"]), "_plan", spy):
+        with patch.object(Compare, "_plan", spy):
             self.push()
         return sorted(seen)
 

@@ -6,6 +6,8 @@ import psycopg2
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
+from ..sync.creates import Creates
+from ..sync.pull import Pull
 from .common import MailchimpCase
 
 
@@ -128,7 +130,6 @@ class TestNoSpace(TroubleCase):
     """The disk of the server is full: the run waits, says so, and loses nothing."""
 
     def test_a_full_disk(self):
-        Run = self.env.registry["crm.mailchimp.run"]
         for number, error in enumerate(
             (psycopg2.errors.DiskFull(), OSError(errno.ENOSPC, "No space left"))
         ):
@@ -138,14 +139,14 @@ class TestNoSpace(TroubleCase):
                 raise error
 
             with (
-                patch.object(Run, "_record_creations", fail),
+                patch.object(Creates, "_record", fail),
                 mute_logger("odoo.addons.crm_mailchimp.models.crm_mailchimp_run"),
             ):
                 run = self.push(state="waiting")
                 self.assertIn("no space", self.account.health_message)
                 self.assertEqual(len(self.told()), 1)
             with (
-                patch.object(Run, "_pull", fail),
+                patch.object(Pull, "work", fail),
                 mute_logger("odoo.addons.crm_mailchimp.models.crm_mailchimp_run"),
             ):
                 run.resume_at = False
