@@ -125,7 +125,7 @@ def main(config, database, what, url="", in_flight=8):
     if what == "link":
         run(lambda env: exec(LINK, {"env": env, "URL": url}))
         what = "push"
-    name = "odoo.addons.crm_mailchimp.models.crm_mailchimp_run"
+    name = "odoo.addons.crm_mailchimp.models.slices"
     sys.modules[name].IN_FLIGHT["push"] = int(in_flight)
     if what == "change":
         run(change)

@@ -17,6 +17,8 @@ from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression
 from . import said_no
+from . import crm_mailchimp_run
+from . import slices
 from . import opt_out
 from . import opted_out_before
 from . import crm_mailchimp_campaign
@@ -25,7 +27,6 @@ from . import crm_mailchimp_campaign_link
 from . import crm_mailchimp_campaign_variant
 from . import crm_mailchimp_recipient
 from . import crm_mailchimp_recipient_event
-from . import crm_mailchimp_run
 from . import schedule
 from . import contact_values
 from . import ledger

@@ -13,8 +13,8 @@ from ..engine.address import member_hash
 from ..engine.observe import agreed_since, utc
 from ..engine.plan import REACHABLE
 from ..engine.vocabulary import PUSHES, SAID
-from .crm_mailchimp_run import end_of_job
 from .eligibility import SEVERAL
+from .slices import end_of_job
 
 _logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import crm_mailchimp_run
+from ..models import slices
 from ..sync.members import MemberPhase
 from .common import MailchimpCase
 
@@ -209,7 +209,7 @@ class TestFormerAudience(MailchimpCase):
             patch.object(MemberPhase, "PAGE", 2),
             patch.object(MemberPhase, "AT_ONCE", 1),
             # Each slice is over before it began.
-            patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1),
+            patch.object(slices, "SLICE_SECONDS", -1),
         ):
             for _slice in range(4):
                 self.tick()

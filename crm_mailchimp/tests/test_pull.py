@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import crm_mailchimp_run
+from ..models import slices
 from ..sync import push
 from ..sync.members import MemberPhase
 from ..sync.pull import Pull
@@ -106,7 +106,7 @@ class TestChanges(MailchimpCase):
         self.simulator.latency(base=0.3)
         self.addCleanup(self.simulator.faults.clear)
         with (
-            patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0.2),
+            patch.object(slices, "SLICE_SECONDS", 0.2),
             patch.object(push, "PHASE_SECONDS", 0.2),
         ):
             run, _created = self.account._request_run("push")

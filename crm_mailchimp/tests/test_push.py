@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from ..models import crm_mailchimp_run
+from ..models import slices
 from ..sync import push
 from ..sync.sending import SendingPhase
 from .common import MailchimpCase
@@ -324,7 +324,7 @@ class TestPush(MailchimpCase):
         self.contact("Ann")
         run, _created = self.account._request_run("push")
         with (
-            patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0),
+            patch.object(slices, "SLICE_SECONDS", 0),
             patch.object(push, "PHASE_SECONDS", 0),
         ):
             while run.phase != "send":

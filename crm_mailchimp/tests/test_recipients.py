@@ -8,7 +8,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import new_test_user, tagged
 
 from ..engine import report_calls
-from ..models import crm_mailchimp_run
+from ..models import slices
 from ..results import RecipientImport
 from .common import MailchimpCase
 
@@ -388,7 +388,7 @@ class TestRecipients(MailchimpCase):
         labels = []
         with (
             patch.object(report_calls, "RECIPIENT_PAGE", 10),
-            patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1),
+            patch.object(slices, "SLICE_SECONDS", -1),
         ):
             for _tick in range(30):
                 self.one_slice()
@@ -432,7 +432,7 @@ class TestRecipients(MailchimpCase):
         self.push("stats")
         second = self.send(title="December")
         self.account._request_run("stats")
-        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", -1):
+        with patch.object(slices, "SLICE_SECONDS", -1):
             self.one_slice()
             self.one_slice()
             self.audience.open(first, "c1@firma.be")

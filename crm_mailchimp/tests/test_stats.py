@@ -7,7 +7,7 @@ from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
 from ..engine import report_calls, stats, transport
-from ..models import crm_mailchimp_run
+from ..models import slices
 from .common import MailchimpCase
 
 try:
@@ -580,9 +580,7 @@ class TestStats(MailchimpCase):
             with patch.object(transport, "TRIES", 1):
                 run = self.push("stats", state="waiting")
             run.resume_at = False
-            with patch.multiple(
-                crm_mailchimp_run, SLICE_SECONDS=0.4, LONGEST_SECONDS=0.5
-            ):
+            with patch.multiple(slices, SLICE_SECONDS=0.4, LONGEST_SECONDS=0.5):
                 self.import_results()
         self.assertEqual(run.state, "done", run.error_message)
         self.assertEqual(self.record(campaigns[1]).failure, "unanswered")

@@ -140,14 +140,14 @@ class TestNoSpace(TroubleCase):
 
             with (
                 patch.object(Creates, "_record", fail),
-                mute_logger("odoo.addons.crm_mailchimp.models.crm_mailchimp_run"),
+                mute_logger("odoo.addons.crm_mailchimp.models.slices"),
             ):
                 run = self.push(state="waiting")
                 self.assertIn("no space", self.account.health_message)
                 self.assertEqual(len(self.told()), 1)
             with (
                 patch.object(Pull, "work", fail),
-                mute_logger("odoo.addons.crm_mailchimp.models.crm_mailchimp_run"),
+                mute_logger("odoo.addons.crm_mailchimp.models.slices"),
             ):
                 run.resume_at = False
                 self.tick()

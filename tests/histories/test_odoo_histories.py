@@ -22,7 +22,7 @@ from odoo.tests import tagged
 
 from odoo.addons.base.models import ir_cron
 from odoo.addons.crm_mailchimp.engine.transport import Transport
-from odoo.addons.crm_mailchimp.models import crm_mailchimp_run, opt_out
+from odoo.addons.crm_mailchimp.models import opt_out, slices
 from odoo.addons.crm_mailchimp.sync.members import MemberPhase
 from odoo.addons.crm_mailchimp.sync.sending import SendingPhase
 from odoo.addons.crm_mailchimp.tests.common import MailchimpCase
@@ -398,7 +398,7 @@ class OdooHistories(Watcher):
             with self.death_after(self.pick(range(1, 14))):
                 self.work()
         else:
-            with patch.object(crm_mailchimp_run, "SLICE_SECONDS", 0):
+            with patch.object(slices, "SLICE_SECONDS", 0):
                 for _tick in range(self.pick(range(1, 6))):
                     run, _created = self.work()
         if how == "cancelled":
@@ -408,10 +408,10 @@ class OdooHistories(Watcher):
     @rule(weight=1)
     def slow_run(self):
         """Mailchimp takes 8 s for each answer: a slice is over before much is done."""
-        seconds = crm_mailchimp_run.SLICE_SECONDS / QUICKER
+        seconds = slices.SLICE_SECONDS / QUICKER
         self.start_run(faulty=True)
         self.simulator.latency(8 / QUICKER)
-        with patch.object(crm_mailchimp_run, "SLICE_SECONDS", seconds):
+        with patch.object(slices, "SLICE_SECONDS", seconds):
             for _tick in range(30):
                 self.tally["slow ticks"] += 1
                 run, created = self.work()
