@@ -98,7 +98,9 @@ class CrmMailchimpLogin(models.Model):
         except errors.InvalidUrl as error:
             raise UserError(account._error_sentence(error)) from error
         base = urlsplit(self._redirect_uri())
-        if not request or request.httprequest.host != base.netloc:
+        # Whatever its port: what a browser keeps of a session belongs to the host.
+        here = request and urlsplit(f"//{request.httprequest.host}").hostname
+        if not here or here != base.hostname:
             raise UserError(
                 self.env._(
                     "Mailchimp sends you back to %(url)s, where you are not signed in."
