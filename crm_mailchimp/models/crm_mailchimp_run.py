@@ -623,10 +623,10 @@ class CrmMailchimpRun(models.Model):
         self._opt_outs_first(gateway, deadline)
         try:
             self._pull(gateway, deadline)
+            deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
+            self._apply_no(deadline)
         except OutOfTime:
             return False
-        deadline = max(deadline, time.monotonic() + PHASE_SECONDS)
-        self._apply_no()
         # Also of members that this reading was the first to show.
         self._opt_outs_first(gateway, deadline)
         if not account.push_enabled:

@@ -1,7 +1,12 @@
+import math
+import random
+import time
+
 from odoo import fields, models
 from odoo.tools import SQL, split_every
 
 from .crm_mailchimp_consent import Grounds
+from .crm_mailchimp_run import OutOfTime
 
 # Contacts written in one transaction: few, so that nobody waits for a contact form.
 CONTACTS = 100
@@ -12,16 +17,23 @@ class CrmMailchimpRun(models.Model):
 
     _inherit = "crm.mailchimp.run"
 
-    def _apply_no(self):
+    def _apply_no(self, deadline=math.inf):
         """Take the opt-in from contacts whose address said no in Mailchimp later.
 
         Set-based on the ledger, not on the events: a contact that somebody holds
         locked, or a tick that dies, is simply found again by the next tick.
 
+        :raise OutOfTime: when it has to go on in another slice: notes in the chatter
+            of thousands of contacts take longer than Odoo lets a job take
         :return: whether an opt-in was taken
         """
-        taken = False
-        for chunk in split_every(CONTACTS, self._said_no()):
+        taken, rows = False, self._said_no()
+        if len(rows) > CONTACTS:
+            # Contacts that refuse must not always come first, and use up the time.
+            random.shuffle(rows)
+        for number, chunk in enumerate(split_every(CONTACTS, rows)):
+            if number and time.monotonic() >= deadline:
+                raise OutOfTime
             details = {row[0]: row[1:] for row in chunk}
             partners = (
                 self.env["res.partner"]

@@ -72,9 +72,9 @@ class CrmMailchimpRun(models.Model):
                 else:
                     self._look_at(gateway, emails)
             self._settle_deliveries(gateway, deadline, last)
+            self._apply_no(deadline)
         except OutOfTime:
             return False
-        self._apply_no()
         self._end("done")
         return True
 
