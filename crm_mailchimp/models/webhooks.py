@@ -485,9 +485,6 @@ class CrmMailchimpAccount(models.Model):
         due = super()._due_runs(kind, now)
         if kind == "stats" or self.state != "linked":
             return due
-        waiting = self.env["crm.mailchimp.webhook.delivery"]._last_waiting(self)
-        if not waiting or self._is_copy():
-            return due
         Run = self.env["crm.mailchimp.run"]
         open_runs = Run.search(
             [("account_id", "=", self.id), ("state", "in", Run.OPEN_STATES)]
@@ -496,6 +493,9 @@ class CrmMailchimpAccount(models.Model):
         pushing = open_runs.filtered(
             lambda run: run.kind in PUSHES and run.state in ("queued", "running")
         )
+        waiting = self.env["crm.mailchimp.webhook.delivery"]._last_waiting(self)
+        if not (run or waiting) or self._is_copy():
+            return due
         if not run and not pushing:
             run, _created = Run._get_or_create(self, "webhook")
         return due | run.filtered(lambda run: run._is_due(now))

@@ -30,7 +30,7 @@ class Restores(SendingPhase):
 
     def _each_of(self, operation):
         self.one_by_one(operation, self._restore)
-        self.beside(ConsentUpdate).work()
+        self.beside(ConsentUpdate).work(whole=True)
 
     def _restore(self, reader, row):
         """Subscribe an archived member again, after a look at it and its activity.

@@ -1,23 +1,33 @@
+import random
+
 from odoo import fields
 from odoo.tools import SQL, split_every
 
 from .contacts import CONTACTS, ContactPhase
 from .grounds import Grounds
+from .phase import OutOfTime
 
 
 class ConsentUpdate(ContactPhase):
     """What people said in Mailchimp takes the opt-in of their contacts."""
 
-    def work(self):
+    def work(self, whole=False):
         """Take the opt-in from contacts whose address said no in Mailchimp later.
 
         Set-based on the ledger, not on the events: a contact that somebody holds
         locked, or a tick that dies, is simply found again by the next tick.
 
-        :return: whether an opt-in was taken
+        :param bool whole: whether to take all, even when the slice is over
+        :raise OutOfTime: when it has to go on in another slice: notes in the chatter
+            of thousands of contacts take longer than Odoo lets a job take
         """
-        taken = False
-        for chunk in split_every(CONTACTS, self.said_no()):
+        rows = self.said_no()
+        if len(rows) > CONTACTS:
+            # Contacts that refuse must not always come first, and use up the time.
+            random.shuffle(rows)
+        for number, chunk in enumerate(split_every(CONTACTS, rows)):
+            if number and not whole and self.is_over():
+                raise OutOfTime
             details = {row[0]: row[1:] for row in chunk}
             partners = (
                 self.env["res.partner"]
@@ -25,10 +35,9 @@ class ConsentUpdate(ContactPhase):
                 .try_lock_for_update(allow_referencing=True)
             )
             partners = partners.filtered("mailchimp_opt_in")
-            taken |= self._opt_out(partners, details)
+            self._opt_out(partners, details)
             self.commit()
         self.forget_not_taken()
-        return taken
 
     def said_no(self):
         """Return ``[(contact id, address, date, reason)]`` of contacts to opt out."""
@@ -46,7 +55,6 @@ class ConsentUpdate(ContactPhase):
         """Take the opt-in of contacts; one that refuses keeps nobody else's.
 
         :param dict details: contact id -> ``(address, date, reason)``
-        :return: whether an opt-in was taken
         """
         Partner = self.env["res.partner"]
         refused = self.each(
@@ -57,7 +65,6 @@ class ConsentUpdate(ContactPhase):
         if self.account.blacklist_on_unsubscribe:
             self._blacklist({details[partner.id][0] for partner in done})
         self.count(opted_out=len(done))
-        return bool(done)
 
     def _note_opt_in_kept(self, refused, details):
         emails = {details[partner_id][0]: partner_id for partner_id in refused}

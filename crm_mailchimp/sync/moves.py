@@ -11,7 +11,7 @@ class Moves(SendingPhase):
 
     def work(self):
         self.one_by_one("move", self._move)
-        self.beside(ConsentUpdate).work()
+        self.beside(ConsentUpdate).work(whole=True)
 
     def _move(self, reader, row):
         """Carry out the change of one address, which ``row`` of the ledger is for.

@@ -54,10 +54,10 @@ class Push(Phase):
         try:
             self.beside(Pull).work()
             deliveries.settle(last)
+            self._at_least(PHASE_SECONDS)
+            self.beside(ConsentUpdate).work()
         except OutOfTime:
             return False
-        self._at_least(PHASE_SECONDS)
-        self.beside(ConsentUpdate).work()
         # Also of members that this reading was the first to show.
         self._opt_outs_first()
         if not self.account.push_enabled:

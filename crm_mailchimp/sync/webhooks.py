@@ -167,8 +167,8 @@ class WebhookReading(MemberPhase):
             if last:
                 deliveries.read(last)
             deliveries.settle(last)
+            self.beside(ConsentUpdate).work()
         except OutOfTime:
             return False
-        self.beside(ConsentUpdate).work()
         self.run._end("done")
         return True

@@ -19,6 +19,7 @@ except ImportError:  # installed without the repository around it
     signature = None
 
 DELIVERY = "odoo.addons.crm_mailchimp.models.crm_mailchimp_webhook_delivery"
+CONSENT = "odoo.addons.crm_mailchimp.models.run_consent"
 FOREIGN = {
     "url": "http://127.0.0.1:1/crm_mailchimp/webhook/somebody-elses",
     "events": {"subscribe": True},
@@ -574,6 +575,30 @@ class TestDeliveries(WebhookCase):
             self.env["crm.mailchimp.run"].search([("kind", "=", "webhook")])
         )
         self.assertTrue(self.received().mapped("processed_at"))
+
+    def test_many_that_left_are_many_slices(self):
+        """Odoo kills a job that takes too long: opt-ins are taken a part at a time."""
+        self.contact("Zoe")
+        self.push()
+        self.simulator.advance(60)
+        names = ("ann", "bob", "zoe")
+        for name in names:
+            self.audience.unsubscribe(f"{name}@firma.be")
+        bodies = [(hook, raw) for hook, raw in self.bodies() if b"unsub" in raw]
+        self.deliver(bodies)
+        with (
+            patch(f"{CONSENT}.CONTACTS", 1),
+            patch(
+                "odoo.addons.crm_mailchimp.models.crm_mailchimp_run.SLICE_SECONDS", 0
+            ),
+        ):
+            self.tick()
+            contacts = self.env["res.partner"].search(
+                [("email", "in", [f"{name}@firma.be" for name in names])]
+            )
+            self.assertEqual(len(contacts.filtered("mailchimp_opt_in")), 2)
+            self.process()
+        self.assertFalse(contacts.filtered("mailchimp_opt_in"))
 
     def test_a_push_that_lost_an_answer_still_looks_again(self):
         """The reading for webhooks must not stand for the one that a push needs."""
