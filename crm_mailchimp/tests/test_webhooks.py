@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from datetime import timedelta
@@ -743,13 +744,15 @@ class TestLimits(InsertContacts, WebhookCase):
             self.process()
         self.assertEqual(self.ledger("new7@firma.be").status, "unsubscribed")
 
-    def test_ten_thousand_in_any_order_twice_each(self):
-        """Each of 2,500 people signs up, leaves, comes back, is archived, and so on."""
+    def test_many_in_any_order_twice_each(self):
+        """People leave, come back, are archived, and so on; ``DELIVERIES=10000``, in
+        the environment, is a large storm."""
+        number = int(os.environ.get("DELIVERIES", 1200))
         rng = Random(19)
-        self.insert_contacts(2500)
+        self.insert_contacts(number // 4)
         self.push()
         people = [email for email in self.audience.members if email[0] == "p"]
-        self.assertEqual(len(people), 2499)
+        self.assertEqual(len(people), number // 4 - 1)
         self.simulator.clear_calls()
         said = dict.fromkeys(people, "yes")
         for step in range(4):
@@ -771,7 +774,7 @@ class TestLimits(InsertContacts, WebhookCase):
         for email in hidden:
             self.audience.archive(email)
         bodies = self.bodies()
-        self.assertGreater(len(bodies), 9900)
+        self.assertGreater(len(bodies), number * 0.9)
         bodies = bodies * 2
         rng.shuffle(bodies)
         with patch(f"{DELIVERY}.A_MINUTE", 100_000):
