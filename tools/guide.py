@@ -22,6 +22,8 @@ APP_SOURCE = REPOSITORY / "docs" / "app-page.md"
 APP_TARGET = ADDON / "static" / "description"
 #: A text of the interface; brackets with an address behind them are a link.
 INTERFACE = re.compile(r"\[([^\[\]]+)\](?![(\[])")
+#: The lists of the index are the menu of every page.
+MENU = re.compile(r"^## .*", re.MULTILINE | re.DOTALL)
 #: Where a text of the interface has a number or a name.
 GAP = re.compile(r"%(?:\(\w+\))?[sd]")
 TEMPLATE = """<!DOCTYPE html>
@@ -57,27 +59,39 @@ def write(target, app_target):
         place = target / inside
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(page(path))
-    _copy(SOURCE / "images", target / "images", _pictures(pages))
+    _copy(SOURCE / "images", target / "images", pictures(pages))
     app_target.mkdir(parents=True, exist_ok=True)
     text = APP_SOURCE.read_text()
     (app_target / "index.html").write_text(app_page(text))
-    _copy(SOURCE / "images", app_target, _pictures([APP_SOURCE]))
+    _copy(SOURCE / "images", app_target, pictures([APP_SOURCE]))
 
 
 def page(path):
     """Return the HTML of a page of the guide."""
     inside = path.relative_to(SOURCE)
     lang = inside.parent.name or "en"
-    text = path.read_text()
-    if lang != "en":
-        text = INTERFACE.sub(lambda found: translation(lang, found[1]), text)
+    text = localised(path)
     return TEMPLATE.format(
         lang=lang,
         title=text.partition("\n")[0].lstrip("# "),
         root="../" * len(inside.parent.parts),
-        menu=_html((path.parent / "index.md").read_text().partition("\n## ")[2]),
+        menu=_html(MENU.search((path.parent / "index.md").read_text())[0]),
         body=_html(text),
     )
+
+
+def localised(path):
+    """Return the text of a page, with texts and pictures of screens in its language."""
+    text, lang = path.read_text(), path.parent.name
+    if path.parent == SOURCE or SOURCE not in path.parents:
+        return text
+
+    def picture(found):
+        name = f"{found[1]}-{lang}.png"
+        return f"images/{name}" if (SOURCE / "images" / name).exists() else found[0]
+
+    text = re.sub(r"images/([\w-]+)\.png", picture, text)
+    return INTERFACE.sub(lambda found: translation(lang, found[1]), text)
 
 
 def app_page(text):
@@ -92,10 +106,10 @@ def _html(text):
     return Markdown(extensions=["tables", "toc"]).convert(text)
 
 
-def _pictures(pages):
+def pictures(pages):
     """Return the names of the pictures that pages show."""
     shown = re.compile(r"!\[[^\]]*\]\([\w./]*images/([\w.-]+)\)")
-    return {name for path in pages for name in shown.findall(path.read_text())}
+    return {name for path in pages for name in shown.findall(localised(path))}
 
 
 def _copy(source, target, names):
@@ -112,12 +126,21 @@ def plain(text):
     return " ".join(GAP.sub("…", text).replace("%%", "%").split())
 
 
+def first(text):
+    """Return the first sentence of a text of the interface, as a user meets it."""
+    return re.split(r"(?<=[.?!])\s", plain(text))[0]
+
+
 @functools.cache
 def catalog(lang):
-    """Return ``{text: translation}`` of a language; ``en``: all texts there are."""
+    """Return ``{text: translation}`` of a language, of first sentences, too.
+
+    ``en`` has all texts there are.
+    """
     path = ADDON / "i18n" / ("crm_mailchimp.pot" if lang == "en" else f"{lang}.po")
     entries = polib.pofile(str(path)) if path.exists() else ()
-    return {plain(entry.msgid): plain(entry.msgstr) for entry in entries}
+    sentences = {first(entry.msgid): first(entry.msgstr) for entry in entries}
+    return sentences | {plain(entry.msgid): plain(entry.msgstr) for entry in entries}
 
 
 def translation(lang, text):
