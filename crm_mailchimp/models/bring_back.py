@@ -79,9 +79,9 @@ class CrmMailchimpMember(models.Model):
         if not back:
             raise UserError(
                 self.env._(
-                    "There is nobody to bring back: that is for members who are"
-                    " archived in Mailchimp and whose contact has an opt-in. Who"
-                    " unsubscribed can only be asked again."
+                    "There is nobody to bring back. “Bring back” is for members who "
+                    "are archived in Mailchimp and whose contact has an opt-in. "
+                    "People who unsubscribed can only be asked again."
                 )
             )
         back.account_id._check_pushing()
@@ -90,8 +90,8 @@ class CrmMailchimpMember(models.Model):
             count = len(back.filtered(lambda m, a=account: m.account_id == a))
             account.sudo()._message_log(
                 body=self.env._(
-                    "%(user)s brings members back who were archived in Mailchimp:"
-                    " %(count)s.",
+                    "%(user)s brings back members who were archived in Mailchimp: "
+                    "%(count)s.",
                     user=self.env.user.name,
                     count=count,
                 )
@@ -99,8 +99,8 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return back.account_id[:1]._toast(
             self.env._(
-                "Members subscribed again with the run that starts in a moment:"
-                " %(count)s of %(chosen)s.",
+                "Members that will be subscribed again with the sync that starts in a "
+                "moment: %(count)s of %(chosen)s.",
                 count=len(back),
                 chosen=len(self),
             )

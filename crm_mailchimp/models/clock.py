@@ -30,8 +30,8 @@ class CrmMailchimpAccount(models.Model):
         string="Odoo's clock is ahead by (s)",
         readonly=True,
         copy=False,
-        help="Seconds between Odoo's clock and Mailchimp's, negative when Odoo's is"
-        " slow. Times of opt-ins are noted by Mailchimp's clock.",
+        help="Seconds between Odoo's clock and Mailchimp's, negative when Odoo's is "
+        "slow. Opt-in times use Mailchimp's clock.",
     )
     clock_message = fields.Char(compute="_compute_clock_message")
 
@@ -67,14 +67,14 @@ class CrmMailchimpAccount(models.Model):
             minutes = round(abs(account.clock_skew) / 60)
             account.clock_message = abs(account.clock_skew) > TOLERANCE and (
                 self.env._(
-                    "Odoo's clock is %(minutes)s min ahead of Mailchimp's. Let your"
-                    " administrator set the server's clock.",
+                    "Odoo's clock is %(minutes)s min ahead of Mailchimp's. Ask your "
+                    "administrator to set the server's clock.",
                     minutes=minutes,
                 )
                 if account.clock_skew > 0
                 else self.env._(
-                    "Odoo's clock is %(minutes)s min behind Mailchimp's. Let your"
-                    " administrator set the server's clock.",
+                    "Odoo's clock is %(minutes)s min behind Mailchimp's. Ask your "
+                    "administrator to set the server's clock.",
                     minutes=minutes,
                 )
             )

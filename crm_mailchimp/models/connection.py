@@ -53,7 +53,7 @@ class CrmMailchimpAccount(models.Model):
         if not key:
             raise UserError(
                 self.env._(
-                    "Enter the API key of your Mailchimp account and press Connect."
+                    "Enter the API key of your Mailchimp account and click “Connect”."
                 )
             )
         return self._new_gateway(key, **options)
@@ -81,14 +81,14 @@ class CrmMailchimpAccount(models.Model):
             return str(error.args[0])
         if isinstance(error, errors.InvalidKey):
             return _(
-                "This is not a complete Mailchimp API key. It ends with a dash and the"
-                " data centre, for example -us21. Copy the whole key from Mailchimp:"
-                " Account & billing > Extras > API keys."
+                "This is not a complete Mailchimp API key. A key ends with a dash and "
+                "the data center, for example -us21. Copy the whole key from "
+                "Mailchimp: Account & billing > Extras > API keys."
             )
         if isinstance(error, errors.InvalidUrl):
             return _(
-                "The system parameter crm_mailchimp.api_url must be a complete URL"
-                " that ends in /3.0, with https unless it is on this machine."
+                "The system parameter crm_mailchimp.api_url must be a complete URL "
+                "ending in /3.0, with https unless it is on this machine."
             )
         if isinstance(error, errors.AuthLost):
             return self._key_sentence(self.state)
@@ -100,18 +100,19 @@ class CrmMailchimpAccount(models.Model):
             )
         if isinstance(error, errors.NotFound):
             return _(
-                "Mailchimp does not find what is asked for. Look whether it was"
-                " deleted there, then try again."
+                "Mailchimp cannot find what was requested. Check whether it was "
+                "deleted there, then try again."
             )
         if isinstance(error, errors.Retryable):
             return _(
-                "Mailchimp cannot be reached or is overloaded at the moment. Nothing"
-                " is lost; it is tried again by itself."
+                "Mailchimp cannot be reached or is overloaded at the moment. Nothing "
+                "is lost; Odoo tries again automatically."
             )
         if isinstance(error, errors.Protocol):
             return _(
-                "Mailchimp gave an answer that makes no sense. Nothing is lost; it is"
-                " tried again by itself. If it lasts, check status.mailchimp.com."
+                "Mailchimp sent an answer Odoo does not understand. Nothing is lost; "
+                "Odoo tries again automatically. If it keeps happening, check "
+                "status.mailchimp.com."
             )
         return _(
             "Mailchimp refused the request: %(detail)s",
@@ -123,16 +124,16 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         if state == "draft":
             return _(
-                "Mailchimp does not accept this API key. Copy the whole key, or create"
-                " a new one in Mailchimp (Account & billing > Extras > API keys), enter"
-                " it here and press “Connect”."
+                "Mailchimp does not accept this API key. Copy the whole key, or "
+                "create a new one in Mailchimp (Account & billing > Extras > API "
+                "keys), enter it here and click “Connect”."
             )
         sentence = _(
-            "Mailchimp does not accept the API key any more. Create a new key in"
-            " Mailchimp (Account & billing > Extras > API keys)"
+            "Mailchimp no longer accepts the API key. Create a new key in Mailchimp "
+            "(Account & billing > Extras > API keys)"
         )
         if state == "error":
-            return _("%s, enter it in the account and press “Try again”.", sentence)
+            return _("%s, enter it in the account and click “Try again”.", sentence)
         return _("%s, enter it in the account and save.", sentence)
 
     def _subject_label(self, subject):
@@ -167,9 +168,9 @@ class CrmMailchimpAccount(models.Model):
                 return self._key_sentence("error")
             except errors.REFUSED:
                 return _(
-                    "Mailchimp has stopped the whole account, as it does when it is"
-                    " under review or not paid. Sign in to Mailchimp and do what it"
-                    " asks for; then press “Try again”."
+                    "Mailchimp has suspended the whole account, as it does when an "
+                    "account is under review or unpaid. Sign in to Mailchimp and do "
+                    "what it asks; then click “Try again”."
                 )
             return self._audience_trouble(gateway)
 
@@ -184,17 +185,17 @@ class CrmMailchimpAccount(models.Model):
             return self._key_sentence("error")
         except errors.NotFound:
             return _(
-                "The audience %(name)s is not in this Mailchimp account any more. If"
-                " it was deleted, press “Change the audience”. If the API key is of"
-                " another Mailchimp account, enter the right one and press “Try"
-                " again”.",
+                "The audience %(name)s is no longer in this Mailchimp account. If it "
+                "was deleted, click “Change audience”. If the API key belongs to "
+                "another Mailchimp account, enter the right one and click “Try "
+                "again”.",
                 name=self.audience_name or self.audience_ref,
             )
         except errors.REFUSED:
             return _(
-                "Mailchimp does not let the user of the API key use the audience"
-                " %(name)s. Check the user's role in Mailchimp, or enter the key of"
-                " another user; then press “Try again”.",
+                "The user of the API key has no access to the audience %(name)s in "
+                "Mailchimp. Check the user's role in Mailchimp, or enter another "
+                "user's key; then click “Try again”.",
                 name=self.audience_name or self.audience_ref,
             )
         return None
@@ -353,11 +354,11 @@ class CrmMailchimpAccount(models.Model):
         if self.audience_ref:
             self._request_run("full" if adopted else "push")
             return self._toast(
-                self.env._("Connected again. What was missed is caught up now.")
+                self.env._("Connected again. Odoo is catching up on what it missed.")
             )
         return self._toast(
             self.env._(
-                "Connected to %(name)s. Choose the audience next.",
+                "Connected to %(name)s. Next, choose an audience.",
                 name=root.get("account_name") or "Mailchimp",
             )
         )

@@ -114,7 +114,7 @@ class CrmMailchimpContactCount(models.Model):
     counted_at = fields.Datetime(readonly=True)
 
     _account_uniq = models.Constraint(
-        "UNIQUE(account_id)", "The contacts of this account are counted already."
+        "UNIQUE(account_id)", "The contacts of this account are already counted."
     )
 
 
@@ -247,7 +247,7 @@ class CrmMailchimpAccount(models.Model):
         )
         if not cr.fetchone()[0]:
             raise UserError(
-                self.env._("The contacts are being counted. Look again in a moment.")
+                self.env._("Contacts are being counted. Check again in a moment.")
             )
         # The database overrates these, and would compile each before it begins.
         cr.execute("SET LOCAL jit = off")

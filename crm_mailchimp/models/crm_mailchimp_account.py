@@ -37,11 +37,11 @@ class CrmMailchimpAccount(models.Model):
     )
     error_message = fields.Text(readonly=True, copy=False)
     next_look = fields.Datetime(
-        string="Looked at again on",
+        string="Next check",
         readonly=True,
         copy=False,
-        help="An account that stopped is looked at again by itself, after a quarter of"
-        " an hour, then every hour, and goes on when Mailchimp lets it.",
+        help="An account that stopped is checked again automatically, after 15 "
+        "minutes, then every hour, and resumes as soon as Mailchimp allows it.",
     )
     health_message = fields.Text(compute="_compute_health_message")
     auth_method = fields.Selection(
@@ -54,11 +54,11 @@ class CrmMailchimpAccount(models.Model):
         compute="_compute_api_key",
         inverse="_inverse_api_key",
         copy=False,
-        help="Mailchimp: Account & billing > Extras > API keys. The key can be set"
-        " and replaced here, but nobody can read it again.",
+        help="In Mailchimp: Account & billing > Extras > API keys. The key can be set "
+        "and replaced here, but nobody can read it.",
     )
     api_key_hint = fields.Char(string="Key in use", readonly=True, copy=False)
-    data_center = fields.Char(string="Data centre", readonly=True, copy=False)
+    data_center = fields.Char(string="Data center", readonly=True, copy=False)
     # Which database may use the key: a copy of the database must not.
     database_ref = fields.Char(readonly=True, copy=False)
     remote_name = fields.Char(string="Mailchimp account", readonly=True)
@@ -72,10 +72,10 @@ class CrmMailchimpAccount(models.Model):
     # leaves nothing out. Kept here, for a run may be cancelled.
     look_again = fields.Boolean(readonly=True, copy=False)
     push_enabled = fields.Boolean(
-        string="Push contacts",
+        string="Sync contacts",
         copy=False,
-        help="Off until somebody starts the synchronisation, and while it is paused:"
-        " changes made in Mailchimp and opt-outs made in Odoo still travel.",
+        help="Off until syncing is started, and while it is paused. Changes made in "
+        "Mailchimp and opt-outs made in Odoo are synced all the same.",
     )
     is_paused = fields.Boolean(compute="_compute_is_paused")
     sync_direction = fields.Selection(
@@ -87,44 +87,45 @@ class CrmMailchimpAccount(models.Model):
         string="Field values",
         default="push",
         required=True,
-        help="Which way the values of mapped fields travel for members that are"
-        " there already. Opt-ins, opt-outs and segments always travel.",
+        help="Which way the values of mapped fields are synced for existing members. "
+        "Opt-ins, opt-outs and segments are always synced.",
     )
     conflict_winner = fields.Selection(
         [("odoo", "Odoo"), ("mailchimp", "Mailchimp")],
-        string="When both changed, keep",
+        string="If both changed, keep",
         default="odoo",
         required=True,
-        help="Which value is kept when one was changed in Odoo and in Mailchimp since"
-        " the last synchronisation.",
+        help="Which value to keep if it was changed both in Odoo and in Mailchimp "
+        "since the last sync.",
     )
     email_scope = fields.Selection(
-        [("primary", "The first address"), ("all", "Every address")],
-        string="Of contacts with several addresses",
+        [("primary", "Sync the first address only"), ("all", "Sync every address")],
+        string="Contacts with several addresses",
         default="primary",
         required=True,
-        help="With every address, a contact with three addresses is three members.",
+        help="If every address is synced, a contact with "
+        "three addresses becomes three members.",
     )
     segment_target = fields.Selection(
         [("group", "Groups"), ("tag", "Tags"), ("both", "Groups and tags")],
-        string="Segments become",
+        string="Sync segments as",
         default="group",
         required=True,
-        help="Mailchimp has room for 60 groups, and a change of group is one request"
-        " for each member. Tags are not limited, and 500 members are tagged at once:"
-        " better for large segments.",
+        help="Mailchimp allows 60 groups, and changing a group takes one request per "
+        "member. Tags are unlimited, and 500 members are tagged at a time: better for "
+        "large segments.",
     )
     foreign_members = fields.Selection(
         [
-            ("keep", "Leave them alone"),
-            ("archive", "Archive them, after a question"),
-            ("import", "Make them contacts"),
+            ("keep", "Keep them as they are"),
+            ("archive", "Archive them, after confirmation"),
+            ("import", "Create contacts for them"),
         ],
         string="Members only in Mailchimp",
         default="keep",
         required=True,
-        help="Members that Odoo did not add and that no contact with an opt-in stands"
-        " for. Made contacts have their opt-in on, dated as in Mailchimp.",
+        help="Members that Odoo did not add and that match no contact with an opt-in. "
+        "Contacts created for them are opted in, dated as in Mailchimp.",
     )
     default_salesperson_id = fields.Many2one(
         "res.users",
@@ -145,36 +146,36 @@ class CrmMailchimpAccount(models.Model):
         string="Only contacts matching",
         default="[]",
         required=True,
-        help="Evaluated with the rights of who set it: contacts this user may not see"
-        " do not match.",
+        help="Uses the access rights of the user who set it: contacts this user may "
+        "not see do not match.",
     )
     partner_domain_user_id = fields.Many2one(
         "res.users",
         string="Condition set by",
         readonly=True,
         ondelete="set null",
-        help="The condition is evaluated with the rights of this user.",
+        help="The condition uses the access rights of this user.",
     )
     partner_domain_date = fields.Datetime(string="Condition set on", readonly=True)
     double_opt_in = fields.Boolean(
         string="Double opt-in",
-        help="New members are asked by a mail from Mailchimp to confirm before they"
-        " receive campaigns.",
+        help="Mailchimp emails new members to confirm before they receive campaigns.",
     )
     blacklist_on_unsubscribe = fields.Boolean(
-        string="Blacklist who unsubscribes",
-        help="Somebody who unsubscribes in Mailchimp gets no mass mailing from Odoo"
-        " either.",
+        string="Blacklist people who unsubscribe",
+        help="People who unsubscribe in Mailchimp get no mass mailings from Odoo "
+        "either.",
     )
     log_to_chatter = fields.Boolean(
-        string="Note in the chatter",
+        string="Log unsubscribes in the chatter",
         default=True,
-        help="Say on the contact when Mailchimp took its opt-in back, and why.",
+        help="Log on the contact when and why its "
+        "opt-in was removed because of Mailchimp.",
     )
     log_activity_to_chatter = fields.Boolean(
-        string="Note campaign activity in the chatter",
-        help="Say on the contact when it first opened a campaign, clicked,"
-        " unsubscribed, or when its address bounced, from now on.",
+        string="Log campaign activity in the chatter",
+        help="From now on, log on the contact when it first opens a campaign, clicks "
+        "or unsubscribes, and when its address bounces.",
     )
     # Only what happens after somebody switched it on, and each event once.
     activity_noted_from = fields.Datetime(
@@ -183,7 +184,7 @@ class CrmMailchimpAccount(models.Model):
     activity_noted_id = fields.Integer(readonly=True, copy=False)
     lang = fields.Selection(
         "_get_languages",
-        string="Language of values",
+        string="Language for translated values",
         default=lambda self: self.env.lang,
         help="Countries, choices and other translated values are sent in this"
         " language.",
@@ -191,14 +192,15 @@ class CrmMailchimpAccount(models.Model):
     archive_brake_percent = fields.Integer(
         string="Ask before archiving more than (%)",
         default=10,
-        help="A run that would archive more than this share of the audience (and more"
-        " than 50 members) for another reason than an opt-out waits for a manager.",
+        help="A sync that would archive more than this share of the audience (and more "
+        "than 50 members) for a reason other than an opt-out waits for a manager's "
+        "approval.",
     )
     sync_user_id = fields.Many2one(
         "res.users",
-        string="Synchronise as",
+        string="Sync as",
         default=lambda self: self.env.user,
-        help="Scheduled work that belongs to nobody is done with this user's rights.",
+        help="Scheduled syncs use this user's access rights where nobody else's apply.",
     )
     merge_field_ids = fields.One2many(
         "crm.mailchimp.merge.field", "account_id", string="Field mapping", copy=True
@@ -215,20 +217,18 @@ class CrmMailchimpAccount(models.Model):
     )
     open_run_progress = fields.Float(compute="_compute_runs")
     last_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
-    last_sync_date = fields.Datetime(
-        compute="_compute_runs", string="Last synchronised"
-    )
+    last_sync_date = fields.Datetime(compute="_compute_runs", string="Last sync")
     member_count = fields.Integer(compute="_compute_member_count", string="Members")
     subscribed_count = fields.Integer(
         compute="_compute_member_count", string="Subscribed"
     )
     foreign_count = fields.Integer(
-        compute="_compute_foreign_count", string="Wait for a decision"
+        compute="_compute_foreign_count", string="Awaiting a decision"
     )
 
     _company_uniq = models.UniqueIndex(
         "(company_id) WHERE active",
-        "This company already has a Mailchimp account. Archive it, or use it.",
+        "This company already has a Mailchimp account. Use it, or archive it first.",
     )
 
     @api.model
@@ -263,8 +263,8 @@ class CrmMailchimpAccount(models.Model):
         ):
             raise UserError(
                 self.env._(
-                    "The account of a linked audience stays with its company. Make an"
-                    " account for the other company."
+                    "An account with a linked audience cannot move to another "
+                    "company. Create an account for the other company."
                 )
             )
 
@@ -294,7 +294,7 @@ class CrmMailchimpAccount(models.Model):
     @api.constrains("archive_brake_percent")
     def _check_archive_brake_percent(self):
         if any(not 0 <= account.archive_brake_percent <= 100 for account in self):
-            raise ValidationError(self.env._("The share is a percentage, 0 to 100."))
+            raise ValidationError(self.env._("Enter a percentage from 0 to 100."))
 
     # === COMPUTES === #
 
@@ -497,25 +497,23 @@ class CrmMailchimpAccount(models.Model):
             self.sudo().push_enabled = True
         run, created = self._request_run("push")
         if created and self.open_run_id != run:
-            return self._toast(
-                self.env._("Another synchronisation begins when this one is done.")
-            )
+            return self._toast(self.env._("Another sync starts when this one is done."))
         if created:
-            return self._toast(self.env._("The synchronisation starts in a moment."))
+            return self._toast(self.env._("The sync starts in a moment."))
         if run.state == "brake":
             toast = self._toast(run._waiting_sentence())
             toast["params"].update(type="warning", sticky=True)
             return toast
         return self._toast(
-            self.env._("A synchronisation is already under way: %s", run.progress_label)
+            self.env._("A sync is already in progress: %s", run.progress_label)
         )
 
     def _not_sending_sentence(self):
         """Say why nothing is sent that somebody asks for, and who can change it."""
         return self.env._(
-            "Contacts are not sent at the moment: the synchronisation was not started,"
-            " or is paused. A Mailchimp manager can start it in CRM > Mailing >"
-            " Overview, or resume it on the account."
+            "Contacts are not being synced: syncing has not been started, or is "
+            "paused. A Mailchimp manager can start it in CRM > Mailing > Overview, or "
+            "resume it on the account."
         )
 
     def action_pause(self):
@@ -528,8 +526,8 @@ class CrmMailchimpAccount(models.Model):
         self.sudo().push_enabled = False
         return self._toast(
             self.env._(
-                "Paused: contacts are not sent until somebody resumes. Opt-outs still"
-                " leave, and what changes in Mailchimp is still read."
+                "Paused: contacts are not sent until somebody resumes. Opt-outs are "
+                "still sent, and changes in Mailchimp are still read."
             )
         )
 
@@ -548,7 +546,7 @@ class CrmMailchimpAccount(models.Model):
         self._check_ready()
         self._request_run("stats")
         return self._toast(
-            self.env._("Campaigns and their results are read in a moment.")
+            self.env._("Campaigns and their results are updated in a moment.")
         )
 
     def action_open_members(self):
@@ -577,7 +575,7 @@ class CrmMailchimpAccount(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the right to synchronise with Mailchimp.")
+                self.env._("You need the access rights of a Mailchimp user to do this.")
             )
         if self.state != "linked":
             raise UserError(

@@ -55,11 +55,11 @@ class CrmMailchimpCampaign(models.Model):
     url = fields.Char(string="In Mailchimp", readonly=True)
     archive_url = fields.Char(string="Web version", readonly=True)
     is_counted = fields.Boolean(
-        string="Counts in totals",
+        string="Included in totals",
         compute="_compute_is_counted",
         search="_search_is_counted",
-        help="Of a campaign that consists of others either the whole counts or its"
-        " parts, whatever was sent more.",
+        help="Of a campaign made up of others, either the whole or its parts count, "
+        "whichever sent more.",
     )
     campaign_type = fields.Selection(
         [
@@ -89,24 +89,24 @@ class CrmMailchimpCampaign(models.Model):
     )
     subject = fields.Char(readonly=True)
     send_time = fields.Datetime(string="Sent on", readonly=True)
-    report_date = fields.Datetime(string="Results of", readonly=True)
+    report_date = fields.Datetime(string="Results as of", readonly=True)
     next_poll = fields.Datetime(
         string="Next update",
         readonly=True,
-        help="When Mailchimp is asked for results again: every hour on the first day,"
-        " then ever less often, for 90 days.",
+        help="When Odoo updates the results again: every hour on the first day, then "
+        "less and less often, for 90 days.",
     )
     failure = fields.Selection(
         [
             ("refused", "Mailchimp refused the report"),
-            ("missing", "Mailchimp does not have the report, or not yet"),
-            ("unanswered", "Mailchimp did not bring the report to an end"),
-            ("fault", "Odoo could not store the report, its log says why"),
+            ("missing", "Mailchimp does not have the report (yet)"),
+            ("unanswered", "Mailchimp did not finish sending the report"),
+            ("fault", "Odoo could not store the report; see the log"),
         ],
-        string="Trouble",
+        string="Problem",
         readonly=True,
     )
-    failures = fields.Integer(string="Tries that failed", readonly=True)
+    failures = fields.Integer(string="Failed attempts", readonly=True)
     failure_note = fields.Char(compute="_compute_failure_note")
     # What the last reading of each part found: nothing is read again that stayed so.
     read_marks = fields.Json(readonly=True)
@@ -115,22 +115,26 @@ class CrmMailchimpCampaign(models.Model):
     sent = fields.Integer(readonly=True)
     delivered = fields.Integer(readonly=True)
     opens_total = fields.Integer(string="Opens", readonly=True)
-    opens_unique = fields.Integer(string="Opened by", readonly=True)
+    opens_unique = fields.Integer(string="Unique opens", readonly=True)
     open_rate = fields.Float(string="Open rate", readonly=True, aggregator="avg")
     # Mailchimp leaves these out for older mail: unknown is not zero.
-    proxy_known = fields.Boolean(string="Apple opens known", readonly=True)
-    opens_total_no_proxy = fields.Integer(string="Opens, without Apple", readonly=True)
+    proxy_known = fields.Boolean(string="Apple Mail privacy opens known", readonly=True)
+    opens_total_no_proxy = fields.Integer(
+        string="Opens, excluding Apple Mail privacy", readonly=True
+    )
     opens_unique_no_proxy = fields.Integer(
-        string="Opened by, without Apple", readonly=True
+        string="Unique opens, excluding Apple Mail privacy", readonly=True
     )
     open_rate_no_proxy = fields.Float(
-        string="Open rate without Apple", readonly=True, aggregator="avg"
+        string="Open rate, excluding Apple Mail privacy",
+        readonly=True,
+        aggregator="avg",
     )
     clicks_total = fields.Integer(string="Clicks", readonly=True)
-    clicks_unique = fields.Integer(string="Clicked by", readonly=True)
+    clicks_unique = fields.Integer(string="Unique clicks", readonly=True)
     click_rate = fields.Float(string="Click rate", readonly=True, aggregator="avg")
-    last_open = fields.Datetime(string="Last opened on", readonly=True)
-    last_click = fields.Datetime(string="Last clicked on", readonly=True)
+    last_open = fields.Datetime(string="Last open", readonly=True)
+    last_click = fields.Datetime(string="Last click", readonly=True)
     forwards = fields.Integer(readonly=True)
     unsubscribed = fields.Integer(readonly=True)
     unsubscribe_rate = fields.Float(
@@ -145,23 +149,23 @@ class CrmMailchimpCampaign(models.Model):
     industry_known = fields.Boolean(readonly=True)
     industry_name = fields.Char(string="Industry", readonly=True)
     industry_open_rate = fields.Float(
-        string="Open rate of the industry", readonly=True, aggregator=None
+        string="Industry open rate", readonly=True, aggregator=None
     )
     industry_click_rate = fields.Float(
-        string="Click rate of the industry", readonly=True, aggregator=None
+        string="Industry click rate", readonly=True, aggregator=None
     )
     industry_bounce_rate = fields.Float(
-        string="Bounce rate of the industry", readonly=True, aggregator=None
+        string="Industry bounce rate", readonly=True, aggregator=None
     )
     industry_unsubscribe_rate = fields.Float(
-        string="Unsubscribe rate of the industry", readonly=True, aggregator=None
+        string="Industry unsubscribe rate", readonly=True, aggregator=None
     )
     list_known = fields.Boolean(readonly=True)
     list_open_rate = fields.Float(
-        string="Open rate of the audience", readonly=True, aggregator=None
+        string="Audience open rate", readonly=True, aggregator=None
     )
     list_click_rate = fields.Float(
-        string="Click rate of the audience", readonly=True, aggregator=None
+        string="Audience click rate", readonly=True, aggregator=None
     )
     timeseries = fields.Json(
         readonly=True,
@@ -181,9 +185,9 @@ class CrmMailchimpCampaign(models.Model):
         "crm.mailchimp.recipient", "campaign_id", string="Recipients", readonly=True
     )
     recipients_date = fields.Datetime(
-        string="Recipients read on",
+        string="Recipients updated on",
         readonly=True,
-        help="Empty until all recipients were read once.",
+        help="Empty until all recipients have been read once.",
     )
     # What the stored recipients and events add up to, counted at their last reading.
     accounted = fields.Json(readonly=True)
@@ -194,13 +198,13 @@ class CrmMailchimpCampaign(models.Model):
         string="Recipients not shown", compute="_compute_attribution"
     )
     opens_unattributed = fields.Integer(
-        string="Opens not attributable", compute="_compute_attribution"
+        string="Opens without a recipient", compute="_compute_attribution"
     )
     clicks_unattributed = fields.Integer(
-        string="Clicks not attributable", compute="_compute_attribution"
+        string="Clicks without a recipient", compute="_compute_attribution"
     )
     attribution_note = fields.Text(
-        string="What is not attributable", compute="_compute_attribution"
+        string="What is missing", compute="_compute_attribution"
     )
     google_analytics = fields.Char(string="Google Analytics campaign", readonly=True)
     utm_campaign_id = fields.Many2one(
@@ -244,7 +248,7 @@ class CrmMailchimpCampaign(models.Model):
         _ = self.env._
         known = self.accounted or {}
         if self.child_ids:
-            return [_("Its recipients are those of the emails it sent.")]
+            return [_("See the recipients of the emails it sent.")]
         if self.failure:
             # What is missing was not read: ``failure_note`` says so.
             return []
@@ -263,16 +267,16 @@ class CrmMailchimpCampaign(models.Model):
         if known["recipients"] > self.sent:
             sentences.append(
                 _(
-                    "Recipients shown twice, because their address was changed in"
-                    " Mailchimp after the campaign was sent: %s.",
+                    "Recipients shown twice because their address was changed in "
+                    "Mailchimp after the campaign was sent: %s.",
                     known["recipients"] - self.sent,
                 )
             )
         if known["nameless"]:
             sentences.append(
                 _(
-                    "Recipients without an address, because they were permanently"
-                    " deleted in Mailchimp: %s.",
+                    "Recipients without an address because they were permanently "
+                    "deleted in Mailchimp: %s.",
                     known["nameless"],
                 )
             )
@@ -301,15 +305,15 @@ class CrmMailchimpCampaign(models.Model):
         if self.opens_total and not self.proxy_known:
             sentences.append(
                 _(
-                    "Mailchimp does not tell how many opens were made by Apple's mail"
-                    " proxy and not by a person."
+                    "Mailchimp does not say how many opens came from Apple Mail's "
+                    "privacy protection instead of a person."
                 )
             )
         elif by_proxy > 0:
             sentences.append(
                 _(
-                    "Opens made by Apple's mail proxy and not by a person: %s."
-                    " Mailchimp does not tell which.",
+                    "Opens that came from Apple Mail's privacy protection instead of "
+                    "a person: %s. Mailchimp does not say which ones.",
                     by_proxy,
                 )
             )
@@ -319,7 +323,7 @@ class CrmMailchimpCampaign(models.Model):
         _ = self.env._
         reasons = []
         if self.recipients_unattributed:
-            reasons.append(_("they are of recipients who are not shown"))
+            reasons.append(_("they belong to recipients who are not shown"))
         if self.accounted["capped"]:
             reasons.append(
                 _("Mailchimp lists no more than 1000 opens and clicks of a recipient")
@@ -343,12 +347,15 @@ class CrmMailchimpCampaign(models.Model):
                 note = _("Recipients incomplete: %(cause)s; next try on %(at)s.")
             elif campaign.report_date:
                 note = _(
-                    "Recipients incomplete: %(cause)s; press “Refresh now” to try."
+                    "Recipients incomplete: %(cause)s; click “Refresh now” to try "
+                    "again."
                 )
             elif campaign.next_poll:
                 note = _("Results incomplete: %(cause)s; next try on %(at)s.")
             else:
-                note = _("Results incomplete: %(cause)s; press “Refresh now” to try.")
+                note = _(
+                    "Results incomplete: %(cause)s; click “Refresh now” to try again."
+                )
             campaign.failure_note = note % facts
 
     @api.depends("parent_id.sent", "child_ids.sent", "sent", "status")
@@ -474,7 +481,7 @@ class CrmMailchimpCampaign(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the right to synchronise with Mailchimp.")
+                self.env._("You need the access rights of a Mailchimp user to do this.")
             )
         self.check_access("read")
         self.sudo().next_poll = fields.Datetime.now()
@@ -483,7 +490,7 @@ class CrmMailchimpCampaign(models.Model):
             self.env["crm.mailchimp.run"].sudo()._get_or_create(account.sudo(), "stats")
         self.env.ref("crm_mailchimp.ir_cron_stats").sudo()._trigger()
         return self.account_id[:1]._toast(
-            self.env._("The results are read again in a moment.")
+            self.env._("The results are updated in a moment.")
         )
 
     def action_open_recipients(self):

@@ -15,11 +15,11 @@ class CrmMailchimpCampaignLink(models.Model):
     link_ref = fields.Char(string="Mailchimp ID", required=True, readonly=True)
     url = fields.Char(string="Link", readonly=True)
     clicks_total = fields.Integer(string="Clicks", readonly=True)
-    clicks_unique = fields.Integer(string="Clicked by", readonly=True)
+    clicks_unique = fields.Integer(string="Unique clicks", readonly=True)
     click_share = fields.Float(
         string="Share of clicks", readonly=True, aggregator=None, help="0 to 1"
     )
-    last_click = fields.Datetime(string="Last clicked on", readonly=True)
+    last_click = fields.Datetime(string="Last click", readonly=True)
 
     _link_uniq = models.Constraint(
         "UNIQUE(campaign_id, link_ref)", "This link is already imported."

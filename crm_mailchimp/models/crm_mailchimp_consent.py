@@ -46,9 +46,9 @@ class CrmMailchimpConsent(models.Model):
         help="By Mailchimp's clock.",
     )
     noted_at = fields.Datetime(
-        string="Noted on",
+        string="Recorded on",
         default=fields.Datetime.now,
-        help="By the clock of Odoo.",
+        help="By Odoo's clock.",
     )
     source = fields.Selection(
         [
@@ -67,7 +67,9 @@ class CrmMailchimpConsent(models.Model):
     _opt_out_idx = models.Index("(partner_id) WHERE kind = 'out'")
 
     def write(self, vals):  # pylint: disable=method-required-super
-        raise UserError(self.env._("A consent line is a record; it cannot be changed."))
+        raise UserError(
+            self.env._("Consent lines are kept as evidence and cannot be changed.")
+        )
 
     @api.model
     def _stay_with_company(self, partners):

@@ -6,20 +6,20 @@ from .crm_mailchimp_member import REFUSALS
 REASONS = [
     ("no_opt_in", "No opt-in"),
     ("contact_archived", "Contact is archived"),
-    ("no_address", "No e-mail address"),
-    ("invalid_address", "E-mail address is not valid"),
-    ("blacklisted", "On the blacklist of Odoo"),
+    ("no_address", "No email address"),
+    ("invalid_address", "Email address is not valid"),
+    ("blacklisted", "On Odoo's blacklist"),
     ("was_blacklisted", "Was blacklisted after the opt-in"),
     ("other_company", "Belongs to another company"),
-    ("wrong_kind", "People or companies left out"),
-    ("out_of_scope", "Outside the account's conditions"),
+    ("wrong_kind", "People or companies excluded"),
+    ("out_of_scope", "Does not meet the account's conditions"),
     ("opted_out", "A contact with this address opted out"),
-    ("shared_address", "Shares its address with another contact"),
+    ("shared_address", "Shares its email address with another contact"),
     ("unsubscribed", "Unsubscribed in Mailchimp"),
     ("cleaned", "Address bounced (cleaned)"),
-    ("pending", "Has not confirmed yet"),
+    ("pending", "Waiting for confirmation"),
     ("transactional", "Not subscribed in Mailchimp"),
-    ("segment_missing", "Group or tag not given yet"),
+    ("segment_missing", "Group or tag not set yet"),
     # An address Mailchimp refuses is as invalid as one that is never sent.
     *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
@@ -70,7 +70,7 @@ class CrmMailchimpContactStatus(models.Model):
     status = fields.Selection(
         [
             ("in", "In Mailchimp"),
-            ("waiting", "To be sent"),
+            ("waiting", "Waiting to be sent"),
             ("out", "Not in Mailchimp"),
         ],
         readonly=True,
@@ -80,7 +80,7 @@ class CrmMailchimpContactStatus(models.Model):
     counted_at = fields.Datetime(
         string="As of",
         readonly=True,
-        help="When the contacts were counted; empty for what is so at this moment.",
+        help="When the contacts were counted; empty if counted just now.",
     )
 
     @property
@@ -184,41 +184,51 @@ class CrmMailchimpContactStatus(models.Model):
         _ = self.env._
         # Only who may press it is told to.
         if self.env.user.has_group("crm_mailchimp.group_mailchimp_user"):
-            ask = _("Use “Ask again”: Mailchimp sends a mail to confirm.")
+            ask = _("Use “Ask again”: Mailchimp sends an email to confirm.")
         else:
             ask = _(
-                "Somebody who may synchronise can use “Ask again”: Mailchimp sends a"
-                " mail to confirm."
+                "Ask a Mailchimp user to use “Ask again”: Mailchimp sends an email to "
+                "confirm."
             )
         remedies = {
             "no_opt_in": _("Tick the opt-in once the contact has agreed."),
             "contact_archived": _("Unarchive the contact."),
-            "no_address": _("Enter an e-mail address."),
-            "invalid_address": _("Correct the e-mail address."),
+            "no_address": _("Enter an email address."),
+            "invalid_address": _("Correct the email address."),
             "blacklisted": _(
-                "If the person asks, take it off the blacklist and opt in again."
+                "If the person asks for it, remove the address from the blacklist and "
+                "tick the opt-in again."
             ),
-            "was_blacklisted": _("If the person asks, untick and tick the opt-in."),
+            "was_blacklisted": _(
+                "If the person asks for it, untick and tick the opt-in."
+            ),
             "other_company": _("Only contacts of the account's company are sent."),
             "wrong_kind": _("The account sends only people, or only companies."),
-            "out_of_scope": _("Change the contact or the account's conditions."),
-            "opted_out": _("If the person asks, untick and tick the opt-in."),
-            "unsubscribed": _("If the person asks, opt in again. %s", ask),
-            "cleaned": _("Correct the address; mail to it bounced."),
-            "pending": _("Wait until the person confirms Mailchimp's mail."),
+            "out_of_scope": _(
+                "Change the contact, or the conditions on the Mailchimp account."
+            ),
+            "opted_out": _("If the person asks for it, untick and tick the opt-in."),
+            "unsubscribed": _(
+                "If the person asks for it, tick the opt-in again. %s", ask
+            ),
+            "cleaned": _("Correct the address; email to it bounced."),
+            "pending": _("Wait until the person confirms in Mailchimp's email."),
             "transactional": ask,
-            "forgotten": _("The person must sign up again by a Mailchimp form."),
+            "forgotten": _("The person must sign up again with a Mailchimp form."),
             "fake": _("Correct the address."),
-            "compliance": _("The person must sign up again by a Mailchimp form."),
-            "too_many_signups": _("It is tried again after some days."),
-            "segment_missing": _("Comes with a run; look at the segment's problem."),
+            "compliance": _("The person must sign up again with a Mailchimp form."),
+            "too_many_signups": _("Odoo tries again in a few days."),
+            "segment_missing": _(
+                "Added with a sync; if it stays "
+                "missing, see the problem on the segment."
+            ),
             "merge_fields": _("Correct the value that Mailchimp refused."),
             "required_field": _("Fill in the fields that Mailchimp requires."),
-            "archived": _("%s Or a manager brings it back.", ask),
-            "other": _("Read the words of Mailchimp on the member."),
+            "archived": _("%s Or ask a Mailchimp manager to bring it back.", ask),
+            "other": _("See Mailchimp's explanation on the member."),
             "not_taken": _(
-                "Correct the contact, or the value in Mailchimp; it is tried again with"
-                " every run."
+                "Correct the contact, or the value in Mailchimp; every sync tries "
+                "again."
             ),
         }
         for line in self:
@@ -227,7 +237,10 @@ class CrmMailchimpContactStatus(models.Model):
                 line.remedy = (
                     _("%(name)s is in Mailchimp.", name=line.winner_id.display_name)
                     if line.winner_id
-                    else _("Another contact is in Mailchimp, which you may not see.")
+                    else _(
+                        "Another contact, which you may not see, "
+                        "is in Mailchimp with this address."
+                    )
                 )
             else:
                 line.remedy = remedies.get(line.reason, "")

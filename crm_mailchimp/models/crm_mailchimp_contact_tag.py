@@ -26,7 +26,7 @@ class CrmMailchimpContactTag(models.Model):
     )
     name = fields.Char(string="Tag", required=True, readonly=True)
     state = fields.Selection(
-        [("waiting", "Waiting"), ("done", "Given"), ("refused", "Refused")],
+        [("waiting", "Waiting"), ("done", "Added"), ("refused", "Refused")],
         default="waiting",
         required=True,
         readonly=True,
@@ -34,9 +34,9 @@ class CrmMailchimpContactTag(models.Model):
     reason = fields.Char(readonly=True)
     why = fields.Char(compute="_compute_why")
     requested_by_id = fields.Many2one(
-        "res.users", ondelete="set null", string="Asked for by", readonly=True
+        "res.users", ondelete="set null", string="Requested by", readonly=True
     )
-    done_at = fields.Datetime(string="Given on", readonly=True)
+    done_at = fields.Datetime(string="Added on", readonly=True)
 
     _waiting_idx = models.Index("(account_id, LOWER(name)) WHERE state = 'waiting'")
 
@@ -57,7 +57,7 @@ class CrmMailchimpContactTag(models.Model):
             _status, reason, _winner = lines[tag.sudo().account_id].get(
                 tag.partner_id.id, (None,) * 3
             )
-            tag.why = labels.get(reason) or self.env._("Goes with the next run")
+            tag.why = labels.get(reason) or self.env._("Waiting for the next sync")
 
     @api.model
     def _request(self, account, partners, names):

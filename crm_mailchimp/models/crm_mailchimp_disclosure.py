@@ -13,7 +13,7 @@ class CrmMailchimpDisclosure(models.Model):
     """
 
     _name = "crm.mailchimp.disclosure"
-    _description = "What Leaves the Company"
+    _description = "Data Shared with Mailchimp"
     _auto = False
     _order = "account_id, kind, id"
 
@@ -21,17 +21,19 @@ class CrmMailchimpDisclosure(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     kind = fields.Selection(
         [
-            ("1_who", "Who is sent"),
-            ("2_field", "Values of contacts"),
+            ("1_who", "Which contacts"),
+            ("2_field", "Contact data"),
             ("3_filter", "Groups and tags"),
         ],
         readonly=True,
     )
     name = fields.Char(string="What", compute="_compute_name")
     label = fields.Char(readonly=True)
-    detail = fields.Char(string="From", compute="_compute_name")
+    detail = fields.Char(string="Source", compute="_compute_name")
     expression = fields.Text(readonly=True)
-    user_id = fields.Many2one("res.users", string="With the rights of", readonly=True)
+    user_id = fields.Many2one(
+        "res.users", string="Uses the access rights of", readonly=True
+    )
     changed_by_id = fields.Many2one(
         "res.users", string="Last changed by", readonly=True
     )
@@ -103,7 +105,10 @@ class CrmMailchimpDisclosure(models.Model):
                 line.detail = line.expression
             else:
                 line.name = _("Address, language and time of the opt-in")
-                line.detail = _("Every contact with an opt-in that is in scope")
+                line.detail = _(
+                    "All contacts with an opt-in that "
+                    "meet the conditions of the account"
+                )
 
     @api.depends("field_id", "filter_id", "is_condition")
     def _compute_problem(self):

@@ -14,7 +14,7 @@ class CrmMailchimpInvalidEmail(models.Model):
     """
 
     _name = "crm.mailchimp.invalid.email"
-    _description = "Invalid E-mail Address"
+    _description = "Invalid Email Address"
     _auto = False
     _order = "date desc nulls last, id"
     _rec_name = "email_normalized"
@@ -27,11 +27,11 @@ class CrmMailchimpInvalidEmail(models.Model):
     kind = fields.Selection(
         [("hard", "Hard bounce"), ("soft", "Soft bounce"), ("cleaned", "Cleaned")],
         readonly=True,
-        help="Cleaned: Mailchimp gave the address up without a campaign of this"
-        " audience, or the campaign was not imported.",
+        help="Cleaned: Mailchimp stopped using the address, without a campaign of this "
+        "audience that was imported.",
     )
     campaign_id = fields.Many2one("crm.mailchimp.campaign", readonly=True)
-    detail = fields.Char(string="Why", readonly=True)
+    detail = fields.Char(string="Reason", readonly=True)
     date = fields.Datetime(string="Since", readonly=True)
     user_id = fields.Many2one(related="partner_id.user_id")
 

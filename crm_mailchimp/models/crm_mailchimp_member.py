@@ -18,23 +18,23 @@ NOT_TAKEN = "not_taken"
 REFUSALS = [
     ("forgotten", "Permanently deleted in Mailchimp"),
     ("fake", "Looks fake to Mailchimp"),
-    ("invalid_address", "Not an address to Mailchimp"),
+    ("invalid_address", "Mailchimp does not accept the address"),
     ("compliance", "Unsubscribed or bounced before"),
-    ("too_many_signups", "Signed up to a lot of lists"),
-    ("merge_fields", "A value does not suit its merge field"),
-    ("required_field", "A required merge field has no value"),
+    ("too_many_signups", "Signed up to many lists recently"),
+    ("merge_fields", "Mailchimp does not accept a value"),
+    ("required_field", "A field required by Mailchimp is empty"),
     ("archived", "Archived in Mailchimp"),
     ("other", "Refused by Mailchimp"),
-    (NOT_TAKEN, "Odoo refuses what Mailchimp says"),
+    (NOT_TAKEN, "Odoo refused the change from Mailchimp"),
 ]
 OPERATIONS = [
     ("create", "Add"),
-    ("update", "Change"),
-    ("read", "Look"),
-    ("move", "Change the address"),
+    ("update", "Update"),
+    ("read", "Check"),
+    ("move", "Change address"),
     ("restore", "Subscribe again"),
     ("readmit", "Bring back"),
-    ("inquire", "Look what it said before it was archived"),
+    ("inquire", "Check why it was archived"),
     ("ask", "Ask again"),
     ("archive", "Archive"),
 ]
@@ -43,7 +43,7 @@ CAUSES = [
     ("deleted", "Contact deleted"),
     ("contact_archived", "Contact archived"),
     ("address", "Address changed or removed"),
-    ("scope", "Out of scope"),
+    ("scope", "No longer meets the conditions"),
     ("foreign", "Only in Mailchimp"),
 ]
 
@@ -79,40 +79,40 @@ class CrmMailchimpMember(models.Model):
     origin = fields.Selection(
         [
             ("odoo", "Added by Odoo"),
-            ("claimed", "Was there, contact in Odoo"),
+            ("claimed", "Already in Mailchimp, with a contact in Odoo"),
             ("foreign", "Only in Mailchimp"),
         ],
         required=True,
         default="foreign",
     )
-    wanted = fields.Boolean(string="Wanted by Odoo")
+    wanted = fields.Boolean(string="Should be in the audience")
     operation = fields.Selection(OPERATIONS, string="To do")
     # What is under way: committed before the call, so that an answer that gets lost
     # can be told from what somebody else did.
     sending = fields.Selection(OPERATIONS)
     sent_at = fields.Datetime(string="Sent on")
-    cause = fields.Selection(CAUSES, string="Leaves because")
+    cause = fields.Selection(CAUSES, string="Reason for leaving")
     batch_ref = fields.Char(string="In batch")
-    reason = fields.Selection(REFUSALS, string="Refused because")
-    reason_text = fields.Char(string="Reason in words")
+    reason = fields.Selection(REFUSALS, string="Reason refused")
+    reason_text = fields.Char(string="Explanation")
     permissions_at = fields.Datetime(string="Marketing permissions given on")
     refused_at = fields.Datetime(string="Refused on")
-    next_try = fields.Datetime(string="Tried again on")
-    no_date = fields.Datetime(string="Said no on")
-    asked_at = fields.Datetime(string="Asked to come back on")
+    next_try = fields.Datetime(string="Next attempt")
+    no_date = fields.Datetime(string="Unsubscribed on")
+    asked_at = fields.Datetime(string="Asked again on")
     # When its contact took another address.
-    left_at = fields.Datetime(string="Address left on")
+    left_at = fields.Datetime(string="Address changed on")
     # The opt-in a run has seen, and when by Mailchimp's clock: it is not later.
     opt_in_seen = fields.Datetime()
     opt_in_seen_at = fields.Datetime()
-    opt_out_at = fields.Datetime(string="Opt-out asked on")
+    opt_out_at = fields.Datetime(string="Opted out in Odoo on")
     opt_out_confirmed_at = fields.Datetime(string="Opt-out confirmed by Mailchimp on")
     # Whose address this one replaces, while the change is under way.
     moved_from_id = fields.Many2one(
         "crm.mailchimp.member", ondelete="set null", index="btree_not_null"
     )
-    opt_in_date = fields.Datetime(string="Opted in in Mailchimp on")
-    subscribed_at = fields.Datetime(string="Seen subscribed on")
+    opt_in_date = fields.Datetime(string="Opted in via Mailchimp on")
+    subscribed_at = fields.Datetime(string="First seen subscribed on")
     last_changed = fields.Datetime(string="Changed in Mailchimp on")
     web_id = fields.Integer(string="Mailchimp ID")
     values_sent = fields.Json()
@@ -245,9 +245,7 @@ class CrmMailchimpMember(models.Model):
 
     def write(self, vals):
         if not self.env.su:
-            raise UserError(
-                self.env._("Members are changed by the synchronisation only.")
-            )
+            raise UserError(self.env._("Members can only be changed by syncing."))
         return super().write(vals)
 
     def action_archive_foreign(self):
@@ -260,8 +258,8 @@ class CrmMailchimpMember(models.Model):
         if not waiting:
             raise UserError(
                 self.env._(
-                    "None of these members waits for a decision. Members that are only"
-                    " in Mailchimp can be archived when the account says so."
+                    "None of these members awaits a decision. Members that are only "
+                    "in Mailchimp can be archived if the account is set to do so."
                 )
             )
         waiting.write({"operation": "archive"})
@@ -269,7 +267,8 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return waiting.account_id[:1]._toast(
             self.env._(
-                "Members archived with the run that starts in a moment: %s.",
+                "Members that will be archived with the sync that starts in a moment: "
+                "%s.",
                 len(waiting),
             )
         )

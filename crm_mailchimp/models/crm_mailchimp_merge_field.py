@@ -20,7 +20,7 @@ NEVER_SENT = (
 
 def _may_not_read(env, path):
     return env._(
-        "%(user)s, with whose rights it works, may not read “%(path)s”.",
+        "%(user)s, whose access rights it uses, may not read “%(path)s”.",
         user=env.user.sudo().name,
         path=path,
     )
@@ -50,16 +50,16 @@ class CrmMailchimpMergeField(models.Model):
     )
     create_missing = fields.Boolean(
         default=True,
-        help="Create the merge field in Mailchimp when the audience does not have it."
-        " When off, the line is used only if it does.",
+        help="Create the merge field in Mailchimp if the audience does not have it. "
+        "When off, the line is used only if it does.",
     )
     author_id = fields.Many2one(
         "res.users",
-        string="With the rights of",
+        string="Uses the access rights of",
         readonly=True,
         ondelete="set null",
-        help="Who mapped the field: the value of what this user may not see is not"
-        " sent.",
+        help="The user who mapped the field: values this user may not see are not "
+        "sent.",
     )
     authored_at = fields.Datetime(string="Mapped on", readonly=True)
     # What Mailchimp says of the field, read at every run that pushes.
@@ -70,7 +70,7 @@ class CrmMailchimpMergeField(models.Model):
     error_message = fields.Char(string="Problem", readonly=True, copy=False)
 
     _tag_uniq = models.Constraint(
-        "UNIQUE(account_id, tag)", "This merge tag has a line already."
+        "UNIQUE(account_id, tag)", "This merge tag is already mapped."
     )
 
     @api.model
@@ -113,8 +113,8 @@ class CrmMailchimpMergeField(models.Model):
             if not line._is_tag(line.tag):
                 raise ValidationError(
                     self.env._(
-                        "%(tag)s is no merge tag for a value: use up to 10 of A-Z, 0-9"
-                        " and _, and not EMAIL.",
+                        "%(tag)s is not a valid merge tag: use up to 10 of A-Z, 0-9 "
+                        "and _, and not EMAIL.",
                         tag=line.tag,
                     )
                 )
@@ -148,7 +148,8 @@ class CrmMailchimpMergeField(models.Model):
             env = self._author_env()
         except AccessError as error:
             return _(
-                "%s Somebody else must take the line over: “What leaves the company”.",
+                "%s Somebody else must take over the line under “Data shared with "
+                "Mailchimp”.",
                 error.args[0],
             )
         if self.source != "field":
@@ -159,12 +160,12 @@ class CrmMailchimpMergeField(models.Model):
             field = model._fields.get(name) if model is not None else None
             if field is None or field.type in NEVER_SENT:
                 return _(
-                    "“%(path)s” is no field of a contact that has one value.", path=path
+                    "“%(path)s” is not a contact field with a single value.", path=path
                 )
             if is_kept(field):
                 return _(
-                    "“%(path)s” holds what Odoo keeps from some employees, or a"
-                    " secret: nobody may send it.",
+                    "“%(path)s” holds a secret, or data that Odoo hides from some "
+                    "employees, and cannot be sent.",
                     path=path,
                 )
             if not model._has_field_access(field, "read"):

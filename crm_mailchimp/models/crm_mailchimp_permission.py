@@ -33,16 +33,16 @@ class CrmMailchimpPermission(models.Model):
     permission_ref = fields.Char(required=True, readonly=True)
     name = fields.Char(string="Permission", required=True, readonly=True)
     on_opt_in = fields.Boolean(
-        string="Given by the opt-in",
-        help="Members that Odoo adds from now on have it. Switch it on when"
-        " the opt-in of your contacts covers it.",
+        string="Covered by the opt-in",
+        help="Members that Odoo adds from now on get this permission. Turn it on if "
+        "your contacts' opt-in covers it.",
     )
     # Members with a greater number were noted after it was switched on.
     after_member = fields.Integer(readonly=True)
     error_message = fields.Char(string="Problem", readonly=True)
 
     _ref_uniq = models.Constraint(
-        "UNIQUE(account_id, permission_ref)", "This permission is listed already."
+        "UNIQUE(account_id, permission_ref)", "This permission is already listed."
     )
 
     def write(self, vals):
@@ -81,7 +81,7 @@ class CrmMailchimpAccount(models.Model):
         self.ensure_one()
         self._check_manager()
         if not self.audience_ref:
-            raise UserError(self.env._("Choose the audience first."))
+            raise UserError(self.env._("Choose an audience first."))
         with self._asking() as gateway:
             asked = gateway.audience(self.audience_ref).get("marketing_permissions")
             members = gateway.members(
@@ -93,15 +93,15 @@ class CrmMailchimpAccount(models.Model):
             self.sudo().permission_ids.unlink()
             raise UserError(
                 self.env._(
-                    "This audience asks for no marketing permissions. They are switched"
-                    " on in Mailchimp, in the settings of the audience."
+                    "This audience does not use marketing permissions. Turn on GDPR "
+                    "fields in the settings of the audience in Mailchimp."
                 )
             )
         if not members:
             raise UserError(
                 self.env._(
-                    "Mailchimp tells the permissions of members only, and this audience"
-                    " has none yet. Add one contact, then read them again."
+                    "Mailchimp lists marketing permissions only with members, and "
+                    "this audience has no members yet. Add one contact, then refresh."
                 )
             )
         found = {

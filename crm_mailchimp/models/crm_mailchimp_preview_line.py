@@ -2,21 +2,21 @@ from odoo import fields, models
 
 ACTIONS = [
     ("create", "Add"),
-    ("update", "Change"),
-    ("segment", "Move between groups or tags"),
-    ("move", "Change the address"),
+    ("update", "Update"),
+    ("segment", "Update groups or tags"),
+    ("move", "Change address"),
     ("restore", "Subscribe again"),
     ("readmit", "Bring back"),
     ("ask", "Ask again"),
-    ("inquire", "Look what it said before it was archived"),
-    ("permit", "Give marketing permissions"),
+    ("inquire", "Check why it was archived"),
+    ("permit", "Set marketing permissions"),
     ("archive", "Archive"),
-    ("held", "Hold: a required value is missing"),
-    ("opt_out", "Take the opt-in in Odoo"),
-    ("bring_back", "Change the contact in Odoo"),
-    ("import", "Make a contact in Odoo"),
-    ("opt_in", "Give the contact its opt-in"),
-    ("not_taken", "Not taken over: Odoo refuses it"),
+    ("held", "Skip: a required value is missing"),
+    ("opt_out", "Remove the opt-in in Odoo"),
+    ("bring_back", "Update the contact in Odoo"),
+    ("import", "Create a contact in Odoo"),
+    ("opt_in", "Opt the contact in"),
+    ("not_taken", "Not imported: refused by Odoo"),
 ]
 
 
@@ -38,8 +38,8 @@ class CrmMailchimpPreviewLine(models.Model):
     email_normalized = fields.Char(string="Address")
     action = fields.Selection(ACTIONS, required=True)
     detail = fields.Char(string="What")
-    entering = fields.Char(string="Enters")
-    leaving = fields.Char(string="Leaves")
+    entering = fields.Char(string="Added to")
+    leaving = fields.Char(string="Removed from")
 
     def action_open_contact(self):
         """Open the contact of the line; members only in Mailchimp have none."""

@@ -38,9 +38,12 @@ class CrmMailchimpRecipientEvent(models.Model):
     # "" where there is none, so that the unique index sees equal events.
     url = fields.Char(string="Link", readonly=True, required=True, default="")
     number = fields.Integer(
-        readonly=True, required=True, default=1, help="Of several in one second."
+        readonly=True,
+        required=True,
+        default=1,
+        help="Tells apart several events within one second.",
     )
-    detail = fields.Char(readonly=True, help="Kind of bounce, or reason given.")
+    detail = fields.Char(readonly=True, help="Type of bounce, or reason given.")
 
     # A link may be longer than an entry of an index.
     _event_uniq = models.UniqueIndex(
@@ -110,14 +113,14 @@ class CrmMailchimpRecipientEvent(models.Model):
             text = _("Clicked %(link)s in the campaign %(campaign)s on %(date)s.")
         elif kind == "unsubscribe":
             text = _(
-                "Unsubscribed by the campaign %(campaign)s on %(date)s (%(detail)s)."
+                "Unsubscribed from the campaign %(campaign)s on %(date)s (%(detail)s)."
             )
         elif detail == "soft":
             text = _(
-                "The mail of the campaign %(campaign)s bounced (soft) on %(date)s."
+                "The email of the campaign %(campaign)s bounced (soft) on %(date)s."
             )
         else:
             text = _(
-                "The mail of the campaign %(campaign)s bounced (hard) on %(date)s."
+                "The email of the campaign %(campaign)s bounced (hard) on %(date)s."
             )
         return Markup.escape(text) % values

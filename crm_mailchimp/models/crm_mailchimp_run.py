@@ -78,8 +78,8 @@ class CrmMailchimpRun(models.Model):
     company_id = fields.Many2one(related="account_id.company_id")
     kind = fields.Selection(
         [
-            ("push", "Synchronisation"),
-            ("full", "Full comparison"),
+            ("push", "Sync"),
+            ("full", "Compare the whole audience"),
             ("preview", "Preview"),
             ("audience", "New audience"),
             ("stats", "Campaign results"),
@@ -92,7 +92,7 @@ class CrmMailchimpRun(models.Model):
             ("queued", "Queued"),
             ("running", "Running"),
             ("waiting", "Waiting for Mailchimp"),
-            ("brake", "Waiting for a manager"),
+            ("brake", "Needs approval"),
             ("done", "Done"),
             ("failed", "Failed"),
             ("cancelled", "Cancelled"),
@@ -106,7 +106,7 @@ class CrmMailchimpRun(models.Model):
     phase = fields.Selection(
         [
             ("pull", "Read changes from Mailchimp"),
-            ("segments", "Evaluate segments"),
+            ("segments", "Update segments"),
             ("diff", "Compare"),
             ("brake", "Check before archiving"),
             ("send", "Send"),
@@ -117,28 +117,28 @@ class CrmMailchimpRun(models.Model):
     cursor = fields.Json(readonly=True)
     counters = fields.Json(readonly=True)
     progress = fields.Float(compute="_compute_progress")
-    progress_label = fields.Char(string="Doing", compute="_compute_progress")
+    progress_label = fields.Char(string="Current step", compute="_compute_progress")
     summary = fields.Char(compute="_compute_summary")
     error_message = fields.Text(string="Problem", readonly=True)
     error_detail = fields.Text(
-        readonly=True, groups="base.group_system", string="Detail for administrators"
+        readonly=True, groups="base.group_system", string="Details for administrators"
     )
     attempts = fields.Integer(readonly=True)
-    resume_at = fields.Datetime(string="Goes on at", readonly=True)
+    resume_at = fields.Datetime(string="Resumes at", readonly=True)
     started_at = fields.Datetime(string="Started on", readonly=True)
     ended_at = fields.Datetime(string="Ended on", readonly=True)
     # Members changed in Mailchimp until this time are in the ledger.
     pulled_until = fields.Datetime(readonly=True)
     read_all = fields.Boolean(string="Compared everything", readonly=True)
     requested_by_id = fields.Many2one(
-        "res.users", ondelete="set null", readonly=True, string="Asked for by"
+        "res.users", ondelete="set null", readonly=True, string="Requested by"
     )
 
     _open_uniq = models.UniqueIndex(
         "(account_id, (CASE WHEN kind = 'full' THEN 'push' ELSE kind END),"
         " (state = 'queued'))"
         " WHERE state IN ('queued', 'running', 'waiting', 'brake')",
-        "A run of this account is already under way.",
+        "A sync of this account is already in progress.",
     )
     _account_idx = models.Index("(account_id, id DESC)")
 
@@ -179,31 +179,31 @@ class CrmMailchimpRun(models.Model):
         _ = self.env._
         return {
             "created": _("Added: %s"),
-            "updated": _("Changed: %s"),
+            "updated": _("Updated: %s"),
             "archived": _("Archived: %s"),
-            "let_go": _("Opt-outs delivered: %s"),
+            "let_go": _("Opt-outs sent: %s"),
             "moved": _("Addresses changed: %s"),
             "restored": _("Subscribed again: %s"),
             "asked": _("Asked again: %s"),
-            "brought_back": _("Contacts changed: %s"),
-            "imported": _("Contacts made: %s"),
+            "brought_back": _("Contacts updated: %s"),
+            "imported": _("Contacts created: %s"),
             "unsubscribed": _("Unsubscribed in Mailchimp: %s"),
-            "repaired": _("Differences found and repaired: %s"),
+            "repaired": _("Differences found and fixed: %s"),
             "deleted_in_mailchimp": _("Deleted in Mailchimp: %s"),
             "refused": _("Refused: %s"),
             "not_taken": _("Refused by Odoo: %s"),
-            "not_blacklisted": _("Not put on the blacklist: %s"),
+            "not_blacklisted": _("Not blacklisted: %s"),
             "lacking": _("Without a required value: %s"),
-            "opted_out": _("Opt-ins taken back: %s"),
+            "opted_out": _("Opt-ins removed: %s"),
             "merge_fields_created": _("Merge fields created: %s"),
             "merge_fields_refused": _("Merge fields refused: %s"),
             "groups_created": _("Groups created: %s"),
             "groups_deleted": _("Groups deleted: %s"),
             "tags_created": _("Tags created: %s"),
             "tags_deleted": _("Tags deleted: %s"),
-            "tagged": _("Tags given or taken: %s"),
+            "tagged": _("Tags added or removed: %s"),
             "untaggable": _("Tags refused: %s"),
-            "permitted": _("Given marketing permissions: %s"),
+            "permitted": _("Marketing permissions set: %s"),
             "campaigns": _("Campaigns: %s"),
             "campaigns_failed": _("Campaigns that could not be read: %s"),
             "events": _("Opens, clicks and other events: %s"),
@@ -213,19 +213,19 @@ class CrmMailchimpRun(models.Model):
         _ = self.env._
         return {
             "create": _("To add: %s"),
-            "update": _("To change: %s"),
-            "segment": _("To move between groups or tags: %s"),
+            "update": _("To update: %s"),
+            "segment": _("Groups or tags to update: %s"),
             "move": _("Addresses to change: %s"),
             "restore": _("To subscribe again: %s"),
             "readmit": _("To bring back: %s"),
             "ask": _("To ask again: %s"),
-            "inquire": _("To look at: %s"),
-            "permit": _("To give marketing permissions: %s"),
+            "inquire": _("To check: %s"),
+            "permit": _("Marketing permissions to set: %s"),
             "archive": _("To archive: %s"),
             "held": _("Without a required value: %s"),
-            "opt_out": _("Opt-ins to take back: %s"),
-            "bring_back": _("Contacts to change: %s"),
-            "import": _("Contacts to make: %s"),
+            "opt_out": _("Opt-ins to remove: %s"),
+            "bring_back": _("Contacts to update: %s"),
+            "import": _("Contacts to create: %s"),
             "opt_in": _("Contacts to opt in: %s"),
             "not_taken": _("Refused by Odoo: %s"),
         }
@@ -242,9 +242,7 @@ class CrmMailchimpRun(models.Model):
                 if counters.get(name)
             )
             if run.state == "brake" and "brake" in (run.cursor or {}):
-                run.summary = self.env._(
-                    "Members it would archive: %s", run.cursor["brake"]
-                )
+                run.summary = self.env._("Members to archive: %s", run.cursor["brake"])
             if not run.summary and run.state == "done":
                 run.summary = run._quiet_summary()
 
@@ -254,7 +252,7 @@ class CrmMailchimpRun(models.Model):
             return self.env._("Audience created")
         if self.kind in PUSHES and not self.phase:
             # Contacts are not sent: not yet, or not now.
-            return self.env._("Changes in Mailchimp read")
+            return self.env._("Changes read from Mailchimp")
         return self.env._("Nothing to do")
 
     # === LIFE OF A RUN === #
@@ -457,7 +455,7 @@ class CrmMailchimpRun(models.Model):
         )
         action["domain"] = self._archiving_domain()
         action["context"] = {"search_default_group_cause": 1}
-        action["name"] = action["display_name"] = self.env._("Members it would archive")
+        action["name"] = action["display_name"] = self.env._("Members to archive")
         return action
 
     def action_undo_scope(self):
@@ -469,7 +467,7 @@ class CrmMailchimpRun(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the right to synchronise with Mailchimp.")
+                self.env._("You need the access rights of a Mailchimp user to do this.")
             )
 
     # === SCHEDULED ACTIONS === #
@@ -596,8 +594,9 @@ class CrmMailchimpRun(models.Model):
             self._end(
                 "failed",
                 self.env._(
-                    "An unexpected error stopped the synchronisation. Nothing is lost;"
-                    " the next run goes on. Ask your administrator to look at the log."
+                    "An unexpected error stopped the sync. Nothing is lost; the next "
+                    "sync picks up where it stopped. Ask your administrator to check "
+                    "the log."
                 ),
             )
             return True
@@ -660,8 +659,8 @@ class CrmMailchimpRun(models.Model):
 
     def _findings(self):
         return self.env._(
-            "The comparison of the whole audience with Odoo found what no change"
-            " explained, and repaired it. Differences: %s.",
+            "Comparing the whole audience with Odoo found unexplained differences and "
+            "fixed them. Differences: %s.",
             self.counters["repaired"],
         )
 
@@ -735,30 +734,31 @@ class CrmMailchimpRun(models.Model):
         ]
         if isinstance(error, errors.Forbidden):
             sentences.append(
-                _("Check the role of the API key's user, and the plan, in Mailchimp.")
+                _("In Mailchimp, check your plan and the role of the API key's user.")
             )
         elif error.words and not isinstance(error, errors.AuthLost):
             sentences.append(
-                _("Its reason: %(reason)s.", reason=error.words.rstrip(" ."))
+                _(
+                    "Reason given by Mailchimp: %(reason)s.",
+                    reason=error.words.rstrip(" ."),
+                )
             )
         at = short_moment(self.env, self.resume_at)
         button = {
             "preview": _("Preview"),
-            "stats": _("Import results"),
-            **dict.fromkeys(
-                PUSHES, _("Synchronise now") if account.push_enabled else None
-            ),
+            "stats": _("Update results"),
+            **dict.fromkeys(PUSHES, _("Sync now") if account.push_enabled else None),
         }.get(self.kind)
         if button:
             sentences.append(
                 _(
-                    "It is tried again on %(at)s; to try at once, press “%(button)s”.",
+                    "Odoo tries again on %(at)s; to try now, click “%(button)s”.",
                     at=at,
                     button=button,
                 )
             )
         else:
-            sentences.append(_("It is tried again on %(at)s.", at=at))
+            sentences.append(_("Odoo tries again on %(at)s.", at=at))
         return " ".join(sentences)
 
     @api.autovacuum

@@ -27,15 +27,18 @@ class CrmMailchimpSegment(models.Model):
     company_id = fields.Many2one(related="account_id.company_id")
     filter_id = fields.Many2one("ir.filters", ondelete="set null", readonly=True)
     owner_id = fields.Many2one(
-        "res.users", string="Evaluated as", ondelete="set null", readonly=True
+        "res.users",
+        string="Uses the access rights of",
+        ondelete="set null",
+        readonly=True,
     )
     model_name = fields.Char(string="Model", readonly=True)
     state = fields.Selection(
         [
-            ("active", "Synchronised"),
-            ("broken", "Cannot be evaluated"),
+            ("active", "Synced"),
+            ("broken", "Error"),
             ("full", "No room in Mailchimp"),
-            ("withdrawn", "Withdrawn"),
+            ("withdrawn", "Removed"),
         ],
         default="active",
         required=True,
@@ -82,7 +85,7 @@ class CrmMailchimpSegment(models.Model):
 
     _filter_uniq = models.UniqueIndex(
         "(account_id, filter_id) WHERE filter_id IS NOT NULL",
-        "This filter already is a segment.",
+        "This filter is already a segment.",
     )
 
     def _compute_member_count(self):
@@ -233,7 +236,9 @@ class CrmMailchimpSegment(models.Model):
                 message = (
                     str(error.args[0])
                     if isinstance(error, UserError)
-                    else self.env._("The database refused the condition of the filter.")
+                    else self.env._(
+                        "The database cannot apply the condition of the filter."
+                    )
                 )
                 _logger.info(
                     "Segment %s kept its last members: %s", segment.name, error

@@ -7,7 +7,7 @@ from .recordset import recordset
 KINDS = [
     ("unsubscribed", "Unsubscribed"),
     ("complained", "Complained about spam"),
-    ("compliance", "Refused by Mailchimp: said no before"),
+    ("compliance", "Refused by Mailchimp: opted out before"),
     ("cleaned", "Bounced (cleaned)"),
     ("forgotten", "Permanently deleted"),
     ("opt_out", "Opted out"),
@@ -41,23 +41,23 @@ class CrmMailchimpSuppression(models.Model):
     """
 
     _name = "crm.mailchimp.suppression"
-    _description = "Address That Said No"
+    _description = "Do-Not-Email Address"
     _order = "date desc, id desc"
     _rec_name = "email_normalized"
 
     email_normalized = fields.Char(string="Address", readonly=True, index=True)
     # Mailchimp's own subscriber hash, so an address can be recognised after it was
     # erased here, and in reports where Mailchimp shows nothing else.
-    email_hash = fields.Char(string="Hash of the address", required=True, readonly=True)
+    email_hash = fields.Char(string="Address hash", required=True, readonly=True)
     source = fields.Selection(
         [("mailchimp", "Mailchimp"), ("odoo", "Odoo"), ("blacklist", "Blacklist")],
-        string="Where",
+        string="Source",
         required=True,
         readonly=True,
     )
     kind = fields.Selection(KINDS, string="What", required=True, readonly=True)
-    date = fields.Datetime(string="Said no on", required=True, readonly=True)
-    note = fields.Char(string="In words", readonly=True)
+    date = fields.Datetime(string="Date", required=True, readonly=True)
+    note = fields.Char(string="Details", readonly=True)
     audience_ref = fields.Char(string="Audience ID", readonly=True)
     audience_name = fields.Char(string="Audience", readonly=True)
     lifted_at = fields.Datetime(string="Lifted on", readonly=True)
@@ -73,7 +73,7 @@ class CrmMailchimpSuppression(models.Model):
     _open_uniq = models.UniqueIndex(
         "(email_hash, source, kind, COALESCE(audience_ref, ''))"
         " WHERE lifted_at IS NULL",
-        "This address is on the list already.",
+        "This address is already on the list.",
     )
     _hash_idx = models.Index("(email_hash)")
 

@@ -234,9 +234,9 @@ class CrmMailchimpAccount(models.Model):
         except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
             raise UserError(
                 self.env._(
-                    "The condition “Only contacts matching” cannot be used:"
-                    " %(error)s Correct it on the Mailchimp account, or set it anew to"
-                    " let it work with your rights.",
+                    "The condition “Only contacts matching” cannot be used: %(error)s "
+                    "Correct it on the Mailchimp account, or set it again so that it "
+                    "uses your access rights.",
                     error=f"{error}".rstrip(" .") + ".",
                 )
             ) from error

@@ -29,26 +29,26 @@ class CrmMailchimpEngagement(models.AbstractModel):
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_last_open = fields.Datetime(
-        string="Last opened a campaign on",
+        string="Last campaign open",
         compute="_compute_mailchimp_engagement",
         search="_search_mailchimp_last_open",
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_last_click = fields.Datetime(
-        string="Last clicked in a campaign on",
+        string="Last campaign click",
         compute="_compute_mailchimp_engagement",
         search="_search_mailchimp_last_click",
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_never_opened = fields.Boolean(
-        string="Received campaigns, never opened one",
+        string="Never opened a campaign",
         compute="_compute_mailchimp_engagement",
         search="_search_mailchimp_never_opened",
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_bounced = fields.Selection(
         BOUNCES,
-        string="Campaign mail bounced",
+        string="Campaign email bounced",
         compute="_compute_mailchimp_engagement",
         search="_search_mailchimp_bounced",
         groups="sales_team.group_sale_salesman",

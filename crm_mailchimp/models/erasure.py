@@ -35,9 +35,9 @@ class CrmMailchimpErasure(models.Model):
         "crm.mailchimp.account", required=True, ondelete="cascade", readonly=True
     )
     company_id = fields.Many2one(related="account_id.company_id")
-    email_hash = fields.Char(string="Hash of the address", required=True, readonly=True)
-    email_normalized = fields.Char(string="Address, until it is done", readonly=True)
-    in_mailchimp = fields.Boolean(string="In Mailchimp, too", readonly=True)
+    email_hash = fields.Char(string="Address hash", required=True, readonly=True)
+    email_normalized = fields.Char(string="Address (until erased)", readonly=True)
+    in_mailchimp = fields.Boolean(string="Also in Mailchimp", readonly=True)
     state = fields.Selection(
         [("waiting", "Waiting"), ("done", "Done")],
         default="waiting",
@@ -46,13 +46,13 @@ class CrmMailchimpErasure(models.Model):
     )
     error_message = fields.Char(string="Problem", readonly=True)
     requested_by_id = fields.Many2one(
-        "res.users", ondelete="set null", string="Asked for by", readonly=True
+        "res.users", ondelete="set null", string="Requested by", readonly=True
     )
     done_at = fields.Datetime(string="Done on", readonly=True)
 
     _waiting_uniq = models.UniqueIndex(
         "(account_id, email_hash) WHERE state = 'waiting'",
-        "This address is being erased already.",
+        "This address is already being erased.",
     )
     _hash_idx = models.Index("(email_hash)")
 
@@ -273,7 +273,7 @@ class ResPartner(models.Model):
         )
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Erase in Mailchimp and here"),
+            "name": self.env._("Erase in Mailchimp and Odoo"),
             "res_model": wizard._name,
             "res_id": wizard.id,
             "view_mode": "form",

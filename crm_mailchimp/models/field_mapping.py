@@ -22,8 +22,7 @@ class CrmMailchimpMergeField(models.Model):
     is_slow = fields.Boolean(
         string="Slow",
         compute="_compute_is_slow",
-        help="Not stored in the database: it is computed contact by contact at each"
-        " synchronisation.",
+        help="Not stored in the database: computed contact by contact at every sync.",
     )
     warning = fields.Char(compute="_compute_warning")
     # The web client's field chooser starts here.
@@ -134,44 +133,47 @@ class CrmMailchimpMergeField(models.Model):
             return [self.error_message]
         found = []
         if self.is_slow:
-            found.append(_("Slow: computed contact by contact at each run."))
+            found.append(_("Slow: computed contact by contact at every sync."))
         if not self.remote_ref:
             return found
         kind, field = self.kind, self._odoo_field()
         type_ = field.type if field is not None else "char"
         if (kind == "address") != (self.source == "address"):
             found.append(
-                _("Never sent: a postal address goes into a merge field of that type.")
+                _("Never sent: a postal address needs a merge field of type address.")
             )
         elif kind == "number" and type_ not in NUMBERS:
-            found.append(_("Mailchimp wants a number: other values are left out."))
+            found.append(_("Mailchimp expects a number: other values are left out."))
         elif kind in ("date", "birthday") and type_ not in DATES:
-            found.append(_("Mailchimp wants a date: other values are left out."))
+            found.append(_("Mailchimp expects a date: other values are left out."))
         elif kind in ("url", "imageurl") and getattr(field, "name", "") != "website":
             found.append(
-                _("Mailchimp wants a complete web address: other values are left out.")
+                _(
+                    "Mailchimp expects a complete web "
+                    "address: other values are left out."
+                )
             )
         elif kind == "zip":
             found.append(
-                _("Mailchimp wants five digits: other postal codes are left out.")
+                _("Mailchimp expects five digits: other postal codes are left out.")
             )
         elif kind == "phone" and (self.options or {}).get("phone_format") == "US":
             found.append(
                 _(
-                    "Mailchimp wants American numbers, of ten digits: those of other"
-                    " countries are left out. Choose another phone format there to"
-                    " send them all."
+                    "Mailchimp expects US numbers with ten digits: numbers of other "
+                    "countries are left out. Choose another phone format in Mailchimp "
+                    "to send them all."
                 )
             )
         elif kind in ("dropdown", "radio"):
             found += self._choice_warnings()
         elif kind == "text" and type_ in ("text", "html"):
-            found.append(_("Cut after %(limit)s bytes.", limit=TEXT_BYTES))
+            found.append(_("Cut off after %(limit)s bytes.", limit=TEXT_BYTES))
         if self.required and not self._always_has_value():
             found.append(
                 _(
-                    "Mailchimp requires it and Odoo does not: contacts without a value"
-                    " are not sent."
+                    "Required in Mailchimp but not in Odoo: contacts without a value "
+                    "are not sent."
                 )
             )
         return found
@@ -182,7 +184,7 @@ class CrmMailchimpMergeField(models.Model):
         if not ours:
             return [
                 self.env._(
-                    "Only these choices of Mailchimp are sent: %(choices)s.",
+                    "Only the choices known to Mailchimp are sent: %(choices)s.",
                     choices=", ".join(choices[:10])
                     + ("…" if len(choices) > 10 else ""),
                 )
@@ -192,8 +194,8 @@ class CrmMailchimpMergeField(models.Model):
             return []
         return [
             self.env._(
-                "Mailchimp lacks these choices, so they are left out: %(choices)s. Add"
-                " them to the merge field there.",
+                "These choices do not exist in Mailchimp, so they are left out: "
+                "%(choices)s. Add them to the merge field in Mailchimp.",
                 choices=", ".join(lacking),
             )
         ]
@@ -219,7 +221,7 @@ class CrmMailchimpAccount(models.Model):
     unmapped_field_ids = fields.One2many(
         "crm.mailchimp.merge.field",
         "account_id",
-        string="In Mailchimp, but not mapped",
+        string="Not mapped",
         domain=[("source", "=", False)],
     )
     mapping_message = fields.Text(compute="_compute_mapping_message")
@@ -268,8 +270,8 @@ class CrmMailchimpAccount(models.Model):
         if stopped:
             messages.append(
                 _(
-                    "Not sent any more: %(names)s. Below, and under “What leaves the"
-                    " company”, is why.",
+                    "No longer sent: %(names)s. See why below and under “Data shared "
+                    "with Mailchimp”.",
                     names=", ".join(stopped.mapped("name")),
                 )
             )
@@ -398,7 +400,7 @@ class CrmMailchimpAccount(models.Model):
         self.ensure_one()
         self._check_manager()
         if not self.audience_ref:
-            raise UserError(self.env._("Choose the audience first."))
+            raise UserError(self.env._("Choose an audience first."))
         with self._asking() as gateway:
             found = gateway.merge_fields(self.audience_ref)
         account = self.sudo()
@@ -432,7 +434,7 @@ class CrmMailchimpAccount(models.Model):
         account._set_refs(merge_fields_read=True)
         return self._toast(
             self.env._(
-                "Merge fields read: %(count)s; not mapped: %(new)s.",
+                "Merge fields found: %(count)s; not mapped: %(new)s.",
                 count=len(remote),
                 new=len(account.unmapped_field_ids),
             )

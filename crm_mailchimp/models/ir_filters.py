@@ -24,16 +24,17 @@ class IrFilters(models.Model):
     mailchimp_sync = fields.Boolean(
         string="Sync to Mailchimp",
         copy=False,
-        help="Contacts that match this filter are a group in Mailchimp. The filter is"
-        " evaluated with your rights, again at every synchronisation.",
+        help="Contacts that match this filter become a group in Mailchimp. The filter "
+        "is applied again at every sync, with your access rights.",
     )
     mailchimp_owner_id = fields.Many2one(
         "res.users",
-        string="Evaluated as",
+        string="Uses the access rights of",
         copy=False,
         readonly=True,
         ondelete="set null",
-        help="Who flagged the filter: it is evaluated with the rights of this user.",
+        help="The user who turned on “Sync to Mailchimp”: "
+        "the filter uses this user's access rights.",
     )
 
     @api.model_create_multi
@@ -74,7 +75,9 @@ class IrFilters(models.Model):
             )
         elif "mailchimp_owner_id" in changes and not self.env.su:
             raise AccessError(
-                self.env._("Un-flag the filter and flag it again to take it over.")
+                self.env._(
+                    "To take it over, turn “Sync to Mailchimp” off and on again."
+                )
             )
         if EVALUATED & changes and not self.env.su and "mailchimp_sync" not in changes:
             # Before the condition is checked: with the rights of who writes it now.
@@ -95,8 +98,8 @@ class IrFilters(models.Model):
         if not user.has_group("crm_mailchimp.group_mailchimp_user"):
             raise AccessError(
                 self.env._(
-                    "This filter decides who is sent to Mailchimp. Ask somebody with"
-                    " the right to synchronise with Mailchimp to change it."
+                    "This filter is synced to Mailchimp. Ask a Mailchimp user to "
+                    "change it."
                 )
             )
         if user.has_group("crm_mailchimp.group_mailchimp_manager"):
@@ -112,8 +115,8 @@ class IrFilters(models.Model):
             if record.user_ids != user:
                 raise AccessError(
                     self.env._(
-                        "The filter %(name)s is shared with others and decides who is"
-                        " sent to Mailchimp. Only a Mailchimp manager may change it.",
+                        "The filter %(name)s is shared and synced to Mailchimp. Only "
+                        "a Mailchimp manager may change it.",
                         name=record.name,
                     )
                 )
@@ -164,16 +167,18 @@ class IrFilters(models.Model):
         if not owner:
             raise UserError(
                 self.env._(
-                    "The user with whose rights the filter %(name)s works was deleted."
-                    " Somebody else must flag it again.",
+                    "The user whose access rights the filter %(name)s uses was "
+                    "deleted. Somebody else must turn “Sync to Mailchimp” off and on "
+                    "again.",
                     name=self.name,
                 )
             )
         if not owner.active:
             raise UserError(
                 self.env._(
-                    "%(user)s, with whose rights the filter %(name)s works, is"
-                    " archived. Somebody else must flag it again.",
+                    "%(user)s, whose access rights the filter %(name)s uses, is "
+                    "archived. Somebody else must turn “Sync to Mailchimp” off and on "
+                    "again.",
                     user=owner.name,
                     name=self.name,
                 )
@@ -183,16 +188,16 @@ class IrFilters(models.Model):
         if not partner_field:
             raise UserError(
                 self.env._(
-                    "The filter %(name)s is on records that have no contact, so it"
-                    " cannot be a group in Mailchimp.",
+                    "The filter %(name)s is for records without a contact, so it "
+                    "cannot become a group in Mailchimp.",
                     name=self.name,
                 )
             )
         if company not in owner.company_ids:
             raise UserError(
                 self.env._(
-                    "%(user)s, with whose rights the filter %(name)s works, has no"
-                    " access to %(company)s.",
+                    "%(user)s, whose access rights the filter %(name)s uses, has no "
+                    "access to %(company)s.",
                     user=owner.name,
                     name=self.name,
                     company=company.name,
@@ -215,8 +220,8 @@ class IrFilters(models.Model):
         except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
             raise UserError(
                 self.env._(
-                    "The filter %(name)s cannot be evaluated outside its own screen:"
-                    " %(error)s. Correct its condition, or take the flag off.",
+                    "The filter %(name)s only works on its own screen: %(error)s. "
+                    "Correct its condition, or turn off “Sync to Mailchimp”.",
                     name=self.name,
                     error=str(error).splitlines()[0]
                     if str(error)

@@ -122,22 +122,20 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         if self.other_since:
             return _(
-                "Another Odoo database has been synchronising this audience since"
-                " %(date)s, so nothing is sent from this one, opt-outs included. If"
-                " this is the database to use from now on, press “Use this database"
-                " from now on”: the whole audience is read before anything is sent,"
-                " and the other database stops and asks. If this one is a copy, press"
-                " “Disconnect”.",
+                "Another Odoo database has been syncing this audience since %(date)s, "
+                "so nothing is sent from this one, not even opt-outs. If this is the "
+                "database to use from now on, click “Use this database from now on”: "
+                "the whole audience is read before anything is sent, and the other "
+                "database stops and asks. If this one is a copy, click “Disconnect”.",
                 date=format_date(self.env, self.other_since),
             )
         if self._is_elsewhere():
             return _(
-                "This is not the database that was connected to Mailchimp: it was"
-                " renamed, moved to another server, or is a copy. Nothing is sent and"
-                " nothing is read, opt-outs included. If this is the database to use"
-                " from now on, press “Use this database from now on”: the whole"
-                " audience is read before anything is sent. If it is a copy, press"
-                " “Disconnect”."
+                "This is not the database that was connected to Mailchimp: it was "
+                "renamed, moved to another server, or is a copy. Nothing is sent or "
+                "read, not even opt-outs. If this is the database to use from now on, "
+                "click “Use this database from now on”: the whole audience is read "
+                "before anything is sent. If it is a copy, click “Disconnect”."
             )
         return False
 
@@ -151,8 +149,8 @@ class CrmMailchimpAccount(models.Model):
         if self._is_neutralized():
             raise UserError(
                 self.env._(
-                    "This is a neutralized copy of a database: it does not talk to"
-                    " Mailchimp."
+                    "This is a neutralized copy of a database: it does not connect to "
+                    "Mailchimp."
                 )
             )
         sentence = self._database_sentence()
@@ -192,12 +190,12 @@ class CrmMailchimpAccount(models.Model):
         )
         account._forget_attention()
         if not self.audience_ref:
-            return self._toast(self.env._("Choose the audience next."))
+            return self._toast(self.env._("Next, choose an audience."))
         self._request_run("full")
         return self._toast(
             self.env._(
-                "This is the database to use from now on. The whole audience is read,"
-                " then the synchronisation goes on."
+                "This is the database to use from now on. The whole audience is read, "
+                "then syncing continues."
             )
         )
 
@@ -482,12 +480,12 @@ class CrmMailchimpRun(models.Model):
             )
         )
         return self.env._(
-            "This database is older than what Mailchimp has seen of it: it looks like a"
-            " restored backup, which does not know who opted out since. The whole"
-            " audience was read, and who was archived meanwhile stays archived."
-            " Opt-outs go on. Everything else waits. Contacts to add: %(added)s, to"
-            " change: %(changed)s, to archive: %(archived)s. To let it happen, press"
-            " “Go on with this database”.",
+            "This database is older than what Mailchimp has seen of it: it looks like "
+            "a restored backup, which does not know who has opted out since. The "
+            "whole audience was read, and whoever was archived in the meantime stays "
+            "archived. Opt-outs are still sent. Everything else waits. Contacts to "
+            "add: %(added)s, to update: %(changed)s, to archive: %(archived)s. To go "
+            "ahead, click “Continue with this database”.",
             added=sum(counts.get(name, 0) for name in ("create", "ask", "restore")),
             changed=sum(counts.get(name, 0) for name in ("update", "move")),
             archived=counts.get("archive", 0),

@@ -60,12 +60,12 @@ class CrmMailchimpRun(models.Model):
             return " ".join(sentence.split())
         if isinstance(error, psycopg2.Error):
             _logger.info("The database refuses a change of a contact: %s", error)
-            return self.env._("The value does not fit into its field in Odoo.")
+            return self.env._("The value does not fit the field in Odoo.")
         # A fault of other code: the log has the detail.
         _logger.warning("A contact cannot be changed", exc_info=error)
         return self.env._(
-            "An automation rule or another add-on failed (%s). Ask your administrator"
-            " to look at the log.",
+            "An automation rule or another app failed (%s). Ask your administrator to "
+            "check the log.",
             type(error).__name__,
         )
 

@@ -45,10 +45,10 @@ class CrmMailchimpAccount(models.Model):
 
     opt_out_summary = fields.Char(string="Opt-outs", compute="_compute_opt_outs")
     opt_out_waiting = fields.Integer(
-        string="Opt-outs not delivered", compute="_compute_opt_outs"
+        string="Opt-outs waiting", compute="_compute_opt_outs"
     )
     opt_out_oldest = fields.Datetime(
-        string="Oldest opt-out not delivered", compute="_compute_opt_outs"
+        string="Oldest opt-out waiting", compute="_compute_opt_outs"
     )
     opt_out_error = fields.Char(readonly=True, copy=False)
 
@@ -80,15 +80,15 @@ class CrmMailchimpAccount(models.Model):
             asked, summary = confirmed + len(waiting), False
             if confirmed:
                 summary = self.env._(
-                    "Asked in 30 days: %(asked)s; confirmed by Mailchimp:"
-                    " %(confirmed)s; slowest: %(minutes)s min",
+                    "In the last 30 days: %(asked)s; confirmed by Mailchimp: "
+                    "%(confirmed)s; slowest: %(minutes)s min",
                     asked=asked,
                     confirmed=confirmed,
                     minutes=max(1, round(slowest.total_seconds() / 60)),
                 )
             elif asked:
                 summary = self.env._(
-                    "Asked in 30 days: %s; none confirmed by Mailchimp yet", asked
+                    "In the last 30 days: %s; none confirmed by Mailchimp yet", asked
                 )
             account.opt_out_summary = summary
 
@@ -100,14 +100,14 @@ class CrmMailchimpAccount(models.Model):
             if not account._opt_outs_are_late():
                 continue
             sentence = self.env._(
-                "Opt-outs not delivered to Mailchimp yet: %(count)s; the oldest is of"
-                " %(date)s UTC.",
+                "Opt-outs not sent to Mailchimp yet: %(count)s; the oldest is from "
+                "%(date)s UTC.",
                 count=account.opt_out_waiting,
                 date=fields.Datetime.to_string(account.opt_out_oldest),
             )
             remedy = account.opt_out_error or self.env._(
-                "See that the scheduled action “Mailchimp: send opt-outs” is active,"
-                " and send no campaign before."
+                "Check that the scheduled action “Mailchimp: send opt-outs” is "
+                "active, and send no campaign until they are sent."
             )
             account.health_message = "\n".join(
                 filter(None, [account.health_message, f"{sentence} {remedy}"])

@@ -184,8 +184,8 @@ class CrmMailchimpAccount(models.Model):
         for account in members.account_id:
             account._message_log(
                 body=self.env._(
-                    "%(user)s lets members who opted out in Odoo be archived in"
-                    " Mailchimp: %(count)s.",
+                    "%(user)s has members who opted out in Odoo archived in "
+                    "Mailchimp: %(count)s.",
                     user=self.env.user.name,
                     count=len(members.filtered(lambda m, a=account: m.account_id == a)),
                 )
@@ -222,7 +222,7 @@ class CrmMailchimpMember(models.Model):
     _inherit = "crm.mailchimp.member"
 
     is_opted_out_before = fields.Boolean(
-        string="Opted out in Odoo, to be decided",
+        string="Opted out in Odoo, awaiting a decision",
         compute="_compute_is_opted_out_before",
         search="_search_is_opted_out_before",
     )
@@ -263,5 +263,5 @@ class CrmMailchimpMember(models.Model):
         if others:
             return super(CrmMailchimpMember, others).action_archive_foreign()
         return opted_out.account_id[:1]._toast(
-            self.env._("Members archived in a moment: %s.", len(opted_out))
+            self.env._("Members that will be archived in a moment: %s.", len(opted_out))
         )

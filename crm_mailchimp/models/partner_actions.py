@@ -65,9 +65,8 @@ class ResPartner(models.Model):
         if waits:
             return self._mailchimp_notice(
                 self.env._(
-                    "The synchronisation waits for a manager, as the Mailchimp"
-                    " account says. Contacts in Mailchimp after it: %(count)s of"
-                    " %(chosen)s.",
+                    "The sync is waiting for a manager: see the Mailchimp account. "
+                    "Contacts in Mailchimp afterwards: %(count)s of %(chosen)s.",
                     count=going,
                     chosen=len(self),
                 ),
@@ -75,8 +74,8 @@ class ResPartner(models.Model):
             )
         return self._mailchimp_notice(
             self.env._(
-                "Contacts in Mailchimp after the run that starts in a moment: %(count)s"
-                " of %(chosen)s.",
+                "Contacts in Mailchimp after the sync that starts in a moment: "
+                "%(count)s of %(chosen)s.",
                 count=going,
                 chosen=len(self),
             ),
@@ -107,14 +106,14 @@ class ResPartner(models.Model):
                 ._description_selection(self.env)
             )
             params["message"] += " " + self.env._(
-                "The others are not: %(reasons)s.",
+                "Not included: %(reasons)s.",
                 reasons=", ".join(
                     f"{labels.get(reason, reason)} ({count})"
                     for reason, count in reasons.most_common()
                 ),
             )
             params["sticky"] = True
-            params["button"] = self.env._("Look at them")
+            params["button"] = self.env._("View list")
             params["action"] = dict(
                 self.env["ir.actions.act_window"]._for_xml_id(
                     "crm_mailchimp.action_crm_mailchimp_contact_status"
@@ -138,7 +137,7 @@ class ResPartner(models.Model):
         )
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Add a Mailchimp tag"),
+            "name": self.env._("Add Mailchimp tags"),
             "res_model": wizard._name,
             "res_id": wizard.id,
             "view_mode": "form",
@@ -166,9 +165,13 @@ class ResPartner(models.Model):
             if account.state == "linked":
                 account._request_run("push")
         _going, reasons = self._mailchimp_outlook(accounts)
-        message = self.env._("The tags are given with the run that starts in a moment.")
+        message = self.env._(
+            "The tags are added with the sync that starts in a moment."
+        )
         if reasons:
-            wait = self.env._("They wait for contacts that are not in Mailchimp yet.")
+            wait = self.env._(
+                "Contacts that are not in Mailchimp yet get them once they are."
+            )
             message = f"{message} {wait}"
         return self._mailchimp_notice(message, reasons)
 
@@ -193,10 +196,10 @@ class ResPartner(models.Model):
         if not members:
             raise UserError(
                 self.env._(
-                    "There is nobody to ask: asking again is for contacts with an"
-                    " opt-in that is newer than their unsubscribe, or whose member was"
-                    " archived in Mailchimp. Addresses that bounced or were permanently"
-                    " deleted cannot come back."
+                    "There is nobody to ask. “Ask again” is for contacts with an "
+                    "opt-in that is newer than their unsubscribe, or whose member was "
+                    "archived in Mailchimp. Addresses that bounced or were "
+                    "permanently deleted cannot come back."
                 )
             )
         members.account_id.with_env(self.env)._check_pushing()
@@ -205,8 +208,8 @@ class ResPartner(models.Model):
             account._request_run("push")
         return members.account_id[0]._toast(
             self.env._(
-                "Contacts to whom Mailchimp sends a mail to confirm, with the run that"
-                " starts in a moment: %(count)s of %(chosen)s.",
+                "Contacts that Mailchimp emails to confirm, with the sync that starts "
+                "in a moment: %(count)s of %(chosen)s.",
                 count=len(members.partner_id),
                 chosen=len(self),
             )

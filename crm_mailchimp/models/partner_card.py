@@ -22,7 +22,7 @@ class ResPartner(models.Model):
         self.ensure_one()
         self.check_access("read")
         if not self.env.user.has_group("sales_team.group_sale_salesman"):
-            raise AccessError(self.env._("You need sales rights to see this."))
+            raise AccessError(self.env._("You need Sales access rights to see this."))
         return {
             "status": self._mailchimp_choice("mailchimp_status"),
             "reason": self._mailchimp_choice("mailchimp_reason"),

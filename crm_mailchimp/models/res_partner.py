@@ -21,7 +21,7 @@ class ResPartner(models.Model):
         string="Opt-in date",
         copy=False,
         readonly=True,
-        help="Since when the present opt-in holds, by Mailchimp's clock.",
+        help="Start of the current opt-in, by Mailchimp's clock.",
     )
     mailchimp_consent_ids = fields.One2many(
         "crm.mailchimp.consent",
@@ -41,7 +41,7 @@ class ResPartner(models.Model):
     mailchimp_status = fields.Selection(
         [
             ("in", "In Mailchimp"),
-            ("waiting", "To be sent"),
+            ("waiting", "Waiting to be sent"),
             ("out", "Not in Mailchimp"),
         ],
         string="Mailchimp",
@@ -179,8 +179,8 @@ class ResPartner(models.Model):
         if not self.env.su and not self._mailchimp_grounds():
             raise UserError(
                 self.env._(
-                    "The opt-in date cannot be entered or imported: Odoo notes it when"
-                    " the opt-in is ticked. Leave the column “Opt-in date” out."
+                    "The opt-in date cannot be entered or imported: Odoo sets it when "
+                    "the opt-in is ticked. Leave out the column “Opt-in date”."
                 )
             )
         return min(date, self._mailchimp_now())

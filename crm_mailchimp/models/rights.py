@@ -38,19 +38,19 @@ def acting_as(env, user, company):
     :raise AccessError: when that user can no longer answer for it
     """
     if not user:
-        raise AccessError(env._("The user with whose rights it works was deleted."))
+        raise AccessError(env._("The user whose access rights it uses was deleted."))
     if user.id == SUPERUSER_ID:
         # Odoo itself, which nobody can sign in as.
         return env(user=user, su=True)
     user = user.sudo()
     if not user.active:
         raise AccessError(
-            env._("%(user)s, with whose rights it works, is archived.", user=user.name)
+            env._("%(user)s, whose access rights it uses, is archived.", user=user.name)
         )
     if company not in user.company_ids:
         raise AccessError(
             env._(
-                "%(user)s, with whose rights it works, has no access to %(company)s.",
+                "%(user)s, whose access rights it uses, has no access to %(company)s.",
                 user=user.name,
                 company=company.name,
             )
@@ -92,12 +92,12 @@ def _check_field(model, field, path):
     env = model.env
     if is_secret(field):
         raise AccessError(
-            env._("%(path)s holds a secret: nobody may use it here.", path=path)
+            env._("%(path)s holds a secret and cannot be used here.", path=path)
         )
     if not model.has_access("read") or not model._has_field_access(field, "read"):
         raise AccessError(
             env._(
-                "%(user)s, with whose rights it works, may not read %(path)s.",
+                "%(user)s, whose access rights it uses, may not read %(path)s.",
                 user=env.user.sudo().name,
                 path=path,
             )

@@ -46,9 +46,10 @@ class CrmMailchimpRun(models.Model):
     def _why_no_audience(self, error):
         if isinstance(error, errors.Forbidden):
             return self.env._(
-                "Mailchimp does not let this user create an audience. Either the plan"
-                " has no room for another one (delete or combine audiences there, or"
-                " change the plan), or the user of the API key may not create any."
+                "Mailchimp refused to create an audience. Either the plan does not "
+                "allow another one (delete or combine audiences in Mailchimp, or "
+                "change the plan), or the user of the API key is not allowed to "
+                "create audiences."
             )
         return self.account_id._error_sentence(error)
 
@@ -96,8 +97,8 @@ class CrmMailchimpAccount(models.Model):
         if run and known != body:
             raise UserError(
                 self.env._(
-                    "The audience %(name)s is being created already, and no second one"
-                    " was asked for. Wait until it is linked, or cancel its run first.",
+                    "The audience %(name)s is already being created. Wait until it is "
+                    "linked, or cancel it in the sync history first.",
                     name=known.get("name", ""),
                 )
             )
@@ -107,9 +108,9 @@ class CrmMailchimpAccount(models.Model):
         if constraints.get("may_create", True):
             return False
         return self.env._(
-            "Your Mailchimp plan has no room for another audience: there are %(count)s"
-            " of %(limit)s. Delete or combine audiences in Mailchimp, change the plan,"
-            " or link an audience that is there.",
+            "Your Mailchimp plan does not allow another audience: %(count)s of "
+            "%(limit)s are in use. Delete or combine audiences in Mailchimp, change "
+            "the plan, or link an existing audience.",
             limit=constraints.get("max_instances", 0),
             count=constraints.get("current_total_instances", 0),
         )

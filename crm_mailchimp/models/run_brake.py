@@ -63,11 +63,11 @@ class CrmMailchimpRun(models.Model):
         if not brake(archives, members, account.archive_brake_percent):
             return archives, None
         return archives, self.env._(
-            "This run would archive unusually many members that are contacts, for"
-            " other reasons than an opt-out: %(archives)s of the %(members)s."
-            " %(causes)s. Look at the list, then confirm, or correct the cause: the run"
-            " is planned again every hour and with “Synchronise now”, and goes on by"
-            " itself once it would archive no more than usual.",
+            "This sync would archive an unusually large number of contacts for "
+            "reasons other than an opt-out: %(archives)s of the %(members)s. "
+            "%(causes)s. View the list, then confirm, or correct the cause: the sync "
+            "is planned again every hour and with “Sync now”, and continues "
+            "automatically once it would archive no more than usual.",
             archives=archives,
             members=members,
             causes=". ".join(self._causes_in_words(causes)),
@@ -95,7 +95,7 @@ class CrmMailchimpRun(models.Model):
             change = cause == "scope" and self.account_id._scope_change()
             if change:
                 yield self.env._(
-                    "%(change)s; members who leave by that: %(number)s",
+                    "%(change)s; members who would leave because of it: %(number)s",
                     change=change,
                     number=number,
                 )
@@ -147,7 +147,7 @@ class CrmMailchimpRun(models.Model):
         if not self._is_planned_again():
             return self.error_message
         return self.env._(
-            "The synchronisation waits for a manager. %s It is planned again now.",
+            "The sync is waiting for a manager. %s It is being planned again.",
             self.error_message,
         )
 
@@ -215,7 +215,7 @@ class CrmMailchimpAccount(models.Model):
         self._check_manager()
         self.write({name: self.scope_sent[name] for name in self._changed_scope()})
         return self._toast(
-            self.env._("The change was taken back. The run is planned again now.")
+            self.env._("The change was undone. The sync is being planned again.")
         )
 
     def action_open_run(self):

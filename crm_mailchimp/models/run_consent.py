@@ -75,7 +75,8 @@ class CrmMailchimpRun(models.Model):
             {
                 member.id: (
                     self.env._(
-                        "The opt-in is not taken although the person said no: %s",
+                        "The person unsubscribed, but the opt-in could not be "
+                        "removed: %s",
                         refused[emails[member.email_normalized]],
                     ),
                     {"opt_out": str(details[emails[member.email_normalized]][1])},

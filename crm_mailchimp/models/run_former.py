@@ -21,7 +21,7 @@ class CrmMailchimpAccount(models.Model):
 
     former_id = fields.Many2one(
         "crm.mailchimp.account",
-        string="Account of the former audience",
+        string="Account of the previous audience",
         readonly=True,
         copy=False,
         ondelete="set null",
@@ -145,8 +145,9 @@ class CrmMailchimpRun(models.Model):
             until = former._pulled_until()
             self.account_id._message_log(
                 body=self.env._(
-                    "The former audience %(name)s is not in this Mailchimp account any"
-                    " more. Who unsubscribed there after %(date)s UTC is not known.",
+                    "The previous audience %(name)s is no longer in this Mailchimp "
+                    "account. Odoo does not know who unsubscribed there after "
+                    "%(date)s UTC.",
                     name=former.audience_name,
                     date=fields.Datetime.to_string(until or former.create_date),
                 )

@@ -68,7 +68,7 @@ class CrmMailchimpRun(models.Model):
         """Return what the next run would say at the brake, or nothing."""
         archives, sentence = self._brake_sentence()
         return sentence and self.env._(
-            "The run would wait for a manager before it archives so many members: %s.",
+            "The sync would ask a manager before archiving this many members: %s.",
             archives,
         )
 
@@ -79,7 +79,7 @@ class CrmMailchimpRun(models.Model):
         """
         account = self.account_id
         self._pull(gateway)
-        listed = account.blacklist_on_unsubscribe and self.env._("on the blacklist")
+        listed = account.blacklist_on_unsubscribe and self.env._("blacklisted")
         said_no = self._said_no()
         self._expect_opt_outs(said_no)
         for partner_id, email, _date, reason in said_no:
@@ -370,8 +370,8 @@ class CrmMailchimpRun(models.Model):
             counts = (run.cursor or {}).get("left_out") or {}
             names = {line.tag: line.name for line in run.account_id.merge_field_ids}
             run.left_out = bool(counts) and self.env._(
-                "Left out, because the value is incomplete or Mailchimp does not take"
-                " it: %s.",
+                "Left out because the value is incomplete or Mailchimp does not "
+                "accept it: %s.",
                 ", ".join(
                     f"{names.get(tag, tag)} ({count})"
                     for tag, count in sorted(counts.items())

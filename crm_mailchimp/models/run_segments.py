@@ -198,10 +198,11 @@ class CrmMailchimpRun(models.Model):
                 {
                     "state": "full",
                     "error_message": self.env._(
-                        "Mailchimp allows %(limit)s groups in an audience, and"
-                        " there is no room for this one. Take the flag off a"
-                        " filter that is not needed any more; or delete groups in"
-                        " Mailchimp, then press “Full comparison”.",
+                        "Mailchimp allows %(limit)s groups in an audience, and there "
+                        "is no room for this one. Turn off “Sync to Mailchimp” on a "
+                        "filter you no longer need; or delete groups in Mailchimp, "
+                        "then choose “Compare the whole audience” in the Actions menu "
+                        "of the account.",
                         limit=MAX_INTERESTS,
                     ),
                 }
@@ -502,10 +503,10 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     show_groups = fields.Boolean(
-        string="Show the groups to subscribers",
-        help="Groups have the names of filters, which are internal. Shown, they are on"
-        " Mailchimp's sign-up forms and on the pages where subscribers change their"
-        " preferences, and subscribers can tick them.",
+        string="Show groups to subscribers",
+        help="Groups are named after your filters, which are internal. If shown, they "
+        "appear on Mailchimp's sign-up forms and on the pages where subscribers "
+        "change their preferences, and subscribers can tick them.",
     )
 
     def _group_kind(self):

@@ -16,7 +16,7 @@ from .run_batches import BATCH_FROM, POLL
 
 AGAIN = 3  # times a run compares once more; what is left then, the next one does
 AT_ONCE = 10  # archived after one note of the time: the last must not be long after it
-# "Signed up to a lot of lists" passes after some days.
+# "Signed up to many lists recently" passes after some days.
 PASSING = timedelta(days=3)
 
 

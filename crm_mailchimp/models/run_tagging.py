@@ -281,8 +281,8 @@ class CrmMailchimpRun(models.Model):
                 segment = self._segment_of_tag(refs.get(name.casefold()))
                 if segment:
                     sentence = self.env._(
-                        "The tag belongs to the saved filter “%(name)s”, which decides"
-                        " who has it.",
+                        "This tag belongs to the saved filter “%(name)s”, which "
+                        "decides who gets it.",
                         name=segment.name,
                     )
                     self._record_contact_tags(rows, {row[2]: sentence for row in rows})

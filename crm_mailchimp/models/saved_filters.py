@@ -50,8 +50,8 @@ class IrFilters(models.Model):
         self.mailchimp_sync = False
         return self.env["crm.mailchimp.account"]._toast(
             self.env._(
-                "The group or tag is withdrawn from Mailchimp with the next"
-                " synchronisation. The contacts and the saved filter stay."
+                "The group or tag is removed from Mailchimp with the next sync. The "
+                "contacts and the saved filter stay."
             )
         )
 
@@ -71,25 +71,25 @@ class IrFilters(models.Model):
         xmlid = "crm_mailchimp.action_crm_mailchimp_overview"
         if account.state == "linked" and account.push_enabled:
             message = _(
-                "Contacts that match: %(matching)s. In Mailchimp after the next"
-                " synchronisation: %(going)s.",
+                "Matching contacts: %(matching)s. In Mailchimp after the next sync: "
+                "%(going)s.",
                 **words,
             )
-            button, xmlid = _("Synchronise now"), "crm_mailchimp.action_sync_now"
+            button, xmlid = _("Sync now"), "crm_mailchimp.action_sync_now"
         elif account.is_paused:
             message = _(
-                "Contacts that match: %(matching)s. In Mailchimp once the"
-                " synchronisation is resumed: %(going)s.",
+                "Matching contacts: %(matching)s. In Mailchimp once syncing is "
+                "resumed: %(going)s.",
                 **words,
             )
-            button = _("See how things stand")
+            button = _("Open the overview")
         else:
             message = _(
-                "Contacts that match: %s. They become a group once Mailchimp is set up"
-                " and somebody has started the synchronisation.",
+                "Matching contacts: %s. They become a group once Mailchimp is set up "
+                "and syncing is started.",
                 matching,
             )
-            button = _("See how things stand")
+            button = _("Open the overview")
         return {
             "type": "ir.actions.client",
             "tag": "crm_mailchimp.notice",

@@ -15,7 +15,7 @@ class CrmMailchimpAccount(models.Model):
 
     # Empty unless all is well.
     next_sync_date = fields.Datetime(
-        compute="_compute_next_sync_date", string="Next synchronisation"
+        compute="_compute_next_sync_date", string="Next sync"
     )
 
     @api.depends("state", "push_enabled", "health_message", "open_run_id")
@@ -85,8 +85,8 @@ class CrmMailchimpAccount(models.Model):
             "name": "connect",
             "title": _("Connect your Mailchimp account"),
             "text": _(
-                "You need an API key, which you create in Mailchimp. It is tested at"
-                " once; nothing is sent."
+                "You need an API key, which you create in Mailchimp. It is tested "
+                "right away; nothing is sent."
             ),
             "state": "open",
             "label": _("Enter the API key"),
@@ -106,13 +106,13 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         step = {
             "name": "audience",
-            "title": _("Choose the audience"),
+            "title": _("Choose an audience"),
             "text": _(
-                "Your contacts become members of this audience. Choose an empty one,"
-                " or have one created from the data of your company."
+                "Your contacts become members of this audience. Choose an empty one, "
+                "or create one from your company's details."
             ),
             "state": "open",
-            "label": _("Choose the audience"),
+            "label": _("Choose an audience"),
             "method": "action_choose_audience",
         }
         run = self.env["crm.mailchimp.run"].search(
@@ -144,13 +144,13 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         step = {
             "name": "contacts",
-            "title": _("See who is sent"),
+            "title": _("See who will be sent"),
             "text": _(
-                "Only contacts with the opt-in are ever sent. Tick “Opt-in marketing"
-                " mails” on those who agreed."
+                "Only contacts with an opt-in are ever sent. Tick “Opt-in marketing "
+                "mails” on those who agreed."
             ),
             "state": "open",
-            "label": _("Open the contacts"),
+            "label": _("Open contacts"),
             "method": "action_setup_contacts",
         }
         if not self.audience_ref:
@@ -173,17 +173,17 @@ class CrmMailchimpAccount(models.Model):
         going = total - sum(count for line, _r, count in groups if line == "out")
         sentences = [
             _(
-                "Contacts with the opt-in: %(total)s. Of these are sent: %(going)s.",
+                "Contacts with an opt-in: %(total)s. Will be sent: %(going)s.",
                 total=total,
                 going=going,
             )
         ]
         if out:
-            sentences.append(_("The others are not: %s.", ", ".join(out)))
+            sentences.append(_("Will not be sent: %s.", ", ".join(out)))
         step.update(
             state="done" if going else "open",
             text=" ".join(sentences),
-            label=_("Look at each contact"),
+            label=_("View contacts"),
         )
         return step
 
@@ -191,8 +191,10 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         step = {
             "name": "mapping",
-            "title": _("Check which fields travel"),
-            "text": _("The address, the name, and what you like to mail by."),
+            "title": _("Review the field mapping"),
+            "text": _(
+                "The address, the name, and whatever else you want to use in campaigns."
+            ),
             "state": "open",
             "optional": True,
         }
@@ -208,7 +210,7 @@ class CrmMailchimpAccount(models.Model):
             state="done" if known and not self.mapping_message else "open",
             optional=not self.unmapped_field_ids.filtered("required"),
             text=" ".join(filter(None, sentences)),
-            label=_("Look at the mapping"),
+            label=_("View field mapping"),
             method="action_setup_account",
         )
         return step
@@ -219,8 +221,8 @@ class CrmMailchimpAccount(models.Model):
             "name": "segments",
             "title": _("Choose segments"),
             "text": _(
-                "A saved filter with “Sync to Mailchimp” becomes a group in Mailchimp,"
-                " to send campaigns to. Some are ready-made."
+                "A saved filter with “Sync to Mailchimp” on becomes a group in "
+                "Mailchimp that you can send campaigns to. Some are ready-made."
             ),
             "state": "open",
             "optional": True,
@@ -231,15 +233,15 @@ class CrmMailchimpAccount(models.Model):
         step.update(label=_("Choose saved filters"), method="action_setup_segments")
         if filters:
             names = ", ".join(filters.mapped("name"))
-            step.update(state="done", text=_("Become groups: %s.", names))
+            step.update(state="done", text=_("Filters that become groups: %s.", names))
         return step
 
     def _setup_preview(self):
         _ = self.env._
         step = {
             "name": "preview",
-            "title": _("See what would happen"),
-            "text": _("A preview of the first synchronisation. It changes nothing."),
+            "title": _("Preview the first sync"),
+            "text": _("Preview the first sync. Nothing is changed."),
             "state": "open",
             "optional": True,
         }
@@ -248,7 +250,7 @@ class CrmMailchimpAccount(models.Model):
         run = self._last_preview()
         step.update(label=_("Preview"), method="action_preview")
         if run.is_open:
-            step.update(text=run.progress_label, label=_("Look"))
+            step.update(text=run.progress_label, label=_("View"))
         elif run.state == "done":
             step.update(
                 state="done",
@@ -265,25 +267,27 @@ class CrmMailchimpAccount(models.Model):
             "name": "start",
             "title": _("Start"),
             "text": _(
-                "Contacts with the opt-in are sent now, then every night and whenever"
-                " somebody asks. Mailchimp does not mail them because of it."
+                "Contacts with an opt-in are sent now, then every night and whenever "
+                "somebody clicks “Sync now”. Mailchimp does not email them because of "
+                "it."
             ),
             "state": "open",
         }
         if self.double_opt_in:
             step["text"] = _(
-                "Contacts with the opt-in are sent now, then every night and whenever"
-                " somebody asks. Mailchimp asks each new member by mail to confirm."
+                "Contacts with an opt-in are sent now, then every night and whenever "
+                "somebody clicks “Sync now”. Mailchimp emails each new member to "
+                "confirm."
             )
         if not self.audience_ref:
             return step
         if not self.push_enabled:
-            step.update(label=_("Start synchronising"), method="action_sync_now")
+            step.update(label=_("Start syncing"), method="action_sync_now")
         elif self.open_run_id.state in ("brake", "waiting"):
             step.update(
                 state="busy",
                 text=self.health_message,
-                label=_("Look"),
+                label=_("View"),
                 method="action_open_run",
             )
         else:

@@ -17,7 +17,7 @@ class ConsentReport(models.AbstractModel):
     @api.model
     def _get_report_values(self, docids, data=None):
         if not self.env.user.has_group("sales_team.group_sale_salesman"):
-            raise AccessError(self.env._("You need sales rights to see this."))
+            raise AccessError(self.env._("You need Sales access rights to see this."))
         partners = (
             self.env["res.partner"].with_context(active_test=False).browse(docids)
         )
@@ -91,7 +91,7 @@ class ConsentReport(models.AbstractModel):
                         date=self._time(no.lifted_at),
                         what=self._label(no, "lifted_by"),
                     )
-                    or _("in force"),
+                    or _("active"),
                 }
                 for no in said_no
             ],
@@ -99,7 +99,7 @@ class ConsentReport(models.AbstractModel):
                 {
                     "audience": member.account_id.sudo().audience_name or "",
                     "address": member.email_normalized,
-                    "status": self._label(member, "status") or _("unknown there"),
+                    "status": self._label(member, "status") or _("not in Mailchimp"),
                     "times": self._times(member),
                 }
                 for member in members

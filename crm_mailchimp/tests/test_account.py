@@ -32,7 +32,7 @@ class TestAccount(MailchimpCase):
         self.assertNotIn(self.simulator.api_key[:20], "\n".join(logs.output))
 
     def test_a_key_without_a_data_centre(self):
-        with self.assertRaisesRegex(UserError, "data centre"):
+        with self.assertRaisesRegex(UserError, "data center"):
             self.account.api_key = "0123456789abcdef0123456789abcdef"
         self.assertEqual(self.account.state, "connected")
 
@@ -170,7 +170,7 @@ class TestAccount(MailchimpCase):
         # The audience is empty: nothing else is to be asked.
         wizard.action_link()
         self.assertTrue(wizard.is_confirming)
-        self.assertIn(f"{self.company.name} synchronises", wizard.explanation)
+        self.assertIn(f"{self.company.name} already syncs", wizard.explanation)
         self.assertFalse(account.audience_ref)
         wizard.action_link()
         self.assertEqual(account.audience_ref, self.audience.id)

@@ -234,7 +234,7 @@ class TestCreateAudience(MailchimpCase):
     def test_the_plan_has_no_room(self):
         self.simulator.switches.update(max_audiences=1)
         with self.assertRaisesRegex(
-            UserError, "no room for another audience: there are 1 of 1"
+            UserError, "does not allow another audience: 1 of 1"
         ):
             self.wizard()
         self.simulator.switches.update(max_audiences=-1)
@@ -243,7 +243,7 @@ class TestCreateAudience(MailchimpCase):
         wizard.action_create()
         self.tick()
         self.assertEqual(self.audiences(), ["Test audience"])
-        self.assertIn("no room for another audience", self.account.health_message)
+        self.assertIn("not allow another audience", self.account.health_message)
         self.assertEqual(self.account.state, "connected")
 
     def test_what_is_missing_is_named_before_any_call(self):
@@ -273,9 +273,9 @@ class TestCreateAudience(MailchimpCase):
         first, second = self.wizard(), self.wizard()
         first.name, second.name = "Newsletter", "Offers"
         first.action_create()
-        with self.assertRaisesRegex(UserError, "Newsletter is being created already"):
+        with self.assertRaisesRegex(UserError, "Newsletter is already being created"):
             second.action_create()
-        with self.assertRaisesRegex(UserError, "Newsletter is being created already"):
+        with self.assertRaisesRegex(UserError, "Newsletter is already being created"):
             self.wizard()
         self.tick()
         self.assertEqual(self.audiences(), ["Test audience", "Newsletter"])

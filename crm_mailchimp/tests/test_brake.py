@@ -142,10 +142,10 @@ class TestBrake(MailchimpCase):
         run = self.push(state="brake")
         self.assertIn(
             "“Contacts” was changed from “People and companies” to “Companies only”;"
-            " members who leave by that: 60",
+            " members who would leave because of it: 60",
             run.error_message,
         )
-        self.assertEqual(run.summary, "Members it would archive: 60")
+        self.assertEqual(run.summary, "Members to archive: 60")
         self.assertTrue(self.account.can_undo_scope)
         manager = self.env.ref("base.user_admin")
         run.with_user(manager).action_undo_scope()

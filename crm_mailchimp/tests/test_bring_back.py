@@ -65,7 +65,7 @@ class TestBringBack(MailchimpCase):
         with self.assertRaises(AccessError):
             self.listed().with_user(user).action_bring_back()
         self.account.push_enabled = False
-        with self.assertRaisesRegex(UserError, "not started"):
+        with self.assertRaisesRegex(UserError, "not been started"):
             self.listed().action_bring_back()
 
     def test_nobody_who_said_no_comes_back(self):
@@ -127,7 +127,7 @@ class TestBringBack(MailchimpCase):
     def test_asked_while_the_push_is_off(self):
         self.archive("ann@firma.be")
         self.account.push_enabled = False
-        with self.assertRaisesRegex(UserError, "not started"):
+        with self.assertRaisesRegex(UserError, "not been started"):
             self.ann.action_mailchimp_ask_again()
 
 

@@ -48,7 +48,7 @@ class TestConsentPage(MailchimpCase):
         ):
             self.assertIn(str(no.date), page)
         self.assertIn("Test audience", page)
-        self.assertIn("in force", page)
+        self.assertIn("active", page)
         self.assertIn("Unsubscribed", page)
 
     def test_an_opt_out_with_its_confirmation(self):
@@ -62,7 +62,7 @@ class TestConsentPage(MailchimpCase):
     def test_a_contact_that_was_never_asked(self):
         self.ann = self.contact("Nina", mailchimp_opt_in=False)
         page = self.page()
-        self.assertIn("Nobody noted an opt-in", page)
+        self.assertIn("No opt-in or opt-out", page)
         self.assertIn("Not known in any audience", page)
 
     def test_it_is_for_sales_users(self):

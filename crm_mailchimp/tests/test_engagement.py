@@ -364,7 +364,7 @@ class TestInvalidEmails(MailingCase):
 
     def test_a_wrong_correction(self):
         wizard = self.correct("no-address")
-        self.assertIn("complete e-mail address", wizard.line_ids.warning)
+        self.assertIn("complete email address", wizard.line_ids.warning)
         with self.assertRaisesRegex(UserError, "no-address"):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
@@ -375,7 +375,7 @@ class TestInvalidEmails(MailingCase):
         self.audience.clean("never@firma.be")
         self.push()
         wizard.line_ids.new_email = "never@firma.be"
-        with self.assertRaisesRegex(UserError, "gave up this address, too"):
+        with self.assertRaisesRegex(UserError, "stopped using this address too"):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
         wizard.line_ids.new_email = "open@firma.be"

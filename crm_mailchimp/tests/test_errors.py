@@ -98,7 +98,7 @@ class TestErrors(MailchimpCase):
         self.contact("New")
         self.simulator.fault("**", times=None, **fault)
         run = self.push(state="waiting")
-        self.assertIn("tried again", self.account.health_message)
+        self.assertIn("tries again", self.account.health_message)
         self.assertEqual(self.account.state, "linked")
         self.assertTrue(run.resume_at)
         self.check_contacts_work_as_ever()
@@ -203,7 +203,7 @@ class TestErrors(MailchimpCase):
 
     def assert_helps(self, message):
         """The message names a button, and that is there."""
-        named = set(re.findall("press “([^”]+)”", message))
+        named = set(re.findall("click “([^”]+)”", message))
         self.assertTrue(named, message)
         self.assertLessEqual(named, self.buttons(), message)
 
@@ -256,13 +256,13 @@ class TestErrors(MailchimpCase):
         self.simulator.fault("GET /", status=503, body="html", times=None)
         run = self.push(state="waiting")
         self.assertEqual(self.account.state, "linked")
-        self.assertIn("tried again by itself", run.error_message)
+        self.assertIn("tries again automatically", run.error_message)
 
     def test_a_deleted_audience_stops_the_account(self):
         self.simulator.account.audiences.pop(self.audience.id)
         run = self.push(state="failed")
         self.assertEqual(self.account.state, "error")
-        self.assertIn("Test audience is not in", self.account.health_message)
+        self.assertIn("Test audience is no longer in", self.account.health_message)
         self.assertEqual(run.error_message, self.account.error_message)
         self.assert_helps(self.account.health_message)
         self.account.action_reauthorize()

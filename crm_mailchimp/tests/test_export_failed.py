@@ -39,8 +39,8 @@ class TestExportFailed(MailchimpCase, HttpCase):
         (row,) = rows
         self.assertEqual(row["Contact"], "'=Fake, Inc")
         self.assertEqual(row["Address"], "fake@firma.be")
-        self.assertEqual(row["Refused because"], "Looks fake to Mailchimp")
-        self.assertIn("looks fake or invalid", row["Reason in words"])
+        self.assertEqual(row["Reason refused"], "Looks fake to Mailchimp")
+        self.assertIn("looks fake or invalid", row["Explanation"])
         since = fields.Datetime.to_datetime(row["Refused on"])
         self.assertLess(abs(since - before), timedelta(minutes=1))
         self.assertNotIn(self.simulator.api_key, str(rows))

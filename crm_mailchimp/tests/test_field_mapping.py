@@ -149,12 +149,12 @@ class TestFieldMapping(MailchimpCase):
             if line.warning
         }
         for tag, words in (
-            ("NUMBER", "wants a number"),
-            ("DAY", "wants a date"),
-            ("KIND", "lacks these choices, so they are left out: Male, Female, Other"),
+            ("NUMBER", "expects a number"),
+            ("DAY", "expects a date"),
+            ("KIND", "so they are left out: Male, Female, Other"),
             ("POSTAL", "five digits"),
             ("WEB", "web address"),
-            ("TEL", "American numbers"),
+            ("TEL", "US numbers"),
             ("FLAT", "Never sent"),
             ("HOUSE", "Never sent"),
         ):

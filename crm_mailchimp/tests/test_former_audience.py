@@ -126,7 +126,9 @@ class TestFormerAudience(MailchimpCase):
         self.assertFalse(self.former_account.is_last_reading_due)
         self.assertEqual(self.account.state, "linked")
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
-        self.assertIn("is not known", self.account.message_ids[0].body)
+        self.assertIn(
+            "does not know who unsubscribed", self.account.message_ids[0].body
+        )
 
     def test_a_listing_alone_that_is_not_found_is_tried_again(self):
         self.former.unsubscribe("ann@firma.be")

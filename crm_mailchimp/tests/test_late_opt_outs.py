@@ -32,7 +32,7 @@ class TestLateOptOuts(MailchimpCase):
         self.send_opt_outs()
         self.account.invalidate_recordset()
         self.assertFalse(self.account.opt_out_waiting)
-        self.assertIn("Asked in 30 days: 1;", self.account.opt_out_summary)
+        self.assertIn("In the last 30 days: 1;", self.account.opt_out_summary)
         self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
 
     def test_late_ones_are_told_even_if_the_lane_never_ran(self):
@@ -40,7 +40,7 @@ class TestLateOptOuts(MailchimpCase):
         self.opted_out_before(hours=1)
         self.assertEqual(self.account.opt_out_waiting, 1)
         self.assertIn(
-            "Opt-outs not delivered to Mailchimp yet: 1;", self.account.health_message
+            "Opt-outs not sent to Mailchimp yet: 1;", self.account.health_message
         )
         self.assertIn("scheduled action", self.account.health_message)
         self.send_opt_outs()

@@ -26,7 +26,7 @@ class TestOptOutLane(MailchimpCase):
         # The first one looks whose the audience is.
         self.assertEqual(methods, ["GET", "GET", "DELETE", "GET"])
         self.assertFalse(self.account.opt_out_waiting)
-        self.assertIn("Asked in 30 days: 1;", self.account.opt_out_summary)
+        self.assertIn("In the last 30 days: 1;", self.account.opt_out_summary)
         self.assertIn("confirmed by Mailchimp: 1;", self.account.opt_out_summary)
         self.simulator.clear_calls()
         self.send_opt_outs()
@@ -54,7 +54,7 @@ class TestOptOutLane(MailchimpCase):
         people = [self.contact(name) for name in ("Ann", "Bob", "Eve")]
         self.push()
         self.opt_out(*people[:2])
-        self.assertEqual(self.push().summary, "Opt-outs delivered: 2")
+        self.assertEqual(self.push().summary, "Opt-outs sent: 2")
         self.assertEqual(self.push().summary, "Nothing to do")
         self.assertEqual(self.push().summary, "Nothing to do")
         # Delivered by the run itself, which was first.
@@ -71,7 +71,7 @@ class TestOptOutLane(MailchimpCase):
         self.audience.archive("ann@firma.be")
         run = self.push("preview")
         self.assertEqual(run.counters, {"archive": 1})
-        self.assertEqual(self.push().summary, "Archived: 1, Opt-outs delivered: 1")
+        self.assertEqual(self.push().summary, "Archived: 1, Opt-outs sent: 1")
         self.assertEqual(self.ledger("ann@firma.be").archived_by, "mailchimp")
         self.assertEqual(self.push().summary, "Nothing to do")
 

@@ -63,7 +63,7 @@ class TestOptedOutBefore(MailchimpCase):
         # Since somebody decided so, not since they opted out.
         self.assertEqual(
             self.account.opt_out_summary,
-            "Asked in 30 days: 2; confirmed by Mailchimp: 2; slowest: 1 min",
+            "In the last 30 days: 2; confirmed by Mailchimp: 2; slowest: 1 min",
         )
         self.push("full")
         self.assertFalse(self.account.opted_out_count)

@@ -31,10 +31,10 @@ class TestPermissions(MailchimpCase):
         return sorted(TEXTS[ref] for ref in self.member(email).permissions)
 
     def test_reading(self):
-        with self.assertRaisesRegex(UserError, "asks for no marketing permissions"):
+        with self.assertRaisesRegex(UserError, "does not use marketing permissions"):
             self.account.action_read_permissions()
         self.gdpr()
-        with self.assertRaisesRegex(UserError, "has none yet"):
+        with self.assertRaisesRegex(UserError, "has no members yet"):
             self.account.action_read_permissions()
         self.audience.add_member("first@firma.be")
         for _time in range(2):

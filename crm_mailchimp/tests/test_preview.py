@@ -120,7 +120,7 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.account.partner_domain = "[('city', '=', 'Paris')]"
         run, lines = self.preview()
         self.assertEqual(len(lines), 60)
-        self.assertIn("wait for a manager", run.error_message)
+        self.assertIn("ask a manager", run.error_message)
 
     def test_a_first_push_of_many(self):
         """Read calls only, no row but its own; the run does exactly what it said."""
@@ -164,7 +164,7 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.assertIn(("eve@firma.be", "import"), actions)
         self.assertFalse(actions["eve@firma.be", "import"])
         self.assertEqual(actions["nina@firma.be", "opt_in"], never_asked)
-        self.assertIn("Contacts to make: 1", run.summary)
+        self.assertIn("Contacts to create: 1", run.summary)
         self.assertFalse(
             self.env["res.partner"].search([("email", "=", "eve@firma.be")])
         )

@@ -358,7 +358,7 @@ class TestPush(MailchimpCase):
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Ghent")
         self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
         self.assertEqual(run.counters["repaired"], 2)
-        self.assertIn("Differences found and repaired: 2", run.summary)
+        self.assertIn("Differences found and fixed: 2", run.summary)
         self.assertIn("Differences: 2", self.account.message_ids[0].body)
         self.assertEqual(ann.mailchimp_status, "in")
 

@@ -130,7 +130,7 @@ class TestRecipients(MailchimpCase):
         self.assertEqual(opens, record.opens_total)
         self.assertGreater(max(record.recipient_ids.event_ids.mapped("number")), 1)
         self.assertEqual(record.opens_unattributed, 0)
-        self.assertIn("Apple's mail proxy", record.attribution_note)
+        self.assertIn("Apple Mail's privacy protection", record.attribution_note)
         self.assertEqual(record.recipients_unattributed, 0)
         self.assertEqual(record.clicks_unattributed, 0)
 
@@ -367,7 +367,7 @@ class TestRecipients(MailchimpCase):
             patch("time.sleep"),
         ):
             run = self.push("stats", state="waiting")
-            self.assertIn("tried again by itself", run.error_message)
+            self.assertIn("tries again automatically", run.error_message)
             self.assertEqual(self.account.state, "linked")
             self.simulator.clear_calls()
             run.resume_at = fields.Datetime.now()

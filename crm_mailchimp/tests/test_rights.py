@@ -185,7 +185,7 @@ class TestConditions(RightsCase):
         self.manager.active = False
         run = self.push(state="failed")
         self.assertIn("archived", run.error_message)
-        self.assertIn("set it anew", run.error_message)
+        self.assertIn("set it again", run.error_message)
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.account.partner_domain = "[('city', '=', 'Ghent'), ('id', '>', 0)]"
         self.push()
@@ -332,7 +332,7 @@ class TestMappedFields(RightsCase):
         self.assertEqual(self.value(), "Ghent")
         self.assertEqual(self.value(tag="CITY"), "Paris")
         self.assertIn("archived", line.warning)
-        self.assertIn("Not sent any more: PROBE", self.account.mapping_message)
+        self.assertIn("No longer sent: PROBE", self.account.mapping_message)
         # Another manager answers for it.
         other = new_test_user(self.env, "rights-other", groups=MANAGER)
         line.with_user(other).action_take_over()

@@ -91,7 +91,7 @@ class TestScreens(MailchimpCase):
         ann.user_id = sales
         self.assertIn("Use “Ask again”", Status.with_user(user).search(line).remedy)
         remedy = Status.with_user(sales).search(line).remedy
-        self.assertIn("Somebody who may synchronise", remedy)
+        self.assertIn("Ask a Mailchimp user", remedy)
 
     # === FLAGGING A FILTER === #
 
@@ -105,9 +105,9 @@ class TestScreens(MailchimpCase):
         notice = record.action_mailchimp_flag()["params"]
         self.assertTrue(record.mailchimp_sync)
         self.assertIn("match: 3", notice["message"])
-        self.assertIn("synchronisation: 1", notice["message"])
+        self.assertIn("sync: 1", notice["message"])
         server = self.env.ref(notice["action"])
-        self.assertEqual(notice["button"], "Synchronise now")
+        self.assertEqual(notice["button"], "Sync now")
         server.with_user(record.env.user).run()
         self.tick()
         self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])

@@ -205,7 +205,7 @@ class TestStats(MailchimpCase):
             self.audience.open(campaign, "c1@firma.be")
             self.push("stats")
             self.assertTrue(record.last_open)
-            self.assertIn("does not tell how many opens", record.attribution_note)
+            self.assertIn("does not say how many opens", record.attribution_note)
         finally:
             self.simulator.switches.update(proxy_fields=True, report_dates_null=False)
 
@@ -606,7 +606,7 @@ class TestStats(MailchimpCase):
         run = self.push("stats", state="waiting")
         self.assertEqual(self.account.state, "linked")
         self.assertIn("the results of campaigns", run.error_message)
-        self.assertIn("Import results", run.error_message)
+        self.assertIn("Update results", run.error_message)
         failed = [self.record(campaign).failures for campaign in campaigns]
         self.assertEqual(sum(failed), 5)
         self.simulator.faults.clear()
@@ -649,7 +649,7 @@ class TestStats(MailchimpCase):
         self.assertIn("Results incomplete", record.failure_note)
         self.read_again(record)
         self.assertFalse(record.next_poll)
-        self.assertIn("press “Refresh now”", record.failure_note)
+        self.assertIn("click “Refresh now”", record.failure_note)
         record.action_refresh()
         self.simulator.faults.clear()
         self.import_results()

@@ -62,7 +62,7 @@ class TestTags(MailchimpCase):
         self.account.push_enabled = False
         self.account.state = "linked"
         rule.run()
-        with self.assertRaisesRegex(UserError, "not started"):
+        with self.assertRaisesRegex(UserError, "not been started"):
             self.ann.with_user(admin).action_mailchimp_push_now()
         self.account.push_enabled = True
         self.account.audience_ref = False
@@ -117,7 +117,7 @@ class TestTags(MailchimpCase):
         self.assertFalse(self.simulator.count("GET", "/lists/*/segments"))
         self.assertFalse(self.simulator.count("POST"))
         self.bob.mailchimp_opt_in = True
-        self.assertEqual(self.rows(self.bob)[0][2], "Goes with the next run")
+        self.assertEqual(self.rows(self.bob)[0][2], "Waiting for the next sync")
         self.push()
         self.assertEqual(self.tags("bob@firma.be"), ["VIP"])
         self.assertEqual(self.rows(self.bob), [("VIP", "done", "")])

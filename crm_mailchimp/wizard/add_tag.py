@@ -5,13 +5,12 @@ class AddTag(models.TransientModel):
     """Ask for a Mailchimp tag on the selected contacts."""
 
     _name = "crm.mailchimp.add.tag"
-    _description = "Add a Mailchimp Tag"
+    _description = "Add Mailchimp Tags"
 
     name = fields.Char(
         string="Tag",
         required=True,
-        help="Several tags are separated by commas. Tags that Mailchimp does not have"
-        " yet are created.",
+        help="Separate several tags with commas. New tags are created in Mailchimp.",
     )
     partner_ids = fields.Many2many("res.partner", string="Contacts")
 

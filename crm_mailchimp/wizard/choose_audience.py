@@ -120,7 +120,7 @@ class ChooseAudience(models.TransientModel):
     def _reopen(self):
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Choose the audience"),
+            "name": self.env._("Choose an audience"),
             "res_model": self._name,
             "res_id": self.id,
             "view_mode": "form",
@@ -146,11 +146,10 @@ class ChooseAudience(models.TransientModel):
 
     def _explain_mark(self, mark):
         return self.env._(
-            "Another Odoo database, or an earlier state of this one, has been"
-            " synchronising this audience since %(date)s. If you link it, this database"
-            " takes its place once you start, and the other one then stops and"
-            " asks. Two databases must not synchronise one audience: each would undo"
-            " what the other does.",
+            "Another Odoo database, or an earlier state of this one, has been syncing "
+            "this audience since %(date)s. If you link it, this database takes over "
+            "once you start, and the other one then stops and asks. Two databases "
+            "must not sync the same audience: each would undo what the other does.",
             date=format_date(self.env, mark.since),
         )
 
@@ -169,11 +168,11 @@ class ChooseAudience(models.TransientModel):
         if not others:
             return ""
         return self.env._(
-            "%(companies)s synchronises this audience already. If two companies share"
-            " one, each sends its own contacts, and where both have a contact of one"
-            " address, each sets the values of the other back. Groups and tags are made"
-            " twice. Rather give each company an audience of its own, unless their"
-            " contacts have nothing to do with each other.",
+            "%(companies)s already syncs this audience. If two companies share an "
+            "audience, each sends its own contacts; where both have a contact with "
+            "the same address, each overwrites the other's values, and groups and "
+            "tags are created twice. Give each company its own audience, unless their "
+            "contacts never overlap.",
             companies=", ".join(others.company_id.mapped("name")),
         )
 
@@ -222,18 +221,19 @@ class ChooseAudience(models.TransientModel):
         if listed:
             sentences.append(
                 _(
-                    "Members who opted out in Odoo, or are on its blacklist, and are"
-                    " subscribed there: %s. Nobody can tell who subscribed them, and"
-                    " what they agreed to. They stay subscribed unless you have them"
-                    " archived, now or later on the account.",
+                    "Members who opted out in Odoo, or are on its blacklist, but are "
+                    "subscribed in Mailchimp: %s. Odoo cannot tell who subscribed "
+                    "them or what they agreed to. They stay subscribed unless you "
+                    "archive them, now or later from the account.",
                     len(listed),
                 )
             )
         if not complete:
             sentences.append(
                 _(
-                    "There are too many members to look at all of them now. The account"
-                    " shows whether there are more as soon as the audience is read."
+                    "There are too many members to check them all now. The account "
+                    "will show whether there are more once the audience has been "
+                    "read."
                 )
             )
         self.opted_out_explanation = "\n".join(sentences)
@@ -251,7 +251,7 @@ class ChooseAudience(models.TransientModel):
             " opt-in in Odoo.\n"
             "- All other members stay as they are. Nobody is subscribed again, and"
             " nobody is deleted.\n"
-            "- Nothing is sent before you start the synchronisation.",
+            "- Nothing is sent before you start syncing.",
             **counts,
         )
 

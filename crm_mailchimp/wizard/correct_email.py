@@ -8,7 +8,7 @@ class CorrectEmail(models.TransientModel):
     """New addresses for contacts whose address is invalid."""
 
     _name = "crm.mailchimp.correct.email"
-    _description = "Correct E-mail Addresses"
+    _description = "Correct Email Addresses"
 
     line_ids = fields.One2many("crm.mailchimp.correct.email.line", "wizard_id")
 
@@ -31,7 +31,7 @@ class CorrectEmail(models.TransientModel):
             )
         return self.env["crm.mailchimp.account"]._toast(
             self.env._(
-                "Addresses corrected: %s. They go to Mailchimp with the next run.",
+                "Addresses corrected: %s. They go to Mailchimp with the next sync.",
                 len(lines),
             )
         )
@@ -39,7 +39,7 @@ class CorrectEmail(models.TransientModel):
 
 class CorrectEmailLine(models.TransientModel):
     _name = "crm.mailchimp.correct.email.line"
-    _description = "E-mail Address to Correct"
+    _description = "Email Address to Correct"
 
     wizard_id = fields.Many2one("crm.mailchimp.correct.email", ondelete="cascade")
     partner_id = fields.Many2one("res.partner", string="Contact", readonly=True)
@@ -52,7 +52,7 @@ class CorrectEmailLine(models.TransientModel):
         email = (self.new_email or "").strip().lower()
         _ = self.env._
         if not is_address(email):
-            return _("Enter a complete e-mail address, such as name@company.com.")
+            return _("Enter a complete email address, such as name@company.com.")
         if email == self.old_email:
             return _("That is the invalid address.")
         # Of whoever has it, but in audiences of one's own companies.
@@ -65,7 +65,7 @@ class CorrectEmailLine(models.TransientModel):
             ],
             limit=1,
         ):
-            return _("Mailchimp gave up this address, too.")
+            return _("Mailchimp has stopped using this address too.")
         return None
 
     @api.depends("new_email")
@@ -84,5 +84,5 @@ class CorrectEmailLine(models.TransientModel):
             )
             if other:
                 line.warning = line.env._(
-                    "%(name)s has this address, too.", name=other.display_name
+                    "%(name)s has this address too.", name=other.display_name
                 )

@@ -32,22 +32,22 @@ class CreateAudience(models.TransientModel):
     from_name = fields.Char(string="Sender's name")
     from_email = fields.Char(
         string="Sender's address",
-        help="Mailchimp asks you to verify an address of a domain it does not know.",
+        help="Mailchimp asks you to verify the address if it does not know the domain.",
     )
     lang = fields.Selection(
-        lambda self: self.env["res.lang"].get_installed(), string="Language of mailings"
+        lambda self: self.env["res.lang"].get_installed(), string="Campaign language"
     )
     permission_reminder = fields.Char(
-        string="Why people get it",
-        help="Stands below every mailing, so that people remember why they get it.",
+        string="Permission reminder",
+        help="Printed below every campaign, so that people remember why they get it.",
     )
     double_opt_in = fields.Boolean(
         string="Double opt-in in Mailchimp's own forms",
-        help="For people who sign up by a form of Mailchimp. Whether contacts from Odoo"
-        " are asked to confirm is an option of the account.",
+        help="For people who sign up with a Mailchimp form. Whether contacts from Odoo "
+        "are asked to confirm is an option of the account.",
     )
     choose_format = fields.Boolean(
-        string="Let people choose plain text",
+        string="Let subscribers choose plain text",
         help="Mailchimp's forms then ask whether somebody wants HTML or plain text.",
     )
 
@@ -71,7 +71,7 @@ class CreateAudience(models.TransientModel):
             "from_email": company.email,
             "lang": account.lang or self.env.lang,
             "permission_reminder": self.env._(
-                "You receive this mail because you agreed to hear from %(company)s.",
+                "You receive this email because you agreed to hear from %(company)s.",
                 company=company.name,
             ),
         }
@@ -107,15 +107,15 @@ class CreateAudience(models.TransientModel):
         if missing:
             raise UserError(
                 self.env._(
-                    "Mailchimp prints the sender's postal address below every mailing."
-                    " Fill in: %(fields)s.",
+                    "Mailchimp prints the sender's postal address below every "
+                    "campaign. Fill in: %(fields)s.",
                     fields=", ".join(missing),
                 )
             )
         if not is_address(self.from_email.strip().lower()):
             raise UserError(
                 self.env._(
-                    "%(address)s is not a complete e-mail address.",
+                    "%(address)s is not a complete email address.",
                     address=self.from_email,
                 )
             )

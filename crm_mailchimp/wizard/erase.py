@@ -13,14 +13,15 @@ class Erase(models.TransientModel):
     """
 
     _name = "crm.mailchimp.erase"
-    _description = "Erase in Mailchimp and Here"
+    _description = "Erase in Mailchimp and Odoo"
 
     partner_ids = fields.Many2many("res.partner", string="Contacts")
     addresses = fields.Text(
         required=True,
-        help="One a line. Add those of a person whose contact was deleted.",
+        help="One per line. You can add the addresses of "
+        "a person whose contact was deleted.",
     )
-    in_mailchimp = fields.Boolean(string="Delete permanently in Mailchimp, too")
+    in_mailchimp = fields.Boolean(string="Also delete permanently in Mailchimp")
 
     def action_erase(self):
         """Erase the addresses: at once what can be, the rest in a moment."""
@@ -58,7 +59,7 @@ class Erase(models.TransientModel):
         )
         return self.env["crm.mailchimp.account"]._toast(
             self.env._(
-                "Addresses erased as soon as Mailchimp has let them go: %s.",
+                "Addresses to be erased as soon as Mailchimp has removed them: %s.",
                 len(emails),
             )
         )
@@ -70,8 +71,8 @@ class Erase(models.TransientModel):
         if wrong or not emails:
             raise UserError(
                 self.env._(
-                    "Enter the addresses to erase, one a line. These are none:"
-                    " %(addresses)s",
+                    "Enter the addresses to erase, one per line. These are not email "
+                    "addresses: %(addresses)s",
                     addresses=", ".join(wrong) or "–",
                 )
             )

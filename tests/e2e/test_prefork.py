@@ -14,7 +14,7 @@ from .test_kill import LINK, PUSH
 LIMIT = 72
 OPTIONS = ("--workers=2", f"--limit-time-real-cron={LIMIT}")
 KINDS = ("trickle", "hang")  # how the other accounts' Mailchimp behaves
-JOB = "Job 'Mailchimp: synchronise contacts'"
+JOB = "Job 'Mailchimp: sync contacts'"
 OTHERS = """
 key = {key!r}
 for number in range(2):

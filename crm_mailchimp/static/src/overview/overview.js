@@ -116,7 +116,7 @@ export class MailchimpOverview extends Component {
             },
             {
                 name: "sent",
-                label: _t("Mails sent"),
+                label: _t("Emails sent"),
                 value: this.count(figures.sent),
             },
             {
@@ -168,7 +168,7 @@ export class MailchimpOverview extends Component {
         ];
         if (figures.industry_open_rate !== null) {
             lines.push({
-                label: _t("Open rate of the industry"),
+                label: _t("Industry open rate"),
                 values: series.map(() => figures.industry_open_rate),
                 color: BLUE,
                 dashed: true,
@@ -212,8 +212,8 @@ export class MailchimpOverview extends Component {
     get rankings() {
         const {best, worst} = this.state.data;
         return [
-            {name: "best", label: _t("Opened most"), campaigns: best},
-            {name: "worst", label: _t("Opened least"), campaigns: worst},
+            {name: "best", label: _t("Highest open rates"), campaigns: best},
+            {name: "worst", label: _t("Lowest open rates"), campaigns: worst},
         ].filter(({campaigns}) => campaigns.length);
     }
 
@@ -248,7 +248,7 @@ export class MailchimpOverview extends Component {
     stateLabel({state}) {
         return {
             done: _t("Done"),
-            busy: _t("Under way"),
+            busy: _t("In progress"),
             next: _t("To do now"),
             later: _t("To do"),
         }[state];
@@ -304,7 +304,7 @@ export class MailchimpOverview extends Component {
     }
 
     openRuns() {
-        return this.open(_t("Synchronisation history"), "crm.mailchimp.run", [
+        return this.open(_t("Sync history"), "crm.mailchimp.run", [
             ["account_id", "=", this.state.data.account_id],
         ]);
     }

@@ -36,7 +36,7 @@ export const mailchimpProgressService = {
                 sticky: run.kind === "preview",
                 buttons: [
                     {
-                        name: _t("Look"),
+                        name: _t("View"),
                         onClick: () => {
                             close();
                             look(run);
@@ -95,7 +95,7 @@ export class MailchimpSystray extends Component {
     }
 
     get title() {
-        return this.state.open ? this.state.label : _t("Synchronise with Mailchimp");
+        return this.state.open ? this.state.label : _t("Sync with Mailchimp");
     }
 }
 registry

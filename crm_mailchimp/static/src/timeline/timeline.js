@@ -27,12 +27,12 @@ export class MailchimpTimeline extends Component {
                 ),
                 series: [
                     {
-                        label: _t("Opened by"),
+                        label: _t("Unique opens"),
                         values: this.values(hours, "opens"),
                         color: 0,
                     },
                     {
-                        label: _t("Clicked by"),
+                        label: _t("Unique clicks"),
                         values: this.values(hours, "clicks"),
                         color: 2,
                     },

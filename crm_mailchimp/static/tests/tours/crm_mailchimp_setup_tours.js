@@ -30,7 +30,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_guided_start", {
             {trigger: "[data-step=audience][data-state=done]"},
             {
                 content: "Live counts",
-                trigger: "[data-step=contacts]:contains(are sent: 1)",
+                trigger: "[data-step=contacts]:contains(Will be sent: 1)",
             },
             {
                 trigger: "[data-step=start][data-state=next] .btn-primary",
@@ -60,10 +60,10 @@ registry.category("web_tour.tours").add("crm_mailchimp_empty_screen", {
 registry.category("web_tour.tours").add("crm_mailchimp_add_tag", {
     steps: () => [
         {trigger: ".o_form_view .o_cp_action_menus button", run: "click"},
-        {trigger: ".o-dropdown-item:contains(Add Mailchimp tag)", run: "click"},
+        {trigger: ".o-dropdown-item:contains(Add Mailchimp tags)", run: "click"},
         {trigger: ".modal [name=name] input", run: "edit VIP"},
         {trigger: ".modal footer [name=action_add]", run: "click"},
-        {trigger: ".o_notification:contains(The tags are given)"},
+        {trigger: ".o_notification:contains(The tags are added)"},
         {content: "The dialog is gone", trigger: "body:not(:has(.modal))"},
     ],
 });
@@ -85,10 +85,10 @@ registry.category("web_tour.tours").add("crm_mailchimp_member_buttons", {
         {trigger: ".o_searchview_dropdown_toggler", run: "click"},
         {
             trigger:
-                ".o_filter_menu .o_menu_item:contains(Only in Mailchimp, wait for a decision)",
+                ".o_filter_menu .o_menu_item:contains(Only in Mailchimp, awaiting a decision)",
             run: "click",
         },
-        {trigger: ".o_searchview_facet:contains(wait for a decision)"},
+        {trigger: ".o_searchview_facet:contains(awaiting a decision)"},
         {trigger: "body:not(:has(.o_data_row:contains(open@firma.be)))"},
         pick("foreign@firma.be"),
         {
@@ -96,7 +96,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_member_buttons", {
             run: "click",
         },
         {trigger: ".modal footer .btn-primary", run: "click"},
-        {trigger: ".o_notification:contains(Members archived)"},
+        {trigger: ".o_notification:contains(Members that will be archived)"},
     ],
 });
 
@@ -104,13 +104,13 @@ registry.category("web_tour.tours").add("crm_mailchimp_ask_again", {
     steps: () => [
         {trigger: ".o_notebook .nav-link[name=mailchimp]", run: "click"},
         {trigger: ".o_mailchimp_card button:contains(Ask again)", run: "click"},
-        {trigger: ".o_notification:contains(Mailchimp sends a mail)"},
+        {trigger: ".o_notification:contains(emails to confirm)"},
     ],
 });
 
 registry.category("web_tour.tours").add("crm_mailchimp_pause", {
     steps: () => [
-        {trigger: ".o_mailchimp_standing:contains(All is well)"},
+        {trigger: ".o_mailchimp_standing:contains(Everything is running smoothly)"},
         {trigger: "button[name=action_pause]", run: "click"},
         {trigger: ".modal footer .btn-primary", run: "click"},
         {trigger: ".alert:contains(Paused: contacts are not sent)"},
