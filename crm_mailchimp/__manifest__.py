@@ -2,7 +2,7 @@
     "name": "CRM Mailchimp",
     "summary": "Keep one Mailchimp audience equal to what the CRM says,"
     " and bring campaign results back to the contact",
-    "version": "19.0.2.1.0",
+    "version": "19.0.3.0.0",
     "author": "crm_mailchimp contributors",
     "website": "https://github.com/crm-mailchimp/crm_mailchimp",
     "license": "LGPL-3",
@@ -41,7 +41,9 @@
         "wizard/correct_email_views.xml",
         "wizard/erase_views.xml",
         "views/crm_mailchimp_menus.xml",
+        "views/guide_views.xml",
     ],
+    "images": ["static/description/banner.png"],
     "demo": ["demo/crm_mailchimp_demo.xml"],
     "assets": {
         "web.assets_backend": ["crm_mailchimp/static/src/**/*"],

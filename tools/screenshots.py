@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import polib
 import requests
-from PIL import Image
+from PIL import Image, ImageChops
 
 from .browser import Browser
 from .demo import start_simulator
@@ -27,10 +27,11 @@ from .postgres import free_port
 
 DATABASE = "crm_mailchimp_screenshots"
 TARGET = REPOSITORY / "docs" / "guide" / "images"
-WIDE, NARROW = (1400, 900), (420, 860)
+WIDE, TALL, NARROW, BANNER = (1400, 900), (1400, 1250), (420, 860), (1120, 560)
 # Pages marked so are pictured in these languages, too.
 LANGUAGES = {"nl": "nl_NL", "fr": "fr_FR"}
 ACTION = "/odoo/action-crm_mailchimp.action_crm_mailchimp_"
+SEARCH = ".o_searchview_dropdown_toggler"
 OVERVIEW = ACTION + "overview"
 CONTACT = "info@brasseriedegans.example.com"
 TECHNICAL = re.compile(
@@ -39,10 +40,12 @@ TECHNICAL = re.compile(
 # JavaScript: an element that shows and, where a text is given, contains it.
 FIND = """((selector, text) => [...document.querySelectorAll(selector)].find((element) =>
     element.getClientRects().length && element.textContent.includes(text)))"""
-BUSY = ".o_blockUI, .o_loading_indicator"
+BUSY = ".o_blockUI, .o_loading_indicator, .o_notification"
 # Seconds for charts and dialogs to come to rest.
 SETTLE = 1.2
 COLOURS = 128
+# Pixels below the last thing on a picture.
+MARGIN = 24
 # What sticks out sideways of the window, or of what should hold it.
 OVERFLOW = """(() => {
     const found = [];
@@ -120,16 +123,29 @@ SET_UP = (
         "[data-step=start][data-state=next]",
         clicks=(".modal footer [name=action_link]",),
     ),
+    Page(
+        "setup-preview",
+        "",
+        ".o_form_view .o_data_row",
+        clicks=("[data-step=preview] button",),
+    ),
 )
 #: Once contacts were sent, and campaigns.
 DAILY = (
-    Page("overview", OVERVIEW, ".o_mailchimp_skipped .list-group", translated=True),
+    Page(
+        "overview",
+        OVERVIEW,
+        ".o_mailchimp_skipped .list-group",
+        size=TALL,
+        translated=True,
+    ),
     Page("overview-narrow", OVERVIEW, ".o_mailchimp_tiles", size=NARROW),
     Page(
         "account",
         ACTION + "account",
         ".o_mailchimp_standing",
         record=("crm.mailchimp.account", []),
+        size=TALL,
         translated=True,
     ),
     Page(
@@ -145,17 +161,20 @@ DAILY = (
         ".tab-pane table",
         clicks=(".o_notebook .nav-link[name=mailchimp]",),
         user="demo",
+        size=TALL,
     ),
-    Page("contacts", ACTION + "contact_status", ".o_data_row"),
+    Page(
+        "contacts",
+        ACTION + "contact_status",
+        ".o_data_row .text-bg-warning",
+        clicks=(SEARCH, (".o-dropdown-item", "Not in Mailchimp"), SEARCH),
+    ),
     Page("segments", ACTION + "segment", ".o_data_row"),
     Page(
         "save-search",
         "/odoo/contacts?view_type=list",
-        ".o_favorite_menu input[type=checkbox]",
-        clicks=(
-            ".o_searchview_dropdown_toggler",
-            ".o_add_favorite",
-        ),
+        ".o_favorite_menu input:checked",
+        clicks=(SEARCH, ".o_add_favorite", (".o_favorite_menu label", "Mailchimp")),
     ),
     Page("campaigns", ACTION + "campaign", ".o_data_row"),
     Page(
@@ -174,7 +193,6 @@ DAILY = (
             ("button", "Correct"),
         ),
     ),
-    Page("history", ACTION + "run", ".o_data_row"),
 )
 
 
@@ -226,6 +244,7 @@ class Photographer:
                 self._speak(lang)
                 self.take([page for page in DAILY if page.translated], code)
         self._speak("en_US")
+        self._banner()
 
     def take(self, pages, code=None):
         """Picture pages; in another language, its code is part of the name."""
@@ -328,12 +347,23 @@ class Photographer:
             self._note(name, f"console: {complaint}")
         self.browser.complaints.clear()
 
-    def _save(self, name):
-        """Write a picture with as few colours as it takes, without dithering."""
-        TARGET.mkdir(parents=True, exist_ok=True)
+    def _save(self, name, folder=TARGET):
+        """Write a picture with few colours, and without what is empty at its foot."""
+        folder.mkdir(parents=True, exist_ok=True)
         picture = Image.open(io.BytesIO(self.browser.picture())).convert("RGB")
+        foot = picture.getpixel((0, picture.height - 1))
+        empty = Image.new("RGB", picture.size, foot)
+        bottom = ImageChops.difference(picture, empty).getbbox()[3] + MARGIN
+        picture = picture.crop((0, 0, picture.width, min(bottom, picture.height)))
         picture = picture.quantize(COLOURS, dither=Image.Dither.NONE)
-        picture.save(TARGET / f"{name}.png", optimize=True)
+        picture.save(folder / f"{name}.png", optimize=True)
+
+    def _banner(self):
+        """Write the banner of the app store."""
+        self.browser.resize(*BANNER)
+        self.browser.open((REPOSITORY / "tools" / "banner.html").as_uri())
+        self.browser.wait("document.querySelector('.screen')?.complete", "the banner")
+        self._save("banner", ADDON / "static" / "description")
 
 
 @functools.cache

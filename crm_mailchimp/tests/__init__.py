@@ -14,6 +14,7 @@ from . import test_field_mapping
 from . import test_filters
 from . import test_fingerprint
 from . import test_foreign
+from . import test_guide
 from . import test_lease
 from . import test_mailing_tours
 from . import test_numbers
