@@ -113,13 +113,17 @@ def selection(source, name):
     }
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(GUIDE)))
+@pytest.mark.parametrize(
+    "path",
+    [*PAGES, ROOT / "README.md", guide.APP_SOURCE],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_what_is_named_is_on_the_screens(path):
     """Bold and brackets name texts of the interface, and nothing else."""
     known = OF_ODOO | set(guide.catalog("en"))
     text = path.read_text()
     named = re.findall(r"\*\*([^*]+)\*\*", text)
-    if path.parent != GUIDE:
+    if path.parent in (GUIDE / "nl", GUIDE / "fr"):
         named = [re.sub(r"[\[\]]", "", name) for name in named]
         named += guide.INTERFACE.findall(text)
     parts = {guide.plain(part) for name in named for part in name.split(" > ")}
