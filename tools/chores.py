@@ -61,24 +61,8 @@ def _folders():
 
 def _node(tool):
     """The command of a tool from npm, or an empty one where there is no node."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        return []
-    source, target = REPOSITORY / "tools" / "node", ENV / "node"
-    wanted = (source / "package-lock.json").read_bytes()
-    lock = target / "package-lock.json"
-    if not lock.exists() or lock.read_bytes() != wanted:
-        shutil.rmtree(target, ignore_errors=True)
-        partial = target.with_name("node.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--silent"]
-        if subprocess.run(command, cwd=partial).returncode:
-            raise SetupError(
-                "prettier and eslint could not be installed. Check that npm can reach"
-                " its registry (npm view prettier), then run the command again."
-            )
-        partial.rename(target)
-    return [str(target / "node_modules" / ".bin" / tool)]
+    modules = packages.node_modules()
+    return [str(modules / ".bin" / tool)] if modules else []
 
 
 def _run_all(*commands):

@@ -300,3 +300,25 @@ def browser():
             " install Debian's chromium."
         )
     return wrapper
+
+
+def node_modules():
+    """Install the pinned npm packages; return their folder, ``None`` without npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return None
+    source, target = REPOSITORY / "tools" / "node", ENV / "node"
+    wanted = (source / "package-lock.json").read_bytes()
+    lock = target / "package-lock.json"
+    if not lock.exists() or lock.read_bytes() != wanted:
+        shutil.rmtree(target, ignore_errors=True)
+        partial = target.with_name("node.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--silent"]
+        if subprocess.run(command, cwd=partial).returncode:
+            raise SetupError(
+                "Packages could not be installed from npm. Check that it can reach its"
+                " registry (npm view prettier), then run the command again."
+            )
+        partial.rename(target)
+    return target / "node_modules"

@@ -7,6 +7,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 
+from . import packages
 from .instance import Environment
 from .paths import ENV, REPOSITORY, SetupError, main, say
 
@@ -76,8 +77,12 @@ def pytest(environment, kind, template, alone):
     path = [str(REPOSITORY)]
     # Several runs may go on at once in one clone.
     database = f"crm_mailchimp_test_{kind}_{os.getpid()}"
+    variables = environment.environment()
     if kind in IN_ODOO:
         environment.clone_database(template, database)
+        modules = packages.node_modules()
+        if modules:
+            variables["AXE"] = str(modules / "axe-core" / "axe.min.js")
         command += [
             f"--odoo-database={database}",
             f"--odoo-config={environment.config}",
@@ -88,7 +93,6 @@ def pytest(environment, kind, template, alone):
         command += ["-p", "no:odoo"]
         path.append(str(REPOSITORY / "crm_mailchimp"))
         path.append(str(REPOSITORY / "tests" / "histories"))
-    variables = environment.environment()
     if kind == "faults":
         variables["FAULTS"] = "all"
         command.append("--capture=no")  # it takes long, and tells how far it is

@@ -204,7 +204,27 @@ def listed(campaign):
         or False,
         "google_analytics": _text(tracking.get("google_analytics")).strip() or False,
         "test_settings": test or False,
+        "segment_refs": _segment_refs(campaign) or False,
     }
+
+
+def _segment_refs(campaign):
+    """Return the ids of the tags and groups a campaign was addressed to.
+
+    Mailchimp names a tag, which it calls a static segment, by its id alone or in a
+    condition, and groups in conditions; those that leave a group out do not count.
+
+    :return: sorted list of texts
+    """
+    options = _dict(_dict(campaign, "recipients"), "segment_opts")
+    refs = {options.get("saved_segment_id")}
+    for condition in _dicts(options.get("conditions")):
+        value = condition.get("value")
+        if condition.get("op") in ("interestcontains", "interestcontainsall"):
+            refs.update(value if isinstance(value, list) else [value])
+        elif condition.get("op") == "static_is":
+            refs.add(value)
+    return sorted({str(ref) for ref in refs if isinstance(ref, str | int) and ref})
 
 
 def reported(report):

@@ -1,4 +1,5 @@
 from . import labelled
+from . import crm_lead
 from . import crm_mailchimp_account
 from . import connection
 from . import clock

@@ -111,6 +111,8 @@ class CrmMailchimpCampaign(models.Model):
     # What the last reading of each part found: nothing is read again that stayed so.
     read_marks = fields.Json(readonly=True)
     # How an A/B test was set up: winner and combinations, from the listing.
+    # Ids of the tags and groups it was addressed to.
+    segment_refs = fields.Json(readonly=True)
     test_settings = fields.Json(readonly=True)
     sent = fields.Integer(readonly=True)
     delivered = fields.Integer(readonly=True)

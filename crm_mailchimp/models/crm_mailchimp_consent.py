@@ -54,6 +54,7 @@ class CrmMailchimpConsent(models.Model):
         [
             ("user", "Odoo"),
             ("import", "Import"),
+            ("lead", "Lead"),
             ("mailchimp", "Mailchimp"),
             ("merge", "Contacts merged"),
         ],

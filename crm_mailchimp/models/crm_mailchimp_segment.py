@@ -4,9 +4,13 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL, mute_logger
 
 _logger = logging.getLogger(__name__)
+
+# Campaigns shown on a segment.
+LATEST = 5
 
 
 class CrmMailchimpSegment(models.Model):
@@ -83,6 +87,13 @@ class CrmMailchimpSegment(models.Model):
         string="Not in Mailchimp", compute="_compute_member_count"
     )
 
+    campaign_ids = fields.Many2many(
+        "crm.mailchimp.campaign",
+        string="Latest campaigns",
+        compute="_compute_campaign_ids",
+    )
+    audience_name = fields.Char(related="account_id.audience_name", string="Audience")
+
     _filter_uniq = models.UniqueIndex(
         "(account_id, filter_id) WHERE filter_id IS NOT NULL",
         "This filter is already a segment.",
@@ -124,6 +135,25 @@ class CrmMailchimpSegment(models.Model):
         for segment in counted:
             segment.missing_count = min(gaps.get(segment.id, 0), segment.matching_count)
             segment.member_count = segment.matching_count - segment.missing_count
+
+    def _compute_campaign_ids(self):
+        """Find the campaigns that were last sent to the group or tag."""
+        Campaign = self.env["crm.mailchimp.campaign"]
+        Campaign.flush_model()
+        for segment in self:
+            refs = {segment.person_ref, segment.company_ref, segment.tag_ref} - {False}
+            segment.campaign_ids = refs and Campaign.search(
+                Domain("account_id", "=", segment.account_id.id)
+                & Domain("is_counted", "=", True)
+                & Domain.custom(
+                    to_sql=lambda _model, alias, _query, refs=refs: SQL(
+                        "%s ?| %s",
+                        SQL.identifier(alias, "segment_refs"),
+                        list(refs),
+                    )
+                ),
+                limit=LATEST,
+            )
 
     @api.model
     def _holders_sql(self):
@@ -322,6 +352,16 @@ class CrmMailchimpSegment(models.Model):
             "res_model": "res.partner",
             "view_mode": "list,kanban,form",
             "domain": [("mailchimp_segment_ids", "in", self.ids)],
+        }
+
+    def action_create_campaign(self):
+        """Open Mailchimp's campaign builder."""
+        self.ensure_one()
+        center = self.account_id.sudo().data_center
+        return {
+            "type": "ir.actions.act_url",
+            "url": f"https://{center}.admin.mailchimp.com/#/create-campaign",
+            "target": "new",
         }
 
     @api.model

@@ -297,7 +297,7 @@ class CrmLead(models.Model):
     _inherit = ["crm.lead", "crm.mailchimp.engagement"]
 
     mailchimp_contact_opt_in = fields.Boolean(
-        string="Marketing mails",
+        string="Opt-in of the contact",
         related="partner_id.mailchimp_opt_in",
         readonly=True,
         groups="sales_team.group_sale_salesman",

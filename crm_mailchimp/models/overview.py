@@ -5,6 +5,7 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.date_utils import start_of
 
@@ -17,6 +18,8 @@ SERIES = 200
 # One open of five mails says nothing about a campaign.
 RANKED_FROM = 10
 RANKED = 3
+# Contacts of the user who clicked last.
+LATEST = 5
 GONE = ("unsubscribed", "cleaned", "archived")
 
 
@@ -98,6 +101,58 @@ class CrmMailchimpAccount(models.Model):
                 [("account_id", "=", account.id), ("kind", "!=", "soft")]
             ),
         }
+
+    @api.model
+    def get_overview_mine(self, period):
+        """Return what the user's own contacts did with campaigns in a period.
+
+        Own are the contacts of which the user is the salesperson, and those of the
+        user's leads.
+
+        :param str period: a key of ``PERIODS``
+        :return: a dict; empty without a linked audience, and for users whose contacts
+            received nothing and have no invalid address
+        """
+        if period not in PERIODS:
+            raise UserError(self.env._("Choose one of the periods."))
+        account = self._overview_account()
+        if not account.audience_ref:
+            return {}
+        since = PERIODS[period] and fields.Datetime.now() - timedelta(
+            days=PERIODS[period]
+        )
+        mine = Domain("partner_id.user_id", "=", self.env.uid) | Domain(
+            "partner_id.opportunity_ids.user_id", "=", self.env.uid
+        )
+        invalid = self.env["crm.mailchimp.invalid.email"].search_count(
+            mine & Domain("account_id", "=", account.id) & Domain("kind", "!=", "soft")
+        )
+        received = mine & Domain("campaign_id.account_id", "=", account.id)
+        Recipient = self.env["crm.mailchimp.recipient"]
+        if not invalid and not Recipient.search_count(received, limit=1):
+            return {}
+        values = {"invalid": invalid, "since": since or False}
+        for key, field in (
+            ("opened", "last_open"),
+            ("clicked", "last_click"),
+            ("unsubscribed", "unsubscribed_date"),
+        ):
+            did = Domain(field, ">=", since) if since else Domain(field, "!=", False)
+            ((values[key],),) = Recipient._read_group(
+                received & did, [], ["partner_id:count_distinct"]
+            )
+        latest = Recipient._read_group(
+            received & Domain("last_click", "!=", False),
+            ["partner_id"],
+            ["last_click:max"],
+            order="last_click:max DESC",
+            limit=LATEST,
+        )
+        values["latest"] = [
+            {"id": partner.id, "name": partner.display_name, "date": date}
+            for partner, date in latest
+        ]
+        return values
 
     def _overview_account(self):
         """Return the account of the current company, linked or not."""

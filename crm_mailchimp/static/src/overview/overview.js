@@ -41,6 +41,7 @@ export class MailchimpOverview extends Component {
             period: this.props.state?.period || "90",
             data: null,
             audience: null,
+            mine: null,
             steps: null,
         });
         // The checklist checks itself as a run goes on, and as it ends.
@@ -71,10 +72,13 @@ export class MailchimpOverview extends Component {
     }
 
     async load(period) {
-        const data = await this.keepLast.add(
-            this.orm.call(ACCOUNT, "get_overview", [period])
+        const [data, mine] = await this.keepLast.add(
+            Promise.all([
+                this.orm.call(ACCOUNT, "get_overview", [period]),
+                this.orm.call(ACCOUNT, "get_overview_mine", [period]),
+            ])
         );
-        Object.assign(this.state, {period, data});
+        Object.assign(this.state, {period, data, mine});
     }
 
     // === WHAT IS SHOWN === //
@@ -149,6 +153,22 @@ export class MailchimpOverview extends Component {
                 value: this.count(figures.complaints),
                 leaf: ["complaints", ">", 0],
             },
+        ];
+    }
+
+    /** What the user's own contacts did: each number leads to the contacts. */
+    get mine() {
+        const {opened, clicked, unsubscribed, invalid} = this.state.mine;
+        return [
+            {name: "opened", label: _t("Opened"), count: opened, field: "last_open"},
+            {name: "clicked", label: _t("Clicked"), count: clicked, field: "last_click"},
+            {
+                name: "unsubscribed",
+                label: _t("Unsubscribed"),
+                count: unsubscribed,
+                field: "unsubscribed_date",
+            },
+            {name: "invalid", label: _t("Invalid emails"), count: invalid},
         ];
     }
 
@@ -297,6 +317,43 @@ export class MailchimpOverview extends Component {
             ],
             ["list"]
         );
+    }
+
+    /** Open what the user's own contacts did, or their invalid addresses. */
+    openMine({label, field}) {
+        if (!field) {
+            return this.action.doAction(
+                "crm_mailchimp.action_crm_mailchimp_invalid_email",
+                {
+                    additionalContext: {
+                        search_default_invalid: 1,
+                        search_default_mine: 1,
+                    },
+                }
+            );
+        }
+        const {since} = this.state.mine;
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            name: label,
+            res_model: "crm.mailchimp.recipient",
+            domain: since ? [[field, ">=", since]] : [[field, "!=", false]],
+            context: {search_default_mine: 1},
+            views: [
+                [false, "list"],
+                [false, "kanban"],
+                [false, "form"],
+            ],
+        });
+    }
+
+    openContact({id}) {
+        return this.action.doAction({
+            type: "ir.actions.act_window",
+            res_model: "res.partner",
+            res_id: id,
+            views: [[false, "form"]],
+        });
     }
 
     openInvalid() {

@@ -1,0 +1,72 @@
+from odoo import api, fields, models
+
+from .crm_mailchimp_consent import Grounds
+
+
+class CrmLead(models.Model):
+    """The opt-in of somebody who is a lead and no contact yet.
+
+    It does nothing by itself: only contacts are sent to Mailchimp. The contact that is
+    made of the lead gets it, with its date, so that a "no" of the address in between
+    still counts. A contact that was there already keeps what it has: its own consent
+    is newer knowledge than a lead's.
+    """
+
+    _inherit = "crm.lead"
+
+    mailchimp_opt_in = fields.Boolean(
+        string="Opt-in marketing mails",
+        copy=False,
+        tracking=True,
+        help="The person agreed to receive marketing mails. The contact created from "
+        "this lead is opted in.",
+    )
+    mailchimp_opt_in_date = fields.Datetime(
+        string="Opt-in date",
+        copy=False,
+        readonly=True,
+        help="Start of the current opt-in, by Mailchimp's clock.",
+    )
+    mailchimp_opt_in_note = fields.Char(
+        string="Opt-in wording",
+        copy=False,
+        help="Where the person agreed, and to which text: kept as evidence of consent.",
+    )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        return super().create([self._mailchimp_dated(vals) for vals in vals_list])
+
+    def write(self, vals):
+        return super().write(self._mailchimp_dated(vals))
+
+    def _mailchimp_dated(self, vals):
+        """Return values in which the date of the opt-in is that of its being ticked."""
+        vals = {
+            name: value
+            for name, value in vals.items()
+            if name != "mailchimp_opt_in_date"
+        }
+        if "mailchimp_opt_in" in vals:
+            now = self.env["crm.mailchimp.account"].sudo()._mailchimp_now()
+            vals["mailchimp_opt_in_date"] = now if vals["mailchimp_opt_in"] else False
+        return vals
+
+    def _create_customer(self, with_parent=None):
+        known = self.partner_id | (with_parent or self.env["res.partner"])
+        partner = super()._create_customer(with_parent=with_parent)
+        if self.mailchimp_opt_in and partner not in known:
+            said = (
+                partner.email_normalized,
+                self.mailchimp_opt_in_date,
+                self.mailchimp_opt_in_note,
+            )
+            partner.with_context(
+                mailchimp_grounds=Grounds("lead", {partner.id: said})
+            ).write(
+                {
+                    "mailchimp_opt_in": True,
+                    "mailchimp_opt_in_date": self.mailchimp_opt_in_date,
+                }
+            )
+        return partner
