@@ -43,7 +43,9 @@ TEMPLATE = """<!DOCTYPE html>
 </html>
 """
 # What the app store shows: sections without scripts, styles of their own or links.
-APP_SECTION = '<section class="oe_container">\n<div class="oe_row">\n{}\n</div>\n</section>'
+APP_SECTION = (
+    '<section class="oe_container">\n<div class="oe_row">\n{}\n</div>\n</section>'
+)
 
 
 def run():

@@ -38,8 +38,9 @@ TECHNICAL = re.compile(
     r"crm\.mailchimp|mailchimp_[a-z]|\bundefined\b|\[object|\bNaN\b|\bnull\b|%\(\w+\)s"
 )
 # JavaScript: an element that shows and, where a text is given, contains it.
-FIND = """((selector, text) => [...document.querySelectorAll(selector)].find((element) =>
-    element.getClientRects().length && element.textContent.includes(text)))"""
+FIND = """((selector, text) => [...document.querySelectorAll(selector)].find(
+    (element) => element.getClientRects().length && element.textContent.includes(text)
+))"""
 BUSY = ".o_blockUI, .o_loading_indicator, .o_notification"
 # Seconds for charts and dialogs to come to rest.
 SETTLE = 1.2
@@ -139,6 +140,7 @@ DAILY = (
         size=TALL,
         translated=True,
     ),
+    Page("overview-sales", OVERVIEW, ".o_mailchimp_mine", user="demo"),
     Page("overview-narrow", OVERVIEW, ".o_mailchimp_tiles", size=NARROW),
     Page(
         "account",
@@ -170,6 +172,12 @@ DAILY = (
         clicks=(SEARCH, (".o-dropdown-item", "Not in Mailchimp"), SEARCH),
     ),
     Page("segments", ACTION + "segment", ".o_data_row"),
+    Page(
+        "segment",
+        ACTION + "segment",
+        ".o_form_view [name=action_create_campaign]",
+        record=("crm.mailchimp.segment", [("name", "=", "Companies")]),
+    ),
     Page(
         "save-search",
         "/odoo/contacts?view_type=list",
@@ -264,8 +272,9 @@ class Photographer:
     def _speak(self, lang):
         """Let the administrator's screens be in a language."""
         call = self.instance.rpc
-        langs = call("res.lang", "search", [("code", "=", lang), ("active", "in", [True, False])])
-        wizard = call("base.language.install", "create", [{"lang_ids": [(6, 0, langs)]}])
+        known = [("code", "=", lang), ("active", "in", [True, False])]
+        langs = call("res.lang", "search", known)
+        wizard = call("base.language.install", "create", [{"lang_ids": langs}])
         call("base.language.install", "lang_install", wizard)
         admin = call("res.users", "search", [("login", "=", "admin")])
         call("res.users", "write", admin, {"lang": lang})
@@ -328,7 +337,8 @@ class Photographer:
         """Do something with an element, once it shows."""
         found = self._await(selector, text)
         if event:
-            script += f"; element.dispatchEvent(new Event('{event}', {{bubbles: true}}))"
+            happens = f"new Event('{event}', {{bubbles: true}})"
+            script += f"; element.dispatchEvent({happens})"
         self.browser.evaluate(f"((element) => {{{script}}})({found})")
 
     # === LOOKING === #

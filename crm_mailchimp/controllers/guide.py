@@ -5,7 +5,9 @@ from odoo.tools import file_path
 class CrmMailchimpGuide(Controller):
     """The guide, which is part of the add-on and needs no internet."""
 
-    @route("/crm_mailchimp/guide/<string:page>", type="http", auth="user", readonly=True)
+    @route(
+        "/crm_mailchimp/guide/<string:page>", type="http", auth="user", readonly=True
+    )
     def guide(self, page):
         """Go to a page of the guide, in the user's language where there is one.
 

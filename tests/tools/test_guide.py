@@ -78,7 +78,9 @@ def test_every_sentence_is_explained():
     found = [(where, text) for where, text in sentences() if text.endswith((".", "?"))]
     assert len(found) > 100
     missing = {
-        f"{where}: {guide.first(text)}" for where, text in found if guide.first(text) not in page
+        f"{where}: {guide.first(text)}"
+        for where, text in found
+        if guide.first(text) not in page
     }
     assert not missing, "\n".join(["docs/guide/troubleshooting.md lacks", *missing])
 
@@ -150,11 +152,17 @@ def test_links(path):
 
 def test_links_of_the_screens():
     """Screens lead to pages, and places on them, that are there in every language."""
-    sources = [*PYTHON, *ADDON.rglob("*.xml"), *(ADDON / "static" / "src").rglob("*.js")]
+    sources = [
+        *PYTHON,
+        *ADDON.rglob("*.xml"),
+        *(ADDON / "static" / "src").rglob("*.js"),
+    ]
     found = {
         link
         for path in sources
-        for link in re.findall(r"/crm_mailchimp/guide/([\w-]+)(?:#([\w-]+))?", path.read_text())
+        for link in re.findall(
+            r"/crm_mailchimp/guide/([\w-]+)(?:#([\w-]+))?", path.read_text()
+        )
     }
     assert len(found) > 3
     for page, anchor in found:
@@ -179,7 +187,9 @@ def test_the_index_lists_every_page():
 
 def test_architecture_names_what_is_there():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| \.\.\. .* \| `([\w/.]+)` \| `(\w+)` \|$", text, re.MULTILINE)
+    rows = re.findall(
+        r"^\| \.\.\. .* \| `([\w/.]+)` \| `(\w+)` \|$", text, re.MULTILINE
+    )
     assert len(rows) >= 10
     for file, function in rows:
         assert re.search(rf"^ *def {function}\(", (ROOT / file).read_text(), re.M), file
@@ -203,9 +213,9 @@ def test_the_shipped_guide_is_up_to_date(tmp_path):
         by_hand = {Path("guide.css"), Path("icon.png"), Path("banner.png")}
         assert kept - by_hand == files
         for file in files:
-            assert (shipped / file).read_bytes() == (tmp_path / made / file).read_bytes(), (
-                f"{file}: run make guide"
-            )
+            assert (shipped / file).read_bytes() == (
+                tmp_path / made / file
+            ).read_bytes(), f"{file}: run make guide"
 
 
 def test_the_app_page_keeps_the_rules_of_the_store():
