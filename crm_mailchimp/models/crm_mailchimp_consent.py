@@ -35,11 +35,15 @@ class CrmMailchimpConsent(models.Model):
     _order = "id desc"
     _rec_name = "email_normalized"
 
-    partner_id = fields.Many2one("res.partner", ondelete="set null", index=True)
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", ondelete="set null", index=True
+    )
     # Whose contact it was: it decides who sees the line when the contact is gone.
     company_id = fields.Many2one("res.company", ondelete="set null", readonly=True)
     email_normalized = fields.Char(string="Address")
-    kind = fields.Selection([("in", "Opt-in"), ("out", "Opt-out")], required=True)
+    kind = fields.Selection(
+        [("in", "Opt-in"), ("out", "Opt-out")], string="Type", required=True
+    )
     date = fields.Datetime(
         required=True,
         default=lambda self: self.env["crm.mailchimp.account"].sudo()._mailchimp_now(),

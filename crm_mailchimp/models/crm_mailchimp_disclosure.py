@@ -25,6 +25,7 @@ class CrmMailchimpDisclosure(models.Model):
             ("2_field", "Contact data"),
             ("3_filter", "Groups and tags"),
         ],
+        string="Type",
         readonly=True,
     )
     name = fields.Char(string="What", compute="_compute_name")

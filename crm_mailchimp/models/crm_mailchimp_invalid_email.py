@@ -26,6 +26,7 @@ class CrmMailchimpInvalidEmail(models.Model):
     member_id = fields.Many2one("crm.mailchimp.member", readonly=True)
     kind = fields.Selection(
         [("hard", "Hard bounce"), ("soft", "Soft bounce"), ("cleaned", "Cleaned")],
+        string="Type",
         readonly=True,
         help="Cleaned: Mailchimp stopped using the address, without a campaign of this "
         "audience that was imported.",

@@ -31,6 +31,7 @@ class CrmMailchimpRecipientEvent(models.Model):
             ("unsubscribe", "Unsubscribe"),
             ("complaint", "Complaint"),
         ],
+        string="Type",
         required=True,
         readonly=True,
     )

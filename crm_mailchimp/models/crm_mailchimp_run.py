@@ -84,6 +84,7 @@ class CrmMailchimpRun(models.Model):
             ("audience", "New audience"),
             ("stats", "Campaign results"),
         ],
+        string="Type",
         required=True,
         readonly=True,
     )

@@ -55,7 +55,7 @@ class CrmMailchimpSuppression(models.Model):
         required=True,
         readonly=True,
     )
-    kind = fields.Selection(KINDS, string="What", required=True, readonly=True)
+    kind = fields.Selection(KINDS, string="Reason", required=True, readonly=True)
     date = fields.Datetime(string="Date", required=True, readonly=True)
     note = fields.Char(string="Details", readonly=True)
     audience_ref = fields.Char(string="Audience ID", readonly=True)
