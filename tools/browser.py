@@ -14,7 +14,8 @@ import websocket
 
 from .paths import SetupError
 
-PATIENCE = 60
+# Seconds; the first page of a new database makes Odoo put all its files together.
+PATIENCE = 240
 
 
 class Browser:

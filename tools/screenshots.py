@@ -207,8 +207,12 @@ DAILY = (
 def run():
     """Make the demo anew and picture it."""
     with Environment(browser=True) as environment, contextlib.ExitStack() as stack:
-        say("Making the demo database (one or two minutes) …")
-        environment.install(DATABASE, demo=True)
+        fresh = f"{DATABASE}_{environment.addon_digest()}"
+        if not environment.postgres.exists(fresh):
+            say("Making the demo database (one or two minutes) …")
+            environment.install(fresh, demo=True)
+        environment.drop_database(DATABASE)
+        environment.clone_database(fresh, DATABASE)
         port, state = free_port(), ENV / "screenshots.json"
         state.unlink(missing_ok=True)
         simulator = start_simulator(environment, port, state)
@@ -263,6 +267,7 @@ class Photographer:
                 self._show(page)
             except SetupError as error:
                 self._note(name, str(error))
+                continue
             self._inspect(name, code)
             self._save(name)
 
@@ -363,8 +368,9 @@ class Photographer:
         picture = Image.open(io.BytesIO(self.browser.picture())).convert("RGB")
         foot = picture.getpixel((0, picture.height - 1))
         empty = Image.new("RGB", picture.size, foot)
-        bottom = ImageChops.difference(picture, empty).getbbox()[3] + MARGIN
-        picture = picture.crop((0, 0, picture.width, min(bottom, picture.height)))
+        used = ImageChops.difference(picture, empty).getbbox() or (0, 0, *picture.size)
+        bottom = min(used[3] + MARGIN, picture.height)
+        picture = picture.crop((0, 0, picture.width, bottom))
         picture = picture.quantize(COLOURS, dither=Image.Dither.NONE)
         picture.save(folder / f"{name}.png", optimize=True)
 

@@ -217,13 +217,13 @@ def _segment_refs(campaign):
     :return: sorted list of texts
     """
     options = _dict(_dict(campaign, "recipients"), "segment_opts")
-    refs = {options.get("saved_segment_id")}
+    refs = [options.get("saved_segment_id")]
     for condition in _dicts(options.get("conditions")):
         value = condition.get("value")
         if condition.get("op") in ("interestcontains", "interestcontainsall"):
-            refs.update(value if isinstance(value, list) else [value])
+            refs += value if isinstance(value, list) else [value]
         elif condition.get("op") == "static_is":
-            refs.add(value)
+            refs.append(value)
     return sorted({str(ref) for ref in refs if isinstance(ref, str | int) and ref})
 
 

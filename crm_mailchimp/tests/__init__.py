@@ -1,3 +1,4 @@
+from . import test_accessibility
 from . import test_account
 from . import test_actions
 from . import test_addresses
@@ -15,8 +16,11 @@ from . import test_filters
 from . import test_fingerprint
 from . import test_foreign
 from . import test_guide
+from . import test_leads
 from . import test_lease
 from . import test_mailing_tours
+from . import test_many
+from . import test_my_contacts
 from . import test_numbers
 from . import test_opt_out
 from . import test_overview
@@ -40,3 +44,4 @@ from . import test_tags
 from . import test_tours
 from . import test_upgrade
 from . import test_views
+from . import test_work_tours

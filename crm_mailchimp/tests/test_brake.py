@@ -103,7 +103,7 @@ class TestBrake(MailchimpCase):
         run = self.brake()
         self.people.city = "Paris"
         toast = self.account.action_sync_now()["params"]
-        self.assertIn("waits for a manager", toast["message"])
+        self.assertIn("waiting for a manager", toast["message"])
         self.assertIn("60 of the 60", toast["message"])
         self.assertEqual(toast["type"], "warning")
         self.tick()
@@ -113,7 +113,7 @@ class TestBrake(MailchimpCase):
     def test_pushing_a_contact_now(self):
         self.brake()
         found = self.people[0].action_mailchimp_push_now()["params"]["message"]
-        self.assertIn("waits for a manager", found)
+        self.assertIn("waiting for a manager", found)
 
     def test_comparing_everything_at_the_brake(self):
         run = self.brake()

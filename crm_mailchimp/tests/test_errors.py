@@ -292,7 +292,7 @@ class TestErrors(MailchimpCase):
         self.simulator.fault("GET /lists/*/**", status=403, times=None)
         self.push(state="failed")
         self.assertEqual(self.account.state, "error")
-        self.assertIn("the user of the API key", self.account.health_message)
+        self.assertIn("The user of the API key", self.account.health_message)
         self.assert_helps(self.account.health_message)
 
     def test_a_stopped_account_goes_on_by_itself(self):

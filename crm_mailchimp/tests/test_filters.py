@@ -159,7 +159,7 @@ class TestFilters(MailchimpCase):
         ):
             with self.assertRaisesRegex(ValidationError, words):
                 self.as_user(self.syncer, domain=domain, mailchimp_sync=True)
-        with self.assertRaisesRegex(ValidationError, "no contact"):
+        with self.assertRaisesRegex(ValidationError, "without a contact"):
             self.as_user(
                 self.syncer, model_id="res.country", domain="[]", mailchimp_sync=True
             )

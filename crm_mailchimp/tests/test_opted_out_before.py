@@ -42,7 +42,7 @@ class TestOptedOutBefore(MailchimpCase):
             [(line.email, line.kind) for line in wizard.opted_out_ids],
             [("ann@firma.be", "opt_out"), ("bob@firma.be", "blacklist")],
         )
-        self.assertIn("subscribed there: 2.", wizard.opted_out_explanation)
+        self.assertIn("subscribed in Mailchimp: 2.", wizard.opted_out_explanation)
         self.assertFalse(wizard.archive_opted_out)
         wizard.action_link()
         self.account.push_enabled = True

@@ -28,6 +28,7 @@ TABLES = (
 # What may be passed to a method from outside, hostile values included.
 ARGUMENTS = {
     "get_overview": [("90",), ("'; DROP TABLE res_partner; --",), (0,)],
+    "get_overview_mine": [("90",), ("'; DROP TABLE res_partner; --",), (0,)],
     "mailchimp_add_tag": [("Vip",), ("', 'x'); --",)],
 }
 

@@ -104,7 +104,7 @@ class TestScreens(MailchimpCase):
         record.mailchimp_sync = False
         notice = record.action_mailchimp_flag()["params"]
         self.assertTrue(record.mailchimp_sync)
-        self.assertIn("match: 3", notice["message"])
+        self.assertIn("Matching contacts: 3", notice["message"])
         self.assertIn("sync: 1", notice["message"])
         server = self.env.ref(notice["action"])
         self.assertEqual(notice["button"], "Sync now")

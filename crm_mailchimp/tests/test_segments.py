@@ -1,4 +1,4 @@
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 
 from .common import MailchimpCase
 
@@ -315,3 +315,40 @@ class TestDifference(MailchimpCase):
         self.push()
         line = self.env["crm.mailchimp.segment.contact"].search([])
         self.assertEqual((line.status, line.reason), ("waiting", "segment_missing"))
+
+    def test_the_last_campaigns_to_it(self):
+        """Those sent to its group, to its tag, and no other."""
+        self.link()
+        self.account.segment_target = "both"
+        self.contact("Ann", city="Ghent")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        segment = self.account.segment_ids
+        self.assertEqual(segment.member_count, 1)
+        interests = {
+            "condition_type": "Interests",
+            "field": "interests-1",
+            "op": "interestcontains",
+            "value": [segment.person_ref],
+        }
+        for title, options in (
+            ("Group", {"match": "any", "conditions": [interests]}),
+            ("Tag", {"saved_segment_id": int(segment.tag_ref)}),
+            (
+                "Others",
+                {"conditions": [{**interests, "op": "interestnotcontains"}]},
+            ),
+            ("Everybody", None),
+        ):
+            campaign = self.audience.add_campaign(title=title, segment_opts=options)
+            self.audience.send_campaign(campaign, ["ann@firma.be"])
+        draft = self.audience.add_campaign(
+            title="Draft", segment_opts={"saved_segment_id": int(segment.tag_ref)}
+        )
+        self.push("stats")
+        self.assertEqual(set(segment.campaign_ids.mapped("name")), {"Group", "Tag"})
+        known = self.env["crm.mailchimp.campaign"].search([])
+        self.assertIn(draft.title, known.mapped("name"))
+        user = new_test_user(self.env, "sam", groups="sales_team.group_sale_salesman")
+        action = segment.with_user(user).action_create_campaign()
+        self.assertIn(".admin.mailchimp.com/#/create-campaign", action["url"])

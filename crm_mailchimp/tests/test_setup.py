@@ -105,7 +105,7 @@ class TestSetup(SetupCase):
         with self.assertRaises(UserError) as wrong:
             self.connect("ffffffffffffffffffffffffffffffff-us21")
         self.assertIn("does not accept this API key", str(wrong.exception))
-        self.assertNotIn("any more", str(wrong.exception))
+        self.assertNotIn("no longer", str(wrong.exception))
         self.assertEqual(self.states()["connect"], "next")
         self.connect()
         self.assertEqual(self.states()["connect"], "done")

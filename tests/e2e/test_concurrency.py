@@ -110,7 +110,7 @@ def test_two_servers_and_a_crowd(place):
         assert any("starts" in message for message in said)
         with ThreadPoolExecutor(8) as crowd:
             said = list(crowd.map(press, (one, two) * 4))
-        assert all("under way" in message for message in said)
+        assert all("in progress" in message for message in said)
         # A third worker has the same action in its hand: it is turned away.
         calls = len(simulator.calls)
         assert place.worker.run(trigger=PUSH) == 1

@@ -84,7 +84,7 @@ def test_an_odd_entry_does_not_keep_the_others(odd):
         rows = stats.activity_rows([entry, good])
         assert [row[2] for row in rows] == ["open"]
         stats.unsubscribe_rows([entry])
-    for name in ("type", "status", "settings", "tracking", "send_time"):
+    for name in ("type", "status", "settings", "tracking", "send_time", "recipients"):
         stats.listed({"id": "c1", name: odd})
         stats.reported({"id": "c1", name: odd})
         stats.variants({"ab_split": {"a": odd}}, [odd, {"id": odd}], {name: odd})
@@ -153,6 +153,47 @@ def test_listed_campaign():
         "variate_settings": {"winning_campaign_id": "c2"}
     }
     assert stats.listed({"id": "c1"})["name"] == "c1"
+
+
+@pytest.mark.parametrize(
+    "options, refs",
+    [
+        ({"saved_segment_id": 49377}, ["49377"]),
+        (
+            {
+                "match": "any",
+                "conditions": [
+                    {
+                        "condition_type": "Interests",
+                        "op": "interestcontains",
+                        "value": ["g1", "g2"],
+                    },
+                    {
+                        "condition_type": "StaticSegment",
+                        "op": "static_is",
+                        "value": 7,
+                    },
+                ],
+            },
+            ["7", "g1", "g2"],
+        ),
+        (
+            {
+                "conditions": [
+                    {"op": "interestnotcontains", "value": ["g1"]},
+                    {"op": "static_not", "value": 7},
+                    {"op": "interestcontains", "value": [{"odd": 1}, None]},
+                ]
+            },
+            False,
+        ),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_the_groups_and_tags_a_campaign_was_addressed_to(options, refs):
+    remote = {"id": "c1", "recipients": {"segment_opts": options}}
+    assert stats.listed(remote)["segment_refs"] == refs
 
 
 def test_types_and_statuses_of_tomorrow():

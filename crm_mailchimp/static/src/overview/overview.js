@@ -161,7 +161,12 @@ export class MailchimpOverview extends Component {
         const {opened, clicked, unsubscribed, invalid} = this.state.mine;
         return [
             {name: "opened", label: _t("Opened"), count: opened, field: "last_open"},
-            {name: "clicked", label: _t("Clicked"), count: clicked, field: "last_click"},
+            {
+                name: "clicked",
+                label: _t("Clicked"),
+                count: clicked,
+                field: "last_click",
+            },
             {
                 name: "unsubscribed",
                 label: _t("Unsubscribed"),

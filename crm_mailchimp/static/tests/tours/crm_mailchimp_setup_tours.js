@@ -29,8 +29,8 @@ registry.category("web_tour.tours").add("crm_mailchimp_guided_start", {
             {trigger: ".modal footer [name=action_link]", run: "click"},
             {trigger: "[data-step=audience][data-state=done]"},
             {
-                content: "Live counts",
-                trigger: "[data-step=contacts]:contains(Will be sent: 1)",
+                content: "Live counts, in any language",
+                trigger: "[data-step=contacts]:contains(: 1)",
             },
             {
                 trigger: "[data-step=start][data-state=next] .btn-primary",
