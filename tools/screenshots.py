@@ -208,11 +208,12 @@ def run():
     """Make the demo anew and picture it."""
     with Environment(browser=True) as environment, contextlib.ExitStack() as stack:
         fresh = f"{DATABASE}_{environment.addon_digest()}"
-        if not environment.postgres.exists(fresh):
+        if environment.postgres.exists(fresh):
+            environment.clone_database(fresh, DATABASE)
+        else:
             say("Making the demo database (one or two minutes) …")
-            environment.install(fresh, demo=True)
-        environment.drop_database(DATABASE)
-        environment.clone_database(fresh, DATABASE)
+            environment.install(DATABASE, demo=True)
+            environment.clone_database(DATABASE, fresh)
         port, state = free_port(), ENV / "screenshots.json"
         state.unlink(missing_ok=True)
         simulator = start_simulator(environment, port, state)
