@@ -127,8 +127,8 @@ SET_UP = (
     Page(
         "setup-preview",
         "",
-        ".o_form_view .o_data_row",
-        clicks=("[data-step=preview] button",),
+        ".o_list_view .o_data_row",
+        clicks=("[data-step=preview] button", "[name=action_open_preview]"),
     ),
 )
 #: Once contacts were sent, and campaigns.
