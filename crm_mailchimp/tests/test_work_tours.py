@@ -98,10 +98,7 @@ class TestSalespersonTours(MailingCase, HttpCase):
     def setUp(self):
         super().setUp()
         self.sam = new_test_user(
-            self.env,
-            "sam",
-            password="sam-sam-sam",
-            groups="sales_team.group_sale_salesman",
+            self.env, "sam", groups="sales_team.group_sale_salesman"
         )
 
     def test_the_own_contacts(self):

@@ -266,7 +266,7 @@ export class MailchimpOverview extends Component {
             done: "fa-check-circle text-success",
             busy: "fa-refresh fa-spin",
             next: "fa-circle-o text-primary",
-            later: "fa-circle-o text-muted",
+            later: "fa-circle-o o_mailchimp_muted",
         }[state];
     }
 
