@@ -128,7 +128,11 @@ SET_UP = (
         "setup-preview",
         "",
         ".o_list_view .o_data_row",
-        clicks=("[data-step=preview] button", "[name=action_open_preview]"),
+        clicks=(
+            "[data-step=preview] button",
+            "[name=action_open_preview]",
+            ".o_group_header",
+        ),
     ),
 )
 #: Once contacts were sent, and campaigns.
