@@ -100,7 +100,8 @@ def app_page(text):
     """Return the HTML of the page of the app store, a section for each heading."""
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     html = (_html(section.replace("guide/images/", "")) for section in sections)
-    return "\n".join(APP_SECTION.format(section) for section in html) + "\n"
+    html = "\n".join(APP_SECTION.format(section) for section in html)
+    return html.replace("<img ", '<img class="img img-fluid" ') + "\n"
 
 
 def _html(text):

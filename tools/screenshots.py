@@ -304,9 +304,9 @@ class Photographer:
             selector, text = (click, "") if isinstance(click, str) else click
             self._act(selector, text, "element.click()")
         self._await(page.wait, "")
-        self.browser.wait(f"!{FIND}({json.dumps(BUSY)}, '')", "anything but loading")
         self.browser.evaluate("document.fonts.ready.then(() => true)")
         time.sleep(SETTLE)
+        self.browser.wait(f"!{FIND}({json.dumps(BUSY)}, '')", "anything but loading")
 
     def _log_in(self, user):
         if user == self.user:
