@@ -127,11 +127,10 @@ SET_UP = (
     Page(
         "setup-preview",
         "",
-        ".o_list_view .o_data_row",
+        ".o_data_row",
         clicks=(
             "[data-step=preview] button",
             "[name=action_open_preview]",
-            ".o_group_header",
         ),
     ),
 )
