@@ -47,6 +47,9 @@ SETTLE = 1.2
 COLOURS = 128
 # Pixels below the last thing on a picture.
 MARGIN = 24
+CLOSE_NOTICES = """document.querySelectorAll(".o_notification_close").forEach(
+    (button) => button.click()
+)"""
 # What sticks out sideways of the window, or of what should hold it.
 OVERFLOW = """(() => {
     const found = [];
@@ -305,6 +308,7 @@ class Photographer:
         self._await(page.wait, "")
         self.browser.evaluate("document.fonts.ready.then(() => true)")
         time.sleep(SETTLE)
+        self.browser.evaluate(CLOSE_NOTICES)
         self.browser.wait(f"!{FIND}({json.dumps(BUSY)}, '')", "anything but loading")
 
     def _log_in(self, user):
