@@ -48,7 +48,14 @@ APP_SECTION = (
 )
 
 
+# What in these folders is not made from docs/.
+BY_HAND = {"guide.css", "icon.png", "banner.png"}
+
+
 def run():
+    for path in [*TARGET.rglob("*.*"), *APP_TARGET.glob("*.*")]:
+        if path.name not in BY_HAND:
+            path.unlink()
     write(TARGET, APP_TARGET)
     return 0
 
