@@ -36,7 +36,7 @@ CORE = [
     ".o_select_menu",
     ".o_select_menu_toggler",
     ".o_progress",
-    ".o_boolean_cell",
+    ".o_list_renderer .o-checkbox",
     ".o_tag",
     ".o-autocomplete--input",
     ".o_m2o_avatar",

@@ -27,10 +27,10 @@ SELECT %(account)s, email_normalized, id,
 CAMPAIGN = """
 INSERT INTO crm_mailchimp_campaign (account_id, company_id, campaign_ref, name, status,
        campaign_type, send_time, report_date, sent, delivered, opens_unique, open_rate,
-       clicks_unique, click_rate, is_counted)
+       clicks_unique, click_rate)
 SELECT %(account)s, %(company)s, 'c' || n, 'Campaign ' || n, 'sent', 'regular',
        NOW() AT TIME ZONE 'UTC' - n * INTERVAL '3 days', NOW() AT TIME ZONE 'UTC',
-       10000, 10000, 4000, 0.4, 1000, 0.1, TRUE
+       10000, 10000, 4000, 0.4, 1000, 0.1
   FROM generate_series(1, %(campaigns)s) n
 """
 RECIPIENTS = """
