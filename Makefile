@@ -2,7 +2,8 @@
 PYTHON ?= python3
 export ODOO_PORT SIMULATOR_PORT ONCE KIND
 
-.PHONY: help demo test env lint format shell bench pot po lock stop clean distclean
+.PHONY: help demo test screenshots guide env lint format shell bench pot po lock stop
+.PHONY: clean distclean
 
 help:
 	@echo "make demo    Odoo with demo contacts and a simulated Mailchimp, connected"
@@ -10,6 +11,8 @@ help:
 	@echo "make test    all tests (KIND='engine simulator odoo histories e2e', ARGS for pytest;"
 	@echo "             KIND=faults: each call goes wrong in each way)"
 	@echo "make lint    ruff, pylint-odoo, prettier, eslint; format: rewrite the files"
+	@echo "make screenshots  the pictures of the guide, from a fresh demo"
+	@echo "make guide   the guide and the page of the app store, from docs/"
 	@echo "make shell   Odoo's shell on the demo database"
 	@echo "make bench   measure against the floor"
 	@echo "make pot     write the translation template, and merge it into the translations"
@@ -25,5 +28,5 @@ demo:
 test:
 	@$(PYTHON) -m tools.test $(ARGS)
 
-env lint format shell bench pot po lock stop clean distclean:
+env lint format screenshots guide shell bench pot po lock stop clean distclean:
 	@$(PYTHON) -m tools.chores $@ $(ARGS)

@@ -45,7 +45,9 @@
         "wizard/erase_views.xml",
         "wizard/restore_views.xml",
         "views/crm_mailchimp_menus.xml",
+        "views/guide_views.xml",
     ],
+    "images": ["static/description/banner.png"],
     "demo": ["demo/crm_mailchimp_demo.xml"],
     "assets": {
         "web.assets_backend": ["crm_mailchimp/static/src/**/*"],

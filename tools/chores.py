@@ -89,6 +89,16 @@ def _layers():
     return failed
 
 
+def screenshots():
+    """Take the pictures of the guide."""
+    return _run_all([_python(), "-m", "tools.screenshots"]) or guide()
+
+
+def guide():
+    """Make the guide and the page of the app store."""
+    return _run_all([_python(), "-m", "tools.guide"])
+
+
 def shell():
     """Odoo's shell on the demo database."""
     with Environment() as environment:
@@ -195,5 +205,6 @@ def distclean():
 
 
 if __name__ == "__main__":
-    chores = (lint, format, shell, bench, pot, po, env, lock, stop, clean, distclean)
+    chores = (lint, format, screenshots, guide, shell, bench, pot, po, env, lock, stop)
+    chores += (clean, distclean)
     main({chore.__name__: chore for chore in chores}[sys.argv[1]])

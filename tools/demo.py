@@ -43,7 +43,7 @@ def _database(environment):
 
 def _play(environment, odoo_port, simulator_port):
     _database(environment)
-    simulator = _start_simulator(environment, simulator_port)
+    simulator = start_simulator(environment, simulator_port, STATE)
     instance = Instance(environment, DATABASE, odoo_port)
     try:
         say("Starting Odoo …")
@@ -87,7 +87,11 @@ def _port(name, default):
     return int(given)
 
 
-def _start_simulator(environment, port):
+def start_simulator(environment, port, state):
+    """Start the simulated Mailchimp and return its process once it answers.
+
+    :param state: file in which it keeps what it remembers
+    """
     say("Starting the simulated Mailchimp …")
     log = ENV / "simulator.log"
     with open(log, "w") as output:
@@ -95,7 +99,7 @@ def _start_simulator(environment, port):
             [
                 str(environment.python),
                 *("-m", "mailchimp_simulator", "--demo", "--port", str(port)),
-                *("--state", str(STATE)),
+                *("--state", str(state)),
             ],
             cwd=REPOSITORY,
             stdout=output,

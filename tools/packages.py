@@ -38,6 +38,7 @@ FONTS = """<?xml version="1.0"?>
 <fontconfig>
   <dir>/usr/share/fonts</dir>
   <dir>{root}/usr/share/fonts</dir>
+  <dir>{odoo}/usr/share/fonts</dir>
   <cachedir>{cache}</cachedir>
 </fontconfig>
 """
@@ -287,7 +288,9 @@ def browser():
         triplet = next((root / "usr/lib").glob("*-linux-gnu*")).name
         program = root / "usr/lib/chromium/chromium"
         preparation = UNPACKED.format(root=root, triplet=triplet)
-        (ENV / "fonts.conf").write_text(FONTS.format(root=root, cache=ENV / "fonts"))
+        # Odoo's package brings the Roboto its pages ask for.
+        fonts = FONTS.format(root=root, odoo=CACHE / "odoo-19", cache=ENV / "fonts")
+        (ENV / "fonts.conf").write_text(fonts)
     wrapper.parent.mkdir(parents=True, exist_ok=True)
     wrapper.write_text(WRAPPER.format(preparation=preparation, program=program))
     wrapper.chmod(0o755)

@@ -1,2 +1,3 @@
+from . import guide
 from . import login
 from . import webhook

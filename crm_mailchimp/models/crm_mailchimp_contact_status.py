@@ -77,6 +77,7 @@ class CrmMailchimpContactStatus(models.Model):
     )
     reason = fields.Selection(REASONS, readonly=True)
     remedy = fields.Char(compute="_compute_remedy", string="What to do")
+    guide_url = fields.Char(string="Guide", compute="_compute_guide_url")
     counted_at = fields.Datetime(
         string="As of",
         readonly=True,
@@ -247,6 +248,13 @@ class CrmMailchimpContactStatus(models.Model):
             if line.reason in IN_WORDS and line.member_id.reason_text:
                 words = line.member_id.reason_text.rstrip(" .")
                 line.remedy = f"{words}. {line.remedy}"
+
+    @api.depends("reason")
+    def _compute_guide_url(self):
+        for line in self:
+            line.guide_url = line.reason and (
+                f"/crm_mailchimp/guide/troubleshooting#{line.reason}"
+            )
 
     def action_open_contact(self):
         """Open the contact of the line."""

@@ -18,6 +18,7 @@ from . import test_guarded
 from . import test_hostile
 from . import test_fingerprint
 from . import test_foreign
+from . import test_guide
 from . import test_leads
 from . import test_lease
 from . import test_login
