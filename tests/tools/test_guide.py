@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from engine import vocabulary
 
 from tools import guide
 
@@ -107,9 +108,8 @@ def selection(source, name):
         if isinstance(node, ast.Assign)
     }
     return {
-        getattr(pair.elts[0], "value", None) or assigned[pair.elts[0].id].value: (
-            pair.elts[1].value
-        )
+        getattr(pair.elts[0], "value", None)
+        or getattr(vocabulary, pair.elts[0].id): pair.elts[1].value
         for pair in assigned[name].elts
         if isinstance(pair, ast.Tuple)
     }

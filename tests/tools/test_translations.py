@@ -15,7 +15,7 @@ from tools.po import merge
 I18N = Path(__file__).parents[2] / "crm_mailchimp" / "i18n"
 LANGUAGES = ("nl", "de", "it", "fr", "es")
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[sd]")
-TAG = re.compile(r"<[^>]+>|&\w+;")
+TAG = re.compile(r"<[^>]+>|&(?!amp;)\w+;")
 QUOTED = re.compile(r"“([^”]+)”")
 
 
