@@ -5,6 +5,7 @@ class CrmMailchimpCampaignLink(models.Model):
     """A link of a campaign and how often it was clicked, as Mailchimp counts it."""
 
     _name = "crm.mailchimp.campaign.link"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Campaign Link"
     _order = "campaign_id desc, clicks_total desc, id"
     _rec_name = "url"

@@ -41,6 +41,7 @@ class CrmMailchimpSuppression(models.Model):
     """
 
     _name = "crm.mailchimp.suppression"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Address That Said No"
     _order = "date desc, id desc"
     _rec_name = "email_normalized"

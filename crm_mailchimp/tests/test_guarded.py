@@ -115,7 +115,12 @@ class TestGuarded(EverythingCase):
                         continue
                     if isinstance(made, dict):
                         seen.add((model, way))
-                        self.assertFalse(made["ids"], "the import is refused")
+                        if field.name in getattr(Model, "_signed", ()):
+                            record = Model.browse(made["ids"])
+                            found = self.stored(record, field.name)
+                            self.assertNotEqual(found.year, 2031)
+                        else:
+                            self.assertFalse(made["ids"], "the import is refused")
                         continue
                     found = self.stored(made, field.name)
                     if field.type == "datetime" and normal:
