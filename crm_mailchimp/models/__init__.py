@@ -64,4 +64,3 @@ from . import partner_card
 from . import archive
 from . import restore
 from . import restore_consent
-from . import export_safe

@@ -19,6 +19,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL, consteq
 from odoo.tools.misc import hmac
 
+from .labelled import RUNS
 from .rights import is_secret
 
 NAME = "crm_mailchimp archive.zip"
@@ -76,8 +77,7 @@ FILTERS = {
 # A spreadsheet takes what begins with one of these for a formula, or strips it and
 # looks again. An apostrophe in front makes it a text; one that is there gets another,
 # so that exactly one can be taken away when the archive is read.
-RUNS = "=+@\t\r\n＝＋－＠-"
-FORMULA = "'" + RUNS
+FORMULA = "'" + "".join(RUNS)
 README = """\
 What the add-on "CRM Mailchimp" knew when it was uninstalled on {date} (UTC).
 

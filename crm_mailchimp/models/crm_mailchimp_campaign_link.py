@@ -5,7 +5,7 @@ class CrmMailchimpCampaignLink(models.Model):
     """A link of a campaign and how often it was clicked, as Mailchimp counts it."""
 
     _name = "crm.mailchimp.campaign.link"
-    _inherit = ["crm.mailchimp.mirrored"]
+    _inherit = ["crm.mailchimp.labelled", "crm.mailchimp.mirrored"]
     _description = "Mailchimp Campaign Link"
     _order = "campaign_id desc, clicks_total desc, id"
     _rec_name = "url"

@@ -5,7 +5,7 @@ class CrmMailchimpCampaignVariant(models.Model):
     """One variant of an A/B test; its numbers are part of the campaign's."""
 
     _name = "crm.mailchimp.campaign.variant"
-    _inherit = ["crm.mailchimp.mirrored"]
+    _inherit = ["crm.mailchimp.labelled", "crm.mailchimp.mirrored"]
     _description = "Mailchimp Campaign Variant"
     _order = "campaign_id desc, sequence, id"
 

@@ -12,6 +12,7 @@ class CrmMailchimpConsent(models.Model):
     """
 
     _name = "crm.mailchimp.consent"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Marketing Consent"
     # Clocks can be set back; the order of the lines cannot.
     _order = "id desc"

@@ -16,6 +16,7 @@ class CrmMailchimpRecipientEvent(models.Model):
     """One thing a recipient did, or that befell the mail, with its time and link."""
 
     _name = "crm.mailchimp.recipient.event"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Recipient Event"
     _order = "date desc, id desc"
     _rec_name = "kind"

@@ -38,6 +38,7 @@ class CrmMailchimpSuppression(models.Model):
     """
 
     _name = "crm.mailchimp.suppression"
+    _inherit = ["crm.mailchimp.labelled"]
     _description = "Do-Not-Email Address"
     _order = "date desc, id desc"
     _rec_name = "email_normalized"

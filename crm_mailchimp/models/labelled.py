@@ -1,5 +1,9 @@
 from odoo import models
 
+# A spreadsheet takes what begins with one of these for a formula, or strips it and
+# looks again.
+RUNS = tuple("=+@\t\r\n＝＋－＠-")
+
 
 class CrmMailchimpLabelled(models.AbstractModel):
     """Offers to search and group by the fields that somebody gave a label, no others.
@@ -18,6 +22,19 @@ class CrmMailchimpLabelled(models.AbstractModel):
                 for attribute in {"groupable", "searchable"} & description.keys():
                     description[attribute] = False
         return result
+
+    def export_data(self, fields_to_export):
+        """Export no formula: a spreadsheet would run what Mailchimp calls a title.
+
+        Odoo takes care of some of it in CSV files, and of none in XLSX.
+        """
+        exported = super().export_data(fields_to_export)
+        for row in exported["datas"]:
+            row[:] = [
+                f"'{cell}" if isinstance(cell, str) and cell[:1] in RUNS else cell
+                for cell in row
+            ]
+        return exported
 
 
 def _made_up(name):

@@ -384,4 +384,10 @@ class CrmMailchimpArchive(models.AbstractModel):
                 value,
                 SQL(f'a."{field.name}/name"'),
             )
+        if not field.comodel_name.startswith("crm.mailchimp."):
+            return SQL(
+                "(SELECT x.id FROM %s x WHERE x.id = %s)",
+                SQL.identifier(self.env[field.comodel_name]._table),
+                value,
+            )
         return SQL("NULL")

@@ -8,7 +8,8 @@ from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, tagged
 
-from ..models.archive import FILES, RUNS
+from ..models.archive import FILES
+from ..models.labelled import RUNS
 from .test_rights import RightsCase
 
 HOSTILE = [

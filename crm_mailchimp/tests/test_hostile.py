@@ -1,6 +1,6 @@
 from odoo.tests import HttpCase, tagged
 
-from ..models.archive import RUNS
+from ..models.labelled import RUNS
 from .test_rights import RightsCase
 
 MARKUP = "<img src=x onerror=alert(1)>"

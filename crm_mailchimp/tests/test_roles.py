@@ -27,6 +27,8 @@ TABLES = (
 )
 # What may be passed to a method from outside, hostile values included.
 ARGUMENTS = {
+    "default_get": [([],)],
+    "export_data": [(["id"],)],
     "get_overview": [("90",), ("'; DROP TABLE res_partner; --",), (0,)],
     "get_overview_mine": [("90",), ("'; DROP TABLE res_partner; --",), (0,)],
     "mailchimp_add_tag": [("Vip",), ("', 'x'); --",)],

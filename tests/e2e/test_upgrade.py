@@ -128,7 +128,7 @@ def test_an_update_in_the_middle_of_a_run(environment, template, point):
             "gus@firma.be": "unsubscribed",
         }
         names = [
-            interest.name
+            (category.title, interest.name)
             for category in audience.categories.values()
             for interest in category.interests.values()
         ]

@@ -64,7 +64,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_hostile", {
             content: "A link that would run something is none",
             trigger: ".o_field_widget[name=link_ids] a:contains(javascript)",
             run() {
-                if (this.anchor.protocol !== "http:") {
+                if (!this.anchor.getAttribute("href").startsWith("http://")) {
                     console.error(`The link leads to ${this.anchor.href}`);
                 }
                 if (document.querySelector("img[src=x]")) {
