@@ -48,6 +48,11 @@ FILES = {
     "crm.mailchimp.recipient.event": "events",
     "crm.mailchimp.growth": "growth",
     "crm.mailchimp.run": "runs",
+    # What came of a delivery is in the others; it is kept for some days only.
+    "crm.mailchimp.webhook.delivery": None,
+    # An app is registered, and a login made, anew: they are nothing but secrets.
+    "crm.mailchimp.app": None,
+    "crm.mailchimp.login": None,
     "crm.mailchimp.preview.line": None,
     "crm.mailchimp.contact.line": None,
     "crm.mailchimp.contact.count": None,
@@ -65,6 +70,15 @@ CONTACTS = {
     "gender": "varchar",
     "create_date": "timestamp",
 }
+LEADS = {
+    "id": "int4",
+    "name": "varchar",
+    "email_from": "varchar",
+    "mailchimp_opt_in": "bool",
+    "mailchimp_opt_in_date": "timestamp",
+    "mailchimp_opt_in_note": "varchar",
+    "create_date": "timestamp",
+}
 FILTERS = {
     "id": "int4",
     "name": "varchar",
@@ -74,6 +88,7 @@ FILTERS = {
     "mailchimp_owner_id": "int4",
     "mailchimp_owner_id/name": "varchar",
 }
+OTHERS = {"contacts": CONTACTS, "leads": LEADS, "filters": FILTERS}
 # A spreadsheet takes what begins with one of these for a formula, or strips it and
 # looks again. An apostrophe in front makes it a text; one that is there gets another,
 # so that exactly one can be taken away when the archive is read.
@@ -87,6 +102,7 @@ are in UTC. A cell that begins with an apostrophe (') had something a spreadshee
 run; take one apostrophe away to have the value as it was.
 
 contacts.csv       opt-in, its date and gender of each contact the add-on knew of
+leads.csv          opt-in of each lead, its date and wording
 consent.csv        each opt-in and opt-out: who, when, from where, by whom, which words
 suppressions.csv   addresses that said no
 erasures.csv       hashes of addresses that were erased
@@ -196,6 +212,10 @@ class CrmMailchimpArchive(models.AbstractModel):
             " OR t.gender IS NOT NULL OR t.id IN (%s) ORDER BY t.id",
             self._cells(CONTACTS, {"company_id/name": company}),
             known,
+        )
+        queries["leads"] = SQL(
+            "SELECT %s FROM crm_lead t WHERE t.mailchimp_opt_in ORDER BY t.id",
+            self._cells(LEADS, {}),
         )
         queries["filters"] = SQL(
             "SELECT %s FROM ir_filters t WHERE t.mailchimp_sync ORDER BY t.id",
@@ -337,8 +357,8 @@ class CrmMailchimpArchive(models.AbstractModel):
         for name in manifest["files"]:
             if name in models_of:
                 types = self._columns(self.env[models_of[name]])
-            elif name in ("contacts", "filters"):
-                types = CONTACTS if name == "contacts" else FILTERS
+            elif name in OTHERS:
+                types = OTHERS[name]
             else:
                 continue  # of a model that is not any more
             self._load_file(archive, name, types)

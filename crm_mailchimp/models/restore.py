@@ -77,6 +77,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         restored["suppressions"] = self._restore_suppressions()
         restored["consent"], last = self._restore_consent()
         restored["contacts"] = self._restore_contacts(last)
+        restored["leads"] = self._restore_leads()
         restored |= self._restore_ledger() | self._restore_results()
         self._unload()
         self.env.invalidate_all()

@@ -170,3 +170,18 @@ class CrmMailchimpArchive(models.AbstractModel):
             " AND p.gender IS NULL AND a.gender IS NOT NULL"
         )
         return count
+
+    def _restore_leads(self):
+        """Switch the opt-in of leads on again, with its date: a later "no" still counts.
+
+        A lead whose opt-in was touched since has a date.
+        """
+        return self._query(
+            """UPDATE crm_lead l
+                  SET mailchimp_opt_in = TRUE,
+                      mailchimp_opt_in_date = a.mailchimp_opt_in_date,
+                      mailchimp_opt_in_note = a.mailchimp_opt_in_note
+                 FROM archive_leads a
+                WHERE l.id = a.id AND l.create_date = a.create_date
+                  AND a.mailchimp_opt_in AND l.mailchimp_opt_in IS NOT TRUE"""
+        )

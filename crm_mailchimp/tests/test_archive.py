@@ -35,6 +35,14 @@ class TestArchive(RightsCase):
             HOSTILE[0], "hostile@firma.be", company_id=self.company.id, gender="other"
         )
         self.ann = self.contact("Ann")
+        self.env["crm.lead"].create(
+            {
+                "name": "Lead",
+                "email_from": "lead@firma.be",
+                "mailchimp_opt_in": True,
+                "mailchimp_opt_in_note": HOSTILE[0],
+            }
+        )
         self.bob = self.contact("Bob")
         self.flag("Ghent", "[('city', '=', 'Ghent')]")
         self.ann.city = "Ghent"
@@ -72,6 +80,10 @@ class TestArchive(RightsCase):
         cr.execute("SELECT SETVAL('crm_mailchimp_consent_id_seq', 1, FALSE)")
         for table in self.tables():
             cr.execute(f"DELETE FROM {table}")
+        cr.execute(
+            "UPDATE crm_lead SET mailchimp_opt_in = NULL,"
+            " mailchimp_opt_in_date = NULL, mailchimp_opt_in_note = NULL"
+        )
         cr.execute(
             "UPDATE res_partner SET mailchimp_opt_in = NULL, gender = NULL,"
             " mailchimp_opt_in_date = NULL"
@@ -131,6 +143,11 @@ class TestArchive(RightsCase):
             " FROM res_partner ORDER BY id"
         )
         found["contacts"] = self.env.cr.fetchall()
+        self.env.cr.execute(
+            "SELECT id, mailchimp_opt_in, mailchimp_opt_in_date, mailchimp_opt_in_note"
+            " FROM crm_lead WHERE mailchimp_opt_in ORDER BY id"
+        )
+        found["leads"] = self.env.cr.fetchall()
         return found
 
     # === WHAT IS IN IT === #

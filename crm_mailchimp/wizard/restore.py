@@ -126,6 +126,7 @@ class CrmMailchimpRestore(models.TransientModel):
             "filters": _("Saved filters synced again"),
             "segments": _("Groups and tags of these filters"),
             "contacts": _("Opt-ins switched on again"),
+            "leads": _("Opt-ins of leads switched on again"),
             "consent": _("Consent lines"),
             "suppressions": _("Do-not-email list"),
             "erasures": _("Erased addresses"),
