@@ -172,9 +172,9 @@ class CrmMailchimpArchive(models.AbstractModel):
         return count
 
     def _restore_leads(self):
-        """Switch the opt-in of leads on again, with its date: a later "no" still counts.
+        """Switch the opt-in of leads on again.
 
-        A lead whose opt-in was touched since has a date.
+        With its date: a "no" since then counts when a contact is made of the lead.
         """
         return self._query(
             """UPDATE crm_lead l
