@@ -34,7 +34,6 @@ class CrmMailchimpSegment(models.Model):
     filter_id = fields.Many2one("ir.filters", ondelete="set null", readonly=True)
     owner_id = fields.Many2one(
         "res.users",
-        string="Owner",
         help="The segment uses the access rights of this user.",
         ondelete="set null",
         readonly=True,

@@ -49,12 +49,11 @@ class CrmMailchimpSuppression(models.Model):
     email_hash = fields.Char(string="Address hash", required=True, readonly=True)
     source = fields.Selection(
         [("mailchimp", "Mailchimp"), ("odoo", "Odoo"), ("blacklist", "Blacklist")],
-        string="Source",
         required=True,
         readonly=True,
     )
     kind = fields.Selection(KINDS, string="Reason", required=True, readonly=True)
-    date = fields.Datetime(string="Date", required=True, readonly=True)
+    date = fields.Datetime(required=True, readonly=True)
     note = fields.Char(string="Details", readonly=True)
     audience_ref = fields.Char(string="Audience ID", readonly=True)
     audience_name = fields.Char(string="Audience", readonly=True)

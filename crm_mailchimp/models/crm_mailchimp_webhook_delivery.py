@@ -61,10 +61,8 @@ class CrmMailchimpWebhookDelivery(models.Model):
     fired_at = fields.Datetime(string="Happened on", readonly=True)
     received_at = fields.Datetime(string="Received on", required=True, readonly=True)
     processed_at = fields.Datetime(string="Processed on", readonly=True)
-    outcome = fields.Selection(OUTCOMES, string="Outcome", readonly=True)
-    payload = fields.Text(
-        string="Payload", readonly=True, groups="base.group_system", prefetch=False
-    )
+    outcome = fields.Selection(OUTCOMES, readonly=True)
+    payload = fields.Text(readonly=True, groups="base.group_system", prefetch=False)
     digest = fields.Char(required=True, readonly=True)
     seen_status = fields.Char(readonly=True)
     agreed_at = fields.Datetime(string="Signed up on", readonly=True)

@@ -16,11 +16,12 @@ class IrHttp(models.AbstractModel):
 
     @classmethod
     def _pre_dispatch(cls, rule, args):
-        super()._pre_dispatch(rule, args)
+        result = super()._pre_dispatch(rule, args)
         if rule.rule.startswith(PATH):
             # What Mailchimp signs is the body as it came. Odoo reads a form before it
             # calls the controller, and nothing of the body is left then.
             request.httprequest.get_data()
+        return result
 
     @classmethod
     def _set_utm(cls, response):

@@ -338,7 +338,7 @@ class CrmMailchimpArchive(models.AbstractModel):
 
     def _names(self, file, model):
         """Return the columns that a loaded file and the present model have."""
-        self.env.cr.execute(f'SELECT * FROM "archive_{file}" LIMIT 0')
+        self._query("SELECT * FROM %s LIMIT 0", SQL.identifier(f"archive_{file}"))
         loaded = {column.name for column in self.env.cr.description}
         return [name for name in self._columns(self.env[model]) if name in loaded]
 

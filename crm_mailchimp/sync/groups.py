@@ -114,7 +114,7 @@ class Groups(Creation):
             segment._write_changes({"remote_name": name, "error_message": problem})
             self.commit()
 
-    def create(self):
+    def create_missing(self):
         needed = self._needed()
         if not needed:
             return

@@ -6,26 +6,26 @@ from .creation import Creation
 class MergeFields(Creation):
     """The merge fields of the audience: what the mapping asks for is created."""
 
-    def read(self):
+    def fetch(self):
         account = self.account
         account._note_merge_fields(self.gateway.merge_fields(account.audience_ref))
         self.commit()
 
-    def create(self):
+    def create_missing(self):
         account = self.account
         if (
             self.run.kind == "full"
             or not account._refs().get("merge_fields_read")
             or self._lacks_required_values()
         ):
-            self.read()
+            self.fetch()
         beyond = account._merge_fields_beyond(PREMIUM_MERGE_FIELDS)
         for line in account.merge_field_ids:
             if line.remote_ref or not line.create_missing or line in beyond:
                 continue
             # A field that was created without an answer is there now: read first.
             if self.is_tried(f"field {line.id}"):
-                self.read()
+                self.fetch()
                 account._set_refs(creating=None)
                 if line.remote_ref:
                     continue

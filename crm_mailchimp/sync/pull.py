@@ -34,7 +34,7 @@ class Pull(MemberPhase):
         account = self.account
         self.beside(FormerAudiences).work()
         if not account._refs().get("merge_fields_read"):
-            self.beside(MergeFields).read()
+            self.beside(MergeFields).fetch()
         since = account._pulled_until()
         whole = self.run.kind == "full" and not self.cursor.get("full_read")
         if since is not None:

@@ -14,7 +14,7 @@ class Segments(Phase):
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         account.segment_ids._evaluate()
         self.commit()
-        self.beside(MergeFields).create()
+        self.beside(MergeFields).create_missing()
         groups = self.beside(Groups)
         if self.run.kind == "full":
             groups.forget_missing()
@@ -22,6 +22,6 @@ class Segments(Phase):
         groups.show()
         # One that turns out to be gone is made anew.
         groups.rename()
-        groups.create()
+        groups.create_missing()
         self.beside(Tags).sync()
         return "diff"

@@ -96,10 +96,10 @@ class Send(SendingPhase):
     def _find_lost(self):
         """Make groups and merge fields anew that somebody deleted in Mailchimp."""
         merge_fields, groups = self.beside(MergeFields), self.beside(Groups)
-        merge_fields.read()
-        merge_fields.create()
+        merge_fields.fetch()
+        merge_fields.create_missing()
         groups.forget_missing()
-        groups.create()
+        groups.create_missing()
         self.set_cursor(lost=None, looked=True)
         self.commit()
 

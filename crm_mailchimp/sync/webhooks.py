@@ -29,7 +29,7 @@ class Deliveries(MemberPhase):
         """Return the id of the newest delivery that waits, ``None`` if none does."""
         return self.deliveries._last_waiting(self.account)
 
-    def read(self, last):
+    def look_at(self, last):
         """Read what the deliveries up to ``last`` are about.
 
         :raise OutOfTime: when it has to go on in another slice
@@ -165,7 +165,7 @@ class WebhookReading(MemberPhase):
         last = deliveries.last_waiting()
         try:
             if last:
-                deliveries.read(last)
+                deliveries.look_at(last)
             deliveries.settle(last)
             self.beside(ConsentUpdate).work()
         except OutOfTime:

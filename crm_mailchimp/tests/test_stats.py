@@ -3,7 +3,6 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from odoo import fields
-from odoo.exceptions import ValidationError
 from odoo.tests import tagged
 
 from ..engine import report_calls, stats, transport
@@ -429,7 +428,7 @@ class TestStats(MailchimpCase):
                 if records.campaign_ref == campaigns[1].id and (
                     name != "write" or "sent" in args[0]
                 ):
-                    raise ValidationError("No.")
+                    raise ValueError("No.")
                 return real[name](records, *args)
 
             return patch.object(Campaign, name, method)
