@@ -144,7 +144,7 @@ class CrmMailchimpSegment(models.Model):
         Campaign.flush_model()
         for segment in self:
             refs = {segment.person_ref, segment.company_ref, segment.tag_ref} - {False}
-            segment.campaign_ids = refs and Campaign.search(
+            segment.campaign_ids = bool(refs) and Campaign.search(
                 Domain("account_id", "=", segment.account_id.id)
                 & Domain("is_counted", "=", True)
                 & Domain.custom(

@@ -126,7 +126,8 @@ class TestArchive(RightsCase):
                     "push_enabled",
                     "activity_noted_from",
                 ),
-                *("api_key_secret", "api_key_hint", "after_member"),
+                # Whoever connects it enters a key, which has to be looked at.
+                *("api_key_secret", "api_key_hint", "key_verified", "after_member"),
                 *("operation", "sending", "sent_at", "values_sending"),
             ]
             self.env.cr.execute(
@@ -229,7 +230,7 @@ class TestArchive(RightsCase):
         account = self.env["crm.mailchimp.account"].search([])
         self.assertEqual((account.state, account.push_enabled), ("draft", False))
         _wizard, action = self.restore()
-        self.assertIn("there already", action["params"]["message"])
+        self.assertIn("here already", action["params"]["message"])
         again = self.snapshot()
         for name, rows in after.items():
             self.assertEqual(again[name], rows, name)

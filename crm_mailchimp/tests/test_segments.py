@@ -316,6 +316,15 @@ class TestDifference(MailchimpCase):
         line = self.env["crm.mailchimp.segment.contact"].search([])
         self.assertEqual((line.status, line.reason), ("waiting", "segment_missing"))
 
+    def test_without_a_group_there_are_no_campaigns(self):
+        """As long as nobody matches, or before the first sync: its form opens."""
+        self.link()
+        self.flag("Nobody", "[('city', '=', 'Nowhere')]")
+        self.push()
+        segment = self.account.segment_ids
+        self.assertFalse(segment.person_ref)
+        self.assertEqual(segment.web_read({"campaign_ids": {}})[0]["campaign_ids"], [])
+
     def test_the_last_campaigns_to_it(self):
         """Those sent to its group, to its tag, and no other."""
         self.link()

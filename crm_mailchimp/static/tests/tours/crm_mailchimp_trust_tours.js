@@ -50,7 +50,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_restore", {
             trigger: ".modal .o_field_widget[name=preview] td:contains(Consent lines)",
         },
         {trigger: ".modal button[name=action_restore]", run: "click"},
-        {trigger: ".o_notification:contains(is there already)"},
+        {trigger: ".o_notification:contains(is here already)"},
     ],
 });
 
