@@ -133,10 +133,15 @@ def test_a_code_is_for_its_app(person, form, status, error):
     assert person.token(person.answer()["code"], status, **form) == {"error": error}
 
 
-def test_a_code_expires(person, sim):
-    code = person.answer()["code"]
-    sim.advance(31)
-    assert person.token(code, 400) == {"error": "invalid_grant"}
+@pytest.mark.parametrize("seconds", [30, 600])
+def test_a_code_expires(simulate, seconds):
+    sim = simulate(code_seconds=seconds)
+    person = Person(sim)
+    code, late = person.answer()["code"], person.answer()["code"]
+    sim.advance(seconds - 1)
+    person.token(code)
+    sim.advance(2)
+    assert person.token(late, 400) == {"error": "invalid_grant"}
 
 
 @pytest.mark.parametrize("told", ["whole", "error"])
