@@ -119,7 +119,8 @@ class Leased:
 
     READS = frozenset(
         (
-            *("abuse_reports", "activity_feed", "ahead", "audience", "audiences"),
+            *("abuse_reports", "account_ref", "activity_feed", "ahead"),
+            *("audience", "audiences", "webhooks"),
             *("batch", "batch_results", "calls", "categories", "category", "clock"),
             *("close", "data_center", "find_member", "interests", "last_request_id"),
             *("map", "marks", "until", "uses"),

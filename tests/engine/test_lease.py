@@ -93,6 +93,7 @@ def test_each_call_says_whether_it_writes():
         *("delete_static_segment", "let_go", "patch_member", "rename_category"),
         *("rename_static_segment", "request", "restore_member", "subscribe_batch"),
         *("update_interest", "update_merge_field"),
+        *("create_webhook", "delete_webhook"),
     }
     names = {name for name in dir(Gateway) if not name.startswith("_")}
     assert names - Leased.READS == writes
