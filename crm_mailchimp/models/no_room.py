@@ -35,7 +35,9 @@ class CrmMailchimpRun(models.Model):
 
     def _end(self, state, error=None):
         for run in self:
-            if state == "done" and run.phase and "no_room" not in (run.cursor or {}):
+            account, cursor = run.account_id, run.cursor or {}
+            found_room = state == "done" and run.phase and "no_room" not in cursor
+            if found_room and account.no_room_message:
                 # Whoever had to be added was.
-                run.account_id.no_room_message = False
+                account.no_room_message = False
         return super()._end(state, error)

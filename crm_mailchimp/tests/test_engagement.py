@@ -379,7 +379,7 @@ class TestInvalidEmails(MailingCase):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
         wizard.line_ids.new_email = "open@firma.be"
-        self.assertIn("Open has this address, too", wizard.line_ids.warning)
+        self.assertIn("Open has this address too", wizard.line_ids.warning)
 
     def test_removed(self):
         self.lines().action_remove()

@@ -91,7 +91,7 @@ class TestFormerAudience(MailchimpCase):
         )
         self.assertEqual(self.account.former_id, self.former_account)
         self.assertIn(
-            "not delivered to the former audience Test audience: 1",
+            "not delivered to the previous audience Test audience: 1",
             str(self.account.message_ids.mapped("body")),
         )
 

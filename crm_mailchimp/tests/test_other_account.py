@@ -147,7 +147,7 @@ class TestOtherAccount(MailchimpCase):
         self.push("stats")
         self.push(state="failed")
         self.assertFalse(self.account.account_ref)
-        self.assertIn("not in this Mailchimp account", self.account.error_message)
+        self.assertIn("no longer in this Mailchimp account", self.account.error_message)
         self.account.api_key = self.simulator.api_key
         self.account.next_look = False
         self.tick()

@@ -70,7 +70,7 @@ class TestNoRoom(TroubleCase):
                 self.assertFalse(new.mailchimp_reason, "nothing is said of the person")
                 self.assertEqual(self.account.state, "linked")
                 self.assertIn("contact limit", self.account.health_message)
-                self.assertIn("wait: 2", self.account.health_message)
+                self.assertIn("waiting: 2", self.account.health_message)
                 self.assertEqual(len(self.told()), 1)
                 # One try with each run, and told once.
                 self.simulator.clear_calls()

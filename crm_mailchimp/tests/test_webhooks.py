@@ -20,7 +20,7 @@ except ImportError:  # installed without the repository around it
     signature = None
 
 DELIVERY = "odoo.addons.crm_mailchimp.models.crm_mailchimp_webhook_delivery"
-CONSENT = "odoo.addons.crm_mailchimp.models.run_consent"
+CONSENT = "odoo.addons.crm_mailchimp.sync.consent"
 FOREIGN = {
     "url": "http://127.0.0.1:1/crm_mailchimp/webhook/somebody-elses",
     "events": {"subscribe": True},
@@ -589,9 +589,7 @@ class TestDeliveries(WebhookCase):
         self.deliver(bodies)
         with (
             patch(f"{CONSENT}.CONTACTS", 1),
-            patch(
-                "odoo.addons.crm_mailchimp.models.crm_mailchimp_run.SLICE_SECONDS", 0
-            ),
+            patch("odoo.addons.crm_mailchimp.models.slices.SLICE_SECONDS", 0),
         ):
             self.tick()
             contacts = self.env["res.partner"].search(

@@ -8,7 +8,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_erase", {
             run: "click",
         },
         {
-            trigger: ".o-dropdown-item:contains(Erase in Mailchimp and here)",
+            trigger: ".o-dropdown-item:contains(Erase in Mailchimp and Odoo)",
             run: "click",
         },
         {
