@@ -34,7 +34,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_erase", {
             trigger: ".modal:contains(cannot be brought back) .btn-primary",
             run: "click",
         },
-        {trigger: ".o_notification:contains(Addresses erased)"},
+        {trigger: ".o_notification:contains(Addresses to be erased)"},
     ],
 });
 
