@@ -38,9 +38,13 @@ def run():
         if {*IN_ODOO, "e2e"} & set(kinds):
             database, results["install"] = install(environment)
         kinds = [kind for kind in kinds if database or kind not in IN_ODOO]
+        # Here, since two kinds that start at once would both fetch the packages.
+        modules = packages.node_modules() if IN_ODOO & set(kinds) else None
         with ThreadPoolExecutor(max_workers=2) as pool:
             running = {
-                kind: pool.submit(pytest, environment, kind, database, len(kinds) == 1)
+                kind: pool.submit(
+                    pytest, environment, kind, database, modules, len(kinds) == 1
+                )
                 for kind in kinds
             }
             for kind, future in running.items():
@@ -64,9 +68,10 @@ def install(environment):
     return database, {"passed": int(not lines), "failed": int(bool(lines))}
 
 
-def pytest(environment, kind, template, alone):
+def pytest(environment, kind, template, modules, alone):
     """Run the tests of a kind and return ``(exit code, counts)``.
 
+    :param modules: folder of the npm packages, ``None`` without npm
     :param bool alone: print what pytest prints as it comes, not once it is through
     """
     say(f"Tests of kind {kind} …")
@@ -80,7 +85,6 @@ def pytest(environment, kind, template, alone):
     variables = environment.environment()
     if kind in IN_ODOO:
         environment.clone_database(template, database)
-        modules = packages.node_modules()
         if modules:
             variables["AXE"] = str(modules / "axe-core" / "axe.min.js")
         command += [
