@@ -10,7 +10,7 @@ help:
 	@echo "             (ONCE=1: print and stop again; ODOO_PORT, SIMULATOR_PORT)"
 	@echo "make test    all tests (KIND='engine simulator odoo histories e2e', ARGS for pytest;"
 	@echo "             KIND=faults: each call goes wrong in each way)"
-	@echo "make lint    ruff, pylint-odoo, prettier, eslint; format: rewrite the files"
+	@echo "make lint    ruff, mypy, pylint-odoo, prettier, eslint; format: rewrite the files"
 	@echo "make screenshots  the pictures of the guide, from a fresh demo"
 	@echo "make guide   the guide and the page of the app store, from docs/"
 	@echo "make shell   Odoo's shell on the demo database"

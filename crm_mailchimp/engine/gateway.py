@@ -6,10 +6,15 @@ the caller does: setting the status of a known member other than by
 :meth:`Gateway.restore_member`, and updating an existing member by a batch subscribe.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
+from typing import Any, TypeVar
 
 from mailchimp_marketing.api.batches_api import BatchesApi
 from mailchimp_marketing.api.campaigns_api import CampaignsApi
@@ -19,13 +24,16 @@ from mailchimp_marketing.api.root_api import RootApi
 
 from . import batches, webhooks
 from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
-from .lease import read_mark
+from .lease import Mark, read_mark
 from .report_calls import ReportCalls
 from .transport import Transport
+from .vocabulary import Json
 
 PAGE = 1000  # the most Mailchimp gives at once
 SUBSCRIBE_LIMIT = 500
 SEGMENT_LIMIT = 500
+
+Page = TypeVar("Page")
 
 
 class Gateway(ReportCalls):
@@ -34,7 +42,7 @@ class Gateway(ReportCalls):
     Make one per run and close it at the end: its connections are kept open and shared
     by all calls, also by those of :meth:`map`.
 
-    :param str api_key: complete API key, or the token of a login
+    :param api_key: complete API key, or the token of a login
     :param api_url: base URL ending in ``/3.0`` instead of that of the data centre
     :param options: ``data_center`` of a token, ``account`` that it has to be,
         ``max_in_flight`` (default 4, at most 8), ``timeout`` (a pair of seconds),
@@ -42,73 +50,75 @@ class Gateway(ReportCalls):
     :raise InvalidKey, InvalidUrl: before anything is sent
     """
 
-    def __init__(self, api_key, api_url=None, **options):
+    def __init__(
+        self, api_key: str, api_url: str | None = None, **options: Any
+    ) -> None:
         self._transport = Transport(api_key, api_url, **options)
-        self._executor = None
+        self._executor: ThreadPoolExecutor | None = None
         self._lists = ListsApi(self._transport)
         self._batches = BatchesApi(self._transport)
         self._campaigns = CampaignsApi(self._transport)
         self._reports = ReportsApi(self._transport)
         self._root = RootApi(self._transport)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Gateway {self._transport.host}>"
 
-    def __enter__(self):
+    def __enter__(self) -> Gateway:
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     @property
-    def data_center(self):
+    def data_center(self) -> str:
         """Where the account is at Mailchimp, such as ``us21``."""
         return self._transport.data_center
 
     @property
-    def account_ref(self):
+    def account_ref(self) -> str | None:
         """The ``account_id`` that was found, if it had to be (see Transport)."""
         return self._transport.account_ref
 
-    def uses(self, key):
+    def uses(self, key: str) -> bool:
         """Return whether this is the gateway's API key or token."""
         return self._transport.uses(key)
 
     @property
-    def max_in_flight(self):
+    def max_in_flight(self) -> int:
         """Requests that are sent at once by now: see :class:`.pace.Slots`."""
         return self._transport.slots.allowed
 
     @property
-    def calls(self):
+    def calls(self) -> int:
         """Requests sent so far, retries included."""
         return self._transport.calls
 
     @property
-    def last_request_id(self):
+    def last_request_id(self) -> str | None:
         """What Mailchimp's support can find the last request by."""
         return self._transport.last_request_id
 
-    def until(self, end):
+    def until(self, end: float) -> None:
         """Let no request outlast a moment, a monotonic time (see Transport)."""
         self._transport.until(end)
 
-    def patience(self):
+    def patience(self) -> float:
         """Return how many seconds a reply to a request of now may take."""
         return self._transport.patience()
 
-    def clock(self):
+    def clock(self) -> datetime:
         """Return Mailchimp's time now, a naive UTC datetime (see Transport)."""
         return self._transport.clock()
 
-    def close(self):
+    def close(self) -> None:
         """Wait for the requests in flight and close the connections."""
         if self._executor:
             self._executor.shutdown()
             self._executor = None
         self._transport.close()
 
-    def _submit(self, function, *arguments):
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(
                 self._transport.slots.limit, "mailchimp"
@@ -117,10 +127,17 @@ class Gateway(ReportCalls):
 
     # === ANY CALL === #
 
-    def request(self, method, path, values=None, query=None, body=None):
+    def request(
+        self,
+        method: str,
+        path: str,
+        values: Json | None = None,
+        query: Json | None = None,
+        body: Json | None = None,
+    ) -> Any:
         """Carry out a call that has no method of its own.
 
-        :param str path: path below ``/3.0``, with ``{names}`` for ``values``
+        :param path: path below ``/3.0``, with ``{names}`` for ``values``
         :param values: dict of the values in the path
         :param query: dict; booleans, datetimes and lists are written as
             Mailchimp reads them, ``None`` is left out
@@ -128,7 +145,11 @@ class Gateway(ReportCalls):
         """
         return self._transport.call_api(path, method, values, query, body=body)
 
-    def map(self, calls, enough=lambda: False):
+    def map(
+        self,
+        calls: Iterable[tuple[Any, ...]],
+        enough: Callable[[], Any] = lambda: False,
+    ) -> Iterator[list[tuple[Any, Any]]]:
         """Carry out calls several at once.
 
         The iterator and the body of the caller's loop run in the caller's thread only:
@@ -144,9 +165,11 @@ class Gateway(ReportCalls):
         :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
             done by then
         """
-        calls, ahead, running, more = iter(calls), deque(), {}, True
+        calls, more = iter(calls), True
+        ahead: deque[tuple[Any, ...]] = deque()
+        running: dict[Future[Any], Any] = {}
 
-        def begin():
+        def begin() -> None:
             while ahead and len(running) < self.max_in_flight:
                 tag, function, *arguments = ahead.popleft()
                 if not enough():
@@ -161,7 +184,7 @@ class Gateway(ReportCalls):
                 ):
                     call = None if enough() else next(calls, None)
                     more = call is not None
-                    if more:
+                    if call is not None:
                         ahead.append(call)
                         begin()
                 if not running:
@@ -173,15 +196,17 @@ class Gateway(ReportCalls):
         finally:
             wait(running)
 
-    def ahead(self, pages, deadline=math.inf):
+    def ahead(
+        self, pages: Iterable[Page], deadline: float = math.inf
+    ) -> Iterator[Page]:
         """Yield pages of a generator of this gateway, the next fetched meanwhile.
 
-        :param float deadline: monotonic time after which none is fetched before it is
+        :param deadline: monotonic time after which none is fetched before it is
             asked for
         """
         pages = iter(pages)
 
-        def fetch():
+        def fetch() -> Future[Any]:
             return self._submit(next, pages, None)
 
         future = fetch()
@@ -196,7 +221,14 @@ class Gateway(ReportCalls):
         finally:
             wait([future])
 
-    def _pages(self, key, call, *args, start=0, **kwargs):
+    def _pages(
+        self,
+        key: str,
+        call: Callable[..., Any],
+        *args: Any,
+        start: int = 0,
+        **kwargs: Any,
+    ) -> Iterator[tuple[list[Json], Json]]:
         """Yield ``(items, reply)`` of each page of a collection."""
         offset = start
         kwargs.setdefault("count", PAGE)
@@ -210,11 +242,15 @@ class Gateway(ReportCalls):
             if not items or not more:
                 return
 
-    def _whole(self, key, call, *args, **kwargs):
+    def _whole(
+        self, key: str, call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> list[Json]:
         """Return the list of a collection that has no pages."""
         return _list(call(*args, **kwargs), key)
 
-    def _all(self, key, call, *args, **kwargs):
+    def _all(
+        self, key: str, call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> list[Json]:
         return [
             item
             for items, _reply in self._pages(key, call, *args, **kwargs)
@@ -223,13 +259,14 @@ class Gateway(ReportCalls):
 
     # === ACCOUNT AND AUDIENCES === #
 
-    def root(self):
+    def root(self) -> Json:
         """Return the account: ``account_id``, ``account_name``, ``role`` and more."""
         return self._root.get_root(exclude_fields=["_links"])
 
-    def audiences(self):
+    def audiences(self) -> Json:
         """Return ``{"lists": [...], "constraints": {...}}`` with all audiences."""
-        lists, constraints = [], {}
+        lists: list[Json] = []
+        constraints: Json = {}
         for items, reply in self._pages(
             "lists", self._lists.get_all_lists, exclude_fields=["lists._links"]
         ):
@@ -237,17 +274,17 @@ class Gateway(ReportCalls):
             constraints = reply.get("constraints") or constraints
         return {"lists": lists, "constraints": constraints}
 
-    def audience(self, ref):
+    def audience(self, ref: str) -> Json:
         """Return one audience. Its ``stats`` are some minutes old."""
         return self._lists.get_list(ref, exclude_fields=["_links"])
 
-    def create_audience(self, body):
+    def create_audience(self, body: Json) -> Json:
         """Create an audience; ``Forbidden`` when the plan has no room for it."""
         return self._lists.create_list(body)
 
     # === MERGE FIELDS AND GROUPS === #
 
-    def merge_fields(self, ref):
+    def merge_fields(self, ref: str) -> list[Json]:
         """Return all merge fields of an audience."""
         return self._all(
             "merge_fields",
@@ -256,15 +293,15 @@ class Gateway(ReportCalls):
             exclude_fields=["merge_fields._links"],
         )
 
-    def create_merge_field(self, ref, body):
+    def create_merge_field(self, ref: str, body: Json) -> Json:
         """Create a merge field from ``tag``, ``name``, ``type`` and more."""
         return self._lists.add_list_merge_field(ref, body)
 
-    def update_merge_field(self, ref, merge_id, body):
+    def update_merge_field(self, ref: str, merge_id: int, body: Json) -> Json:
         """Change a merge field; its type stays."""
         return self._lists.update_list_merge_field(ref, merge_id, body)
 
-    def categories(self, ref):
+    def categories(self, ref: str) -> list[Json]:
         """Return all group categories of an audience; marks of ours are none."""
         return [
             category
@@ -272,7 +309,7 @@ class Gateway(ReportCalls):
             if not read_mark(category["title"])
         ]
 
-    def _categories(self, ref):
+    def _categories(self, ref: str) -> list[Json]:
         return self._all(
             "categories",
             self._lists.get_list_interest_categories,
@@ -280,7 +317,7 @@ class Gateway(ReportCalls):
             exclude_fields=["categories._links"],
         )
 
-    def create_category(self, ref, title, kind="checkboxes"):
+    def create_category(self, ref: str, title: str, kind: str = "checkboxes") -> Json:
         """Create a group category.
 
         :param kind: ``checkboxes``, ``dropdown``, ``radio`` or ``hidden``
@@ -288,19 +325,19 @@ class Gateway(ReportCalls):
         body = {"title": title, "type": kind}
         return self._lists.create_list_interest_category(ref, body)
 
-    def category(self, ref, category):
+    def category(self, ref: str, category: str) -> Json:
         """Return one group category; ``NotFound`` when it is gone."""
         return self._lists.get_interest_category(
             ref, category, exclude_fields=["_links"]
         )
 
-    def rename_category(self, ref, category, title, kind):
+    def rename_category(self, ref: str, category: str, title: str, kind: str) -> Json:
         """Rename a group category. Mailchimp wants its kind, too, also unchanged."""
         return self._lists.update_interest_category(
             ref, category, {"title": title, "type": kind}
         )
 
-    def marks(self, ref):
+    def marks(self, ref: str) -> list[tuple[str, Mark]]:
         """Return ``[(category id, mark)]`` of all marks of :mod:`.lease`."""
         found = [
             (category["id"], read_mark(category["title"]))
@@ -308,7 +345,7 @@ class Gateway(ReportCalls):
         ]
         return [(category, mark) for category, mark in found if mark]
 
-    def interests(self, ref, category):
+    def interests(self, ref: str, category: str) -> list[Json]:
         """Return all groups of a category."""
         return self._all(
             "interests",
@@ -318,18 +355,20 @@ class Gateway(ReportCalls):
             exclude_fields=["interests._links"],
         )
 
-    def create_interest(self, ref, category, name):
+    def create_interest(self, ref: str, category: str, name: str) -> Json:
         """Create a group; ``Rejected`` as ``interest_limit`` after the 60th."""
         body = {"name": name}
         return self._lists.create_interest_category_interest(ref, category, body)
 
-    def update_interest(self, ref, category, interest, name):
+    def update_interest(
+        self, ref: str, category: str, interest: str, name: str
+    ) -> Json:
         """Rename a group."""
         return self._lists.update_interest_category_interest(
             ref, category, interest, {"name": name}
         )
 
-    def delete_interest(self, ref, category, interest):
+    def delete_interest(self, ref: str, category: str, interest: str) -> bool:
         """Delete a group; one that is gone already is fine."""
         return _gone_is_fine(
             self._lists.delete_interest_category_interest, ref, category, interest
@@ -339,16 +378,16 @@ class Gateway(ReportCalls):
 
     def members(
         self,
-        ref,
+        ref: str,
         *,
-        status=None,
-        since=None,
-        sort="desc",
-        count=PAGE,
-        offset=0,
-        fields=None,
-        **filters,
-    ):
+        status: str | None = None,
+        since: datetime | None = None,
+        sort: str = "desc",
+        count: int = PAGE,
+        offset: int = 0,
+        fields: str | list[str] | None = None,
+        **filters: Any,
+    ) -> Json:
         """Return one page of members: ``{"members": [...], "total_items": n}``.
 
         Without a status, archived members seem to be left out: ask for them.
@@ -362,7 +401,7 @@ class Gateway(ReportCalls):
         :param filters: other filters of the SDK's ``get_list_members_info``
         """
         if fields:
-            filters["fields"] = sorted({"total_items", *_names(fields)})
+            filters["fields"] = sorted({"total_items", *(_names(fields) or ())})
         else:
             filters["exclude_fields"] = ["_links", "members._links"]
         reply = self._lists.get_list_members_info(
@@ -378,7 +417,7 @@ class Gateway(ReportCalls):
         _list(reply, "members")
         return reply
 
-    def member_count(self, ref, status=None):
+    def member_count(self, ref: str, status: str | None = None) -> int:
         """Return the number of members, as counted now (the audience's is cached)."""
         reply = self._lists.get_list_members_info(
             ref, status=status, count=1, fields=["total_items"]
@@ -387,21 +426,25 @@ class Gateway(ReportCalls):
             raise Protocol("Mailchimp did not tell the number of members.")
         return reply["total_items"]
 
-    def member(self, ref, email_hash, fields=None):
+    def member(
+        self, ref: str, email_hash: str, fields: str | list[str] | None = None
+    ) -> Json:
         """Return one member, archived ones included.
 
         :raise NotFound: also for a permanently deleted one; they cannot be told apart
         """
         return self._lists.get_list_member(ref, email_hash, fields=_names(fields))
 
-    def find_member(self, ref, email_hash):
+    def find_member(self, ref: str, email_hash: str) -> Json | None:
         """Return one member, archived ones included, or ``None``."""
         try:
             return self.member(ref, email_hash)
         except NotFound:
             return None
 
-    def subscribe_batch(self, ref, members):
+    def subscribe_batch(
+        self, ref: str, members: Iterable[Json]
+    ) -> tuple[list[Json], list[tuple[str, MailchimpError]]]:
         """Subscribe addresses that Mailchimp does not know; touch no existing member.
 
         :param members: at most 500 dicts with ``email_address`` in lower case, each
@@ -433,7 +476,7 @@ class Gateway(ReportCalls):
         ]
         return _list(reply, "new_members"), errors
 
-    def patch_member(self, ref, email_hash, body):
+    def patch_member(self, ref: str, email_hash: str, body: Json) -> Json:
         """Change values or the address of a known member, never its status.
 
         :raise ValueError: for a body with a status
@@ -442,7 +485,7 @@ class Gateway(ReportCalls):
         batches.check_update(body)
         return self._lists.update_list_member(ref, email_hash, body)
 
-    def restore_member(self, ref, email_hash, status):
+    def restore_member(self, ref: str, email_hash: str, status: str) -> Json:
         """Give a known member a status again: the caller has checked that it may.
 
         :param status: ``subscribed`` or ``pending``
@@ -452,7 +495,9 @@ class Gateway(ReportCalls):
             raise ValueError(f"a member cannot be restored to {status!r}")
         return self._lists.update_list_member(ref, email_hash, {"status": status})
 
-    def archive_member(self, ref, email_hash):
+    def archive_member(
+        self, ref: str, email_hash: str
+    ) -> tuple[str | None, Json | None]:
         """Let a member leave: archived or, while it is pending, unsubscribed.
 
         Mailchimp refuses to archive pending, cleaned and archived members with the same
@@ -484,7 +529,9 @@ class Gateway(ReportCalls):
             raise Protocol(f"Mailchimp keeps a member {member['status']}.")
         return member["status"], member
 
-    def let_go(self, ref, email_hash, stays=None):
+    def let_go(
+        self, ref: str, email_hash: str, stays: Callable[[Json], bool] | None = None
+    ) -> tuple[Json | None, Json | None]:
         """Let a member leave, after a look at it, and look whether it left.
 
         An unsubscribe that no reading has seen yet must not be hidden by archiving: a
@@ -506,7 +553,9 @@ class Gateway(ReportCalls):
             error.outcome_unknown = True  # it was asked to leave before
             raise
 
-    def activity_feed(self, ref, email_hash, filters=None):
+    def activity_feed(
+        self, ref: str, email_hash: str, filters: Sequence[str] | None = None
+    ) -> list[Json]:
         """Return all events of a member, the latest first.
 
         :param filters: kinds such as ``unsub``, ``bounce``; all if ``None``
@@ -519,14 +568,14 @@ class Gateway(ReportCalls):
             activity_filters=filters,
         )
 
-    def recent_activity(self, ref, email_hash):
+    def recent_activity(self, ref: str, email_hash: str) -> list[Json]:
         """Return the last 50 events of a member.
 
         A complaint may show here and not in the activity feed.
         """
         return _list(self._lists.get_list_member_activity(ref, email_hash), "activity")
 
-    def abuse_reports(self, ref):
+    def abuse_reports(self, ref: str) -> list[Json]:
         """Return all complaints of an audience."""
         return self._all(
             "abuse_reports",
@@ -537,7 +586,7 @@ class Gateway(ReportCalls):
 
     # === TAGS: STATIC SEGMENTS === #
 
-    def static_segments(self, ref):
+    def static_segments(self, ref: str) -> list[Json]:
         """Return all static segments, which are the tags of an audience."""
         return self._all(
             "segments",
@@ -547,20 +596,26 @@ class Gateway(ReportCalls):
             exclude_fields=["segments._links"],
         )
 
-    def create_static_segment(self, ref, name):
+    def create_static_segment(self, ref: str, name: str) -> Json:
         """Create a tag without members; ``Rejected`` as ``tag_exists``."""
         return self._lists.create_segment(ref, {"name": name, "static_segment": []})
 
-    def rename_static_segment(self, ref, segment, name):
+    def rename_static_segment(self, ref: str, segment: str, name: str) -> Json:
         """Rename a tag."""
         # Without "static_segment": an empty one would remove all members.
         return self._lists.update_segment(ref, segment, {"name": name})
 
-    def delete_static_segment(self, ref, segment):
+    def delete_static_segment(self, ref: str, segment: str) -> bool:
         """Delete a tag; one that is gone already is fine."""
         return _gone_is_fine(self._lists.delete_segment, ref, segment)
 
-    def change_static_segment(self, ref, segment, add=(), remove=()):
+    def change_static_segment(
+        self,
+        ref: str,
+        segment: str,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+    ) -> Json:
         """Tag and untag members; addresses the audience does not have are ignored.
 
         :param add: at most 500 addresses
@@ -579,11 +634,13 @@ class Gateway(ReportCalls):
 
     # === WEBHOOKS === #
 
-    def webhooks(self, ref):
+    def webhooks(self, ref: str) -> list[Json]:
         """Return all webhooks of an audience, those of others included."""
         return self._whole("webhooks", self._lists.get_list_webhooks, ref)
 
-    def create_webhook(self, ref, url, events, sources):
+    def create_webhook(
+        self, ref: str, url: str, events: Collection[str], sources: Collection[str]
+    ) -> Json:
         """Register a webhook; Mailchimp first asks the URL, which has to answer.
 
         :param events: names of those to listen to, likewise ``sources``
@@ -597,51 +654,51 @@ class Gateway(ReportCalls):
         }
         return self._lists.create_list_webhook(ref, body)
 
-    def delete_webhook(self, ref, webhook):
+    def delete_webhook(self, ref: str, webhook: str) -> bool:
         """Delete a webhook; one that is gone already is fine."""
         return _gone_is_fine(self._lists.delete_list_webhook, ref, webhook)
 
     # === BATCHES === #
 
-    def create_batch(self, operations):
+    def create_batch(self, operations: Iterable[Json]) -> Json:
         """Start a batch; see :func:`.batches.encode` for what it may hold."""
         return self._batches.start(batches.encode(operations))
 
-    def batch(self, ref):
+    def batch(self, ref: str) -> Json:
         """Return a batch: ``status`` (in the end ``finished``), counters, results URL.
 
         ``finished`` says nothing about success: read the results.
         """
         return self._batches.status(ref)
 
-    def delete_batch(self, ref):
+    def delete_batch(self, ref: str) -> bool:
         """Stop a batch, or forget the results of a finished one."""
         return _gone_is_fine(self._batches.delete_request, ref)
 
-    def batch_results(self, url):
+    def batch_results(self, url: str) -> Iterator[tuple[Any, Any]]:
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
         return batches.results(url, loopback=self._transport.loopback)
 
 
-def _outcome(future):
+def _outcome(future: Future[Any]) -> Any:
     try:
         return future.result()
     except MailchimpError as error:
         return error
 
 
-def _names(fields):
+def _names(fields: str | list[str] | None) -> list[str] | None:
     return fields.split(",") if isinstance(fields, str) else fields
 
 
-def _list(reply, key):
+def _list(reply: Any, key: str) -> list[Json]:
     """Return a list of a reply: one that lacks it is not Mailchimp's."""
     if isinstance(reply, dict) and isinstance(reply.get(key), list):
         return reply[key]
     raise Protocol(f"Mailchimp's reply has no list {key!r}.")
 
 
-def _gone_is_fine(delete, *args):
+def _gone_is_fine(delete: Callable[..., Any], *args: Any) -> bool:
     try:
         delete(*args)
     except NotFound:

@@ -6,11 +6,14 @@ fractions in a report and for the industry, percent for the audience.
 """
 
 import math
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 from .address import member_hash
 from .observe import utc
 from .storable import storable
+from .vocabulary import Json
 
 #: Of each member's opens, and of its clicks, Mailchimp lists no more than these.
 EVENTS_LISTED = 1000
@@ -34,7 +37,12 @@ TRIES = 10
 ONGOING = ((14 * DAY, DAY), (None, 7 * DAY))
 
 
-def next_poll(sent, now, grown=None, ongoing=False):
+def next_poll(
+    sent: datetime | None,
+    now: datetime,
+    grown: datetime | None = None,
+    ongoing: bool = False,
+) -> datetime | None:
     """Return when to read the results of a campaign again; ``None`` for never.
 
     :param sent: datetime it was sent
@@ -46,10 +54,17 @@ def next_poll(sent, now, grown=None, ongoing=False):
     if not interval:
         return None
     at = now + interval - SLACK
-    return at if ongoing else max(min(at, sent + FOLLOW), now + HOUR - SLACK)
+    if ongoing or not sent:
+        return at
+    return max(min(at, sent + FOLLOW), now + HOUR - SLACK)
 
 
-def poll_interval(sent, now, grown=None, ongoing=False):
+def poll_interval(
+    sent: datetime | None,
+    now: datetime,
+    grown: datetime | None = None,
+    ongoing: bool = False,
+) -> timedelta | None:
     """Return how often a campaign of this age is read; ``None`` for not any more."""
     if not sent:
         return HOUR
@@ -60,13 +75,13 @@ def poll_interval(sent, now, grown=None, ongoing=False):
     return None
 
 
-def next_try(now, failures, followed):
+def next_try(now: datetime, failures: int, followed: bool) -> datetime | None:
     """Return when to ask again for a report that cannot be read; ``None`` for never.
 
     After an hour, then ever later, up to a day.
 
     :param now: datetime of the last try
-    :param int failures: tries in a row that failed, the last one included
+    :param failures: tries in a row that failed, the last one included
     :param followed: the campaign would be read again anyway; another one is given up
         after some tries
     """
@@ -130,19 +145,20 @@ TOTALS = (
 )
 
 
-def totals(report, known=None):
+def totals(report: Json, known: Json | None = None) -> Json:
     """Return the totals of a report as columns of a campaign.
 
     :param known: what is stored, by column: it stays where Mailchimp says nothing. A
         part of a report is ``null`` now and then.
     """
-    known, vals = known or {}, {}
+    known = known or {}
+    vals: Json = {}
     for part, key, column in _COUNTS:
-        value = _count((_dict(report, part) if part else report).get(key))
-        vals[column] = (known.get(column) or 0) if value is None else value
+        count = _count((_dict(report, part) if part else report).get(key))
+        vals[column] = (known.get(column) or 0) if count is None else count
     for part, key, column, unit in _RATES:
-        value = _fraction(_dict(report, part).get(key), unit)
-        vals[column] = (known.get(column) or 0.0) if value is None else value
+        rate = _fraction(_dict(report, part).get(key), unit)
+        vals[column] = (known.get(column) or 0.0) if rate is None else rate
     opens, clicks = _dict(report, "opens"), _dict(report, "clicks")
     bounces = _dict(report, "bounces")
     all_bounces = known.get("bounces") or 0
@@ -188,12 +204,12 @@ def totals(report, known=None):
     }
 
 
-def identified(entries):
+def identified(entries: Any) -> list[Json]:
     """Return those entries of a page that are campaigns or reports with an id."""
     return [entry for entry in _dicts(entries) if _ref(entry.get("id")) == entry["id"]]
 
 
-def listed(campaign):
+def listed(campaign: Json) -> Json:
     """Return the columns of a campaign that its listing gives."""
     settings, tracking = _dict(campaign, "settings"), _dict(campaign, "tracking")
     subject = _text(settings.get("subject_line"))
@@ -217,7 +233,7 @@ def listed(campaign):
     }
 
 
-def _segment_refs(campaign):
+def _segment_refs(campaign: Json) -> list[str]:
     """Return the ids of the tags and groups a campaign was addressed to.
 
     Mailchimp names a tag, which it calls a static segment, by its id alone or in a
@@ -236,7 +252,7 @@ def _segment_refs(campaign):
     return sorted({str(ref) for ref in refs if isinstance(ref, str | int) and ref})
 
 
-def reported(report):
+def reported(report: Json) -> Json:
     """Return the columns of a campaign that only its report gives."""
     subject = _text(report.get("subject_line"))
     return {
@@ -248,7 +264,7 @@ def reported(report):
     }
 
 
-def _type(source):
+def _type(source: Json) -> str | Literal[False]:
     """Return the type of a campaign or report; ``False`` for one nobody knows."""
     kind = _text(source.get("type"))
     if kind in TYPES:
@@ -256,7 +272,7 @@ def _type(source):
     return "automation" if kind.startswith("auto") else False
 
 
-def links(entries):
+def links(entries: Any) -> dict[str, Json]:
     """Return ``{link_ref: columns}`` of the clicked links of a campaign."""
     return {
         _ref(entry["id"]): {
@@ -271,7 +287,7 @@ def links(entries):
     }
 
 
-def variants(report, sub_reports, settings):
+def variants(report: Json, sub_reports: Any, settings: Json | None) -> dict[str, Json]:
     """Return ``{variant_ref: columns}`` of an A/B test, old or new.
 
     :param report: the report of the test; the old kind has its two groups there
@@ -319,61 +335,119 @@ def variants(report, sub_reports, settings):
 # === RECIPIENTS AND EVENTS === #
 
 
-def recipient_rows(entries):
+class Who(NamedTuple):
+    """A recipient: hash, and the address where Mailchimp tells it."""
+
+    ref: str
+    address: str | None
+
+
+class RecipientRow(NamedTuple):
+    """A recipient, with the status of the mail and the variant of a test."""
+
+    ref: str
+    address: str | None
+    status: str | None
+    variant: str | None
+
+
+class Event(NamedTuple):
+    """What a recipient did.
+
+    The number tells those apart that a recipient made in one second: programs that
+    look at mail before people do are that quick, and Mailchimp counts each.
+    """
+
+    kind: str
+    date: datetime
+    url: str
+    number: int
+    detail: str | None
+
+
+class EventRow(NamedTuple):
+    """A recipient and one event, see :class:`Event`."""
+
+    ref: str
+    address: str | None
+    kind: str
+    date: datetime
+    url: str
+    number: int
+    detail: str | None
+
+    @property
+    def event(self) -> Event:
+        """The row without whose event it is."""
+        return Event(*self[2:])
+
+
+class Person(NamedTuple):
+    """A recipient with events, and what :func:`summary` makes of them."""
+
+    ref: str
+    address: str | None
+    status: str | None
+    variant: str | None
+    events: list[Event]
+    sums: Json
+
+
+def recipient_rows(entries: Any) -> list[RecipientRow]:
     """Return recipients of *sent-to*, or of *email-activity*, which has no status.
 
-    :return: ``[(hash, address or None, status or None, variant or None)]``
+    :return: each recipient once
     """
-    rows = {}
+    rows: dict[str, RecipientRow] = {}
     for entry in _dicts(entries):
         who = _who(entry)
         if who:
             status = _text(entry.get("status"))
-            status = status if status in ("sent", "hard", "soft") else None
-            rows[who[0]] = (*who, status, _text(entry.get("absplit_group")) or None)
+            rows[who.ref] = RecipientRow(
+                *who,
+                status if status in ("sent", "hard", "soft") else None,
+                _text(entry.get("absplit_group")) or None,
+            )
     return list(rows.values())
 
 
-def people(part, entries, since=None):
+def people(part: str, entries: Any, since: datetime | None = None) -> list[Person]:
     """Return recipients of a page with what they did.
 
-    :param str part: which part of the report the page is of
+    :param part: which part of the report the page is of
     :param since: as for :func:`activity_rows`
-    :return: ``[(hash, address or None, status or None, variant or None, events, what
-        :func:`summary` makes of them)]``; an event is ``(kind, time, url, number,
-        detail or None)``
     """
-    events_of = {}
+    events_of: dict[str, list[Event]] = {}
+    rows: list[EventRow] = []
     if part == "activity":
         rows = activity_rows(entries, since)
     elif part == "unsubscribed":
         rows = unsubscribe_rows(entries)
-    else:
-        rows = complaint_rows(entries) if part == "complaints" else ()
-    for ref, _email, *event in rows:
-        events_of.setdefault(ref, []).append(tuple(event))
+    elif part == "complaints":
+        rows = complaint_rows(entries)
+    for row in rows:
+        events_of.setdefault(row.ref, []).append(row.event)
     found = []
     for person in recipient_rows(entries):
-        events = events_of.get(person[0], [])
-        sums = summary((kind, date, detail) for kind, date, *_key, detail in events)
-        found.append((*person, events, sums))
+        events = events_of.get(person.ref, [])
+        sums = summary((event.kind, event.date, event.detail) for event in events)
+        found.append(Person(*person, events, sums))
     return found
 
 
-def activity_rows(entries, since=None):
+def activity_rows(entries: Any, since: datetime | None = None) -> list[EventRow]:
     """Return events of *email-activity*.
 
-    :return: ``[(hash, address or None, kind, time, url, number, detail or None)]``;
-        the number tells those apart that a recipient made in one second: programs
-        that look at mail before people do are that quick, and Mailchimp counts each
     :param since: only events after it. Whether Mailchimp cuts them by itself, and
         leaves out recipients who did nothing since, is not documented.
     """
     rows = []
     for entry in _dicts(entries):
         who = _who(entry)
-        numbers = {}
-        for event in _dicts(entry.get("activity")) if who else ():
+        if not who:
+            continue
+        numbers: dict[tuple[str, datetime, str], int] = {}
+        for event in _dicts(entry.get("activity")):
             kind, date = event.get("action"), moment(event.get("timestamp"))
             if kind in ("open", "click", "bounce") and date:
                 if since is None or date > since:
@@ -381,17 +455,17 @@ def activity_rows(entries, since=None):
                     detail = _text(event.get("type")) if kind == "bounce" else ""
                     key = kind, date, url
                     numbers[key] = number = numbers.get(key, 0) + 1
-                    rows.append((*who, *key, number, detail or None))
+                    rows.append(EventRow(*who, kind, date, url, number, detail or None))
     return _unique(rows)
 
 
-def summary(events):
+def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
     """Return what all events of one recipient come to, as columns of the recipient.
 
     :param events: ``(kind, time, detail or None)``
     """
-    dates = {}
-    details = {}
+    dates: dict[str, list[datetime]] = {}
+    details: dict[str, set[str | None]] = {}
     for kind, date, detail in events:
         dates.setdefault(kind, []).append(date)
         details.setdefault(kind, set()).add(detail)
@@ -414,38 +488,38 @@ def summary(events):
     }
 
 
-def unsubscribe_rows(entries):
+def unsubscribe_rows(entries: Any) -> list[EventRow]:
     """Return events, as :func:`activity_rows`, of *unsubscribed*."""
     return _event_rows(entries, "unsubscribe", "timestamp", "reason")
 
 
-def complaint_rows(entries):
+def complaint_rows(entries: Any) -> list[EventRow]:
     """Return events, as :func:`activity_rows`, of *abuse-reports*."""
     return _event_rows(entries, "complaint", "date", None)
 
 
-def _event_rows(entries, kind, when, why):
+def _event_rows(entries: Any, kind: str, when: str, why: str | None) -> list[EventRow]:
     rows = []
     for entry in _dicts(entries):
         who, date = _who(entry), moment(entry.get(when))
         if who and date:
             detail = _text(entry.get(why)) if why else ""
-            rows.append((*who, kind, date, "", 1, detail or None))
+            rows.append(EventRow(*who, kind, date, "", 1, detail or None))
     return _unique(rows)
 
 
-def _unique(rows):
+def _unique(rows: Iterable[EventRow]) -> list[EventRow]:
     """Drop entries that are listed twice: Mailchimp gives events no id."""
-    return list({(row[0], *row[2:6]): row for row in rows}.values())
+    return list({(row.ref, *row.event[:-1]): row for row in rows}.values())
 
 
-def _who(entry):
-    """Return ``(hash, address or None)``; ``None`` for somebody without either."""
+def _who(entry: Json) -> Who | None:
+    """Return who an entry is about; ``None`` for somebody without hash and address."""
     address = _text(entry.get("email_address")).strip().lower()
     if len(address) > ADDRESS_LENGTH:
         address = ""
     ref = _ref(entry.get("email_id")) or (address and member_hash(address))
-    return (ref.lower(), address or None) if ref else None
+    return Who(ref.lower(), address or None) if ref else None
 
 
 # === WHAT CAN BE STORED === #
@@ -453,7 +527,7 @@ def _who(entry):
 # is clipped or left out: one odd entry must not keep the others from being stored.
 
 
-def moment(stamp):
+def moment(stamp: Any) -> datetime | None:
     """Return a time of a report as naive UTC; ``None`` for none and for nonsense.
 
     Times that no campaign can have (year 1, year 9999) cannot be shown in every zone.
@@ -465,29 +539,29 @@ def moment(stamp):
     return found if found and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
-def _dict(source, name):
+def _dict(source: Json, name: str) -> Json:
     value = source.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _dicts(entries):
+def _dicts(entries: Any) -> list[Json]:
     if not isinstance(entries, list | tuple):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return (
         storable(str(value)) if isinstance(value, str | int | float) and value else ""
     )
 
 
-def _ref(value):
+def _ref(value: Any) -> str:
     """Return an id of Mailchimp, no longer than an index takes."""
     return _text(value)[:REF_LENGTH]
 
 
-def _count(value):
+def _count(value: Any) -> int | None:
     """Return a count that a column holds; ``None`` for none and for nonsense."""
     try:
         return min(max(int(value), 0), INTEGER)
@@ -497,15 +571,15 @@ def _count(value):
         return None
 
 
-def _known(source, name):
+def _known(source: Json, name: str) -> bool:
     return source.get(name) is not None
 
 
-def _number(source, name):
+def _number(source: Json, name: str) -> int:
     return _count(source.get(name)) or 0
 
 
-def _fraction(value, unit=1):
+def _fraction(value: Any, unit: int = 1) -> float | None:
     """Return a rate as a fraction; ``None`` for none and for nonsense."""
     try:
         rate = float(value) / unit
@@ -514,5 +588,5 @@ def _fraction(value, unit=1):
     return rate if math.isfinite(rate) else None
 
 
-def _share(part, whole):
+def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
