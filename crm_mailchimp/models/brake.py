@@ -56,7 +56,7 @@ class CrmMailchimpRun(models.Model):
         if self.state == "brake":
             run = self.sudo()
             run.account_id._forget_attention()
-            run._set_cursor(brake_confirmed=(run.cursor or {}).get("brake") or True)
+            run._set_cursor(brake_confirmed=run._get_cursor().brake or True)
             run.write({"state": "running", "phase": "segments", "resume_at": False})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 

@@ -289,7 +289,7 @@ class CrmMailchimpAccount(models.Model):
 
     def _merge_fields_beyond(self, limit):
         """Return the lines that would have to be created, but have no room."""
-        count = self._refs().get("merge_field_count")
+        count = self._refs().merge_field_count
         if count is None:
             return self.merge_field_ids.browse()
         missing = self.merge_field_ids.filtered(

@@ -367,7 +367,7 @@ class CrmMailchimpRun(models.Model):
             run.is_older = run.state == "brake" and run._asks_as_older()
 
     def _asks_as_older(self):
-        return bool((self.cursor or {}).get("older"))
+        return bool(self._get_cursor().older)
 
     def action_confirm_archiving(self):
         self.ensure_one()
@@ -377,7 +377,7 @@ class CrmMailchimpRun(models.Model):
         account._check_manager()
         if self.state == "brake":
             run = self.sudo()
-            account.sudo()._take_lease(self.cursor["older"])
+            account.sudo()._take_lease(self._get_cursor().older)
             account._forget_attention()
             run._set_cursor(older=None, brake_confirmed=True)
             run.write({"state": "running", "phase": "segments", "error_message": False})

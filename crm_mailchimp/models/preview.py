@@ -11,7 +11,7 @@ class CrmMailchimpRun(models.Model):
     @api.depends("cursor", "kind")
     def _compute_left_out(self):
         for run in self:
-            counts = (run.cursor or {}).get("left_out") or {}
+            counts = run._get_cursor().left_out
             names = {line.tag: line.name for line in run.account_id.merge_field_ids}
             run.left_out = bool(counts) and self.env._(
                 "Left out because the value is incomplete or Mailchimp does not "

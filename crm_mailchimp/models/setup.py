@@ -208,7 +208,7 @@ class CrmMailchimpAccount(models.Model):
         }
         if not self.audience_ref:
             return step
-        known = self._refs().get("merge_fields_read")
+        known = self._refs().merge_fields_read
         sentences = [
             _("Sent: %s.", ", ".join(self.merge_field_ids.mapped("name"))),
             self.mapping_message,

@@ -18,7 +18,7 @@ class Batches(SendingPhase):
         :return: whether others are still going on
         """
         waiting = []
-        batches = self.cursor.get("batches") or []
+        batches = self.cursor.batches
         for ref in batches:
             try:
                 batch = self.gateway.batch(ref)

@@ -3,6 +3,7 @@ import logging
 from odoo import fields
 from odoo.tools import SQL, split_every
 
+from ..engine.json_columns import Comparison
 from ..engine.plan import decide
 from ..engine.vocabulary import NOT_TAKEN
 from .contacts import CONTACTS, ContactPhase
@@ -23,21 +24,21 @@ class Compare(ContactPhase):
 
     def work(self):
         """Note in the ledger what Odoo wants, then walk it and plan each difference."""
-        cursor = dict(self.cursor.get("diff") or {})
-        if "after" not in cursor:
+        state = self.cursor.diff or Comparison()
+        if state.after is None:
             self._release_foreign_batches()
             self._note_wanted()
-            cursor["after"] = ""
-            self.set_cursor(diff=cursor)
+            state.after = ""
+            self.set_cursor(diff=state)
             self.commit()
         reader = MemberValues(self.account)
-        condition = self._to_compare(reader, cursor)
-        while cursor["after"] is not None:
-            rows = reader.chunk(condition(cursor["after"]), CHUNK)
+        condition = self._to_compare(reader, state)
+        while state.after is not None:
+            rows = reader.chunk(condition(state.after), CHUNK)
             self._plan(reader, rows)
-            cursor["after"] = rows[-1][1] if len(rows) == CHUNK else None
-            if cursor["after"] is not None:
-                self.set_cursor(diff=cursor)
+            state.after = rows[-1][1] if len(rows) == CHUNK else None
+            if state.after is not None:
+                self.set_cursor(diff=state)
                 self.commit()
                 if self.is_over():
                     return None
@@ -46,22 +47,20 @@ class Compare(ContactPhase):
 
     def _release_foreign_batches(self):
         """Let be sent again what a batch of a run that is over did not settle."""
-        own = self.cursor.get("batches") or []
         self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "=", self.account.id),
-                ("batch_ref", "not in", [False, *own]),
+                ("batch_ref", "not in", [False, *self.cursor.batches]),
             ]
         ).write({"batch_ref": False, "sending": False})
 
-    def _to_compare(self, reader, cursor):
+    def _to_compare(self, reader, state):
         """Find the rows of the ledger to look at.
 
         The database compares fingerprints; a full comparison looks at every row, and so
         does one of values that only the ORM can compute.
 
-        :param dict cursor: ``after``, the address up to which everything was compared;
-            ``many`` is noted in it
+        :param state: the :class:`Comparison`; ``many`` is noted in it
         :return: function of an address: condition (``SQL``) of the rows after it
         """
         ours = SQL(
@@ -75,23 +74,23 @@ class Compare(ContactPhase):
         )
         now, cr = fields.Datetime.now(), self.env.cr
         cr.execute("SET LOCAL jit = off")
-        if not (self.run.kind == "full" or reader.slow or cursor.get("many")):
+        if not (self.run.kind == "full" or reader.slow or state.many):
             cr.execute("DROP TABLE IF EXISTS mailchimp_changed")
             cr.execute(
                 SQL(
                     "CREATE TEMPORARY TABLE mailchimp_changed AS %s",
                     reader.changed(
-                        SQL("m.email_normalized > %s AND %s", cursor["after"], ours),
+                        SQL("m.email_normalized > %s AND %s", state.after, ours),
                         now,
                     ),
                 )
             )
             # To find so many again in each slice would take longer than to go past
             # those that did not change.
-            cursor["many"] = cr.rowcount >= MANY_CHANGED
+            state.many = cr.rowcount >= MANY_CHANGED
         if self.run.kind == "full" or reader.slow:
             return lambda after: SQL("m.email_normalized > %s AND %s", after, ours)
-        if cursor["many"]:
+        if state.many:
             return lambda after: SQL(
                 "m.email_normalized > %s AND %s AND %s",
                 *(after, ours, reader.is_changed(now)),

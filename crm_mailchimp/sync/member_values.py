@@ -124,7 +124,7 @@ class MemberValues:
         self.checked = sorted(set(self.seen.values()))
         self.tags = [merge_field.tag for merge_field in self.merge_fields]
         self.owned = account._owned_interests()
-        self.required = account._refs().get("required_tags") or []
+        self.required = account._refs().required_tags
         self.writable = {
             line.tag
             for line in account.merge_field_ids.filtered("remote_ref")

@@ -117,7 +117,7 @@ class Push(Phase):
                 self.gateway, self.deadline
             )
             self.count(archived=archived)
-            told = self.cursor.get("let_go", 0) + archived
+            told = self.cursor.let_go + archived
             self.set_cursor(let_go=told or None)
         except errors.PASSING:
             if self.run.attempts < OPT_OUT_TRIES:

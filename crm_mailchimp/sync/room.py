@@ -31,7 +31,7 @@ class Room(Phase):
             return error
         if self.is_full():
             # Told of each person, in an answer to the whole.
-            return errors.NoRoom(self.cursor["no_room"])
+            return errors.NoRoom(self.cursor.no_room)
         return None
 
     def conclude(self, error):
