@@ -364,6 +364,11 @@ class Event(NamedTuple):
     number: int
     detail: str | None
 
+    @property
+    def key(self) -> tuple[str, datetime, str, int]:
+        """What tells it apart from the other events of the recipient."""
+        return self[:-1]
+
 
 class EventRow(NamedTuple):
     """A recipient and one event, see :class:`Event`."""
@@ -510,7 +515,7 @@ def _event_rows(entries: Any, kind: str, when: str, why: str | None) -> list[Eve
 
 def _unique(rows: Iterable[EventRow]) -> list[EventRow]:
     """Drop entries that are listed twice: Mailchimp gives events no id."""
-    return list({(row.ref, *row.event[:-1]): row for row in rows}.values())
+    return list({(row.ref, *row.event.key): row for row in rows}.values())
 
 
 def _who(entry: Json) -> Who | None:

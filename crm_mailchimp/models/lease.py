@@ -1,4 +1,5 @@
 import logging
+from typing import NamedTuple
 
 import psycopg2
 
@@ -15,6 +16,19 @@ HIDDEN = "hidden"
 # Nonces kept: a request that was given up may still arrive after later ones.
 NONCES = 5
 VERDICTS = ("other", "older", "ours")
+
+
+class FoundMark(NamedTuple):
+    """The mark of an audience.
+
+    :param ref: id of its category; ``None`` if there is none
+    :param mark: ``None`` also when somebody gave the category another name
+    :param verdict: one of ``VERDICTS``, see :func:`..engine.lease.judge`
+    """
+
+    ref: str | None
+    mark: Mark | None
+    verdict: str
 
 
 class CrmMailchimpAccount(models.Model):
@@ -247,24 +261,23 @@ class CrmMailchimpAccount(models.Model):
         """Read the mark of an audience.
 
         :param audience: another audience than the account's
-        :return: ``(category id, mark, verdict)``; the id or both are ``None`` if there
-            is none, the mark alone when somebody gave its category another name
+        :return: :class:`FoundMark`
         """
         ref = None if audience else (self.lease or {}).get("ref")
         if ref:
             try:
                 category = gateway.category(self.audience_ref, ref)
                 mark = read_mark(category.get("title"))
-                return ref, mark, self._judge(mark)
+                return FoundMark(ref, mark, self._judge(mark))
             except errors.NotFound:
                 _logger.info("The mark was deleted in Mailchimp: made anew.")
         found = [
-            (ref, mark, self._judge(mark, audience))
+            FoundMark(ref, mark, self._judge(mark, audience))
             for ref, mark in gateway.marks(audience or self.audience_ref)
         ]
         # Another's counts more than one of ours that is left over.
-        found.sort(key=lambda entry: VERDICTS.index(entry[2]))
-        return found[0] if found else (None, None, "ours")
+        found.sort(key=lambda entry: VERDICTS.index(entry.verdict))
+        return found[0] if found else FoundMark(None, None, "ours")
 
     def _check_lease(self, gateway):
         """Look whose the audience is, and stop the account if it is another's.
@@ -318,7 +331,7 @@ class CrmMailchimpAccount(models.Model):
             _logger.warning("Mailchimp does not take the mark: %s", error)
         self._set_lease(ref=ref, take=None, must_read=None, seen=None)
         commit()
-        return ref, mark, "ours"
+        return FoundMark(ref, mark, "ours")
 
     def _forget_own_archiving(self):
         """Leave archived members archived: a database that forgot why cannot know.

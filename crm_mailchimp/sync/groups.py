@@ -143,7 +143,7 @@ class Groups(Creation):
             )
         needed = needed[:room]
         refused = self._create_categories(needed, categories)
-        needed = [pair for pair in needed if pair[1] not in refused]
+        needed = [(s, kind) for s, kind in needed if kind not in refused]
         ours = account._refs().categories
         create = needed and self.gateway.create_interest
         wanted = {

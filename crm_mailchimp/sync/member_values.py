@@ -42,8 +42,30 @@ HEAD = (
 )
 
 
+NUMBERS = {name: number for number, name in enumerate(HEAD)}
+
+
 class SlowPath(Exception):
     """The path has a field that only the ORM can read."""
+
+
+class MemberRow(tuple):
+    """A row of a chunk: the ledger's columns by name, the others by number.
+
+    Which others there are depends on the mapping: their reader knows the numbers.
+    """
+
+    __slots__ = ()
+
+    @property
+    def email(self):
+        return self.email_normalized
+
+    def __getattr__(self, name):
+        try:
+            return self[NUMBERS[name]]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 class MemberValues:
@@ -350,7 +372,7 @@ class MemberValues:
 
         :param SQL where: condition on the ledger, which is aliased ``m``
         :param int limit: number of rows
-        :return: list of tuples for :meth:`known` and :meth:`desired`
+        :return: list of :class:`MemberRow`
         """
         rows = self.account.env.execute_query(
             SQL(
@@ -363,14 +385,16 @@ class MemberValues:
                 limit,
             )
         )
+        rows = [MemberRow(row) for row in rows]
         if not self.slow:
             return rows
         return [
-            (*row, slow) for row, slow in zip(rows, self._read_slow(rows), strict=True)
+            MemberRow((*row, slow))
+            for row, slow in zip(rows, self._read_slow(rows), strict=True)
         ]
 
     def _read_slow(self, rows):
-        ids = [row[2] for row in rows if row[2]]
+        ids = [row.partner_id for row in rows if row.partner_id]
         partners = self.partners.browse(ids).exists()
         context = self.partners.env.context
         result = [{} for _row in rows]
@@ -381,7 +405,9 @@ class MemberValues:
             readable = readable._filtered_access("read")
             by_id = {partner.id: partner for partner in readable}
             for row, found in zip(rows, result, strict=True):
-                found[path, uid] = self._slow_value(by_id.get(row[2]), path, convert)
+                found[path, uid] = self._slow_value(
+                    by_id.get(row.partner_id), path, convert
+                )
         self.account.env.invalidate_all(flush=False)
         return result
 
@@ -402,19 +428,18 @@ class MemberValues:
 
         :param now: time after which refusals that pass are tried again
         """
-        known = self.known(row)
         return Known(
-            status=known["status"],
-            ours=known["origin"] != "foreign",
-            status_before=known["status_before"],
-            by_odoo=known["archived_by"] == "odoo",
+            status=row.status,
+            ours=row.origin != "foreign",
+            status_before=row.status_before,
+            by_odoo=row.archived_by == "odoo",
             # What Odoo refuses is no refusal of Mailchimp.
-            reason=None if known["reason"] == NOT_TAKEN else known["reason"],
-            sent=known["values_sent"],
-            seen=known["values_seen"],
-            edited=bool(known["edited"]),
-            refused=known["values_refused"],
-            retry=bool(now and known["next_try"] and known["next_try"] <= now),
+            reason=None if row.reason == NOT_TAKEN else row.reason,
+            sent=row.values_sent,
+            seen=row.values_seen,
+            edited=bool(row.edited),
+            refused=row.values_refused,
+            retry=bool(now and row.next_try and row.next_try <= now),
         )
 
     def interests(self, row):
@@ -483,15 +508,14 @@ class MemberValues:
         :return: ``(values both sides should hold, field values to write in Odoo,
             whether Odoo can take everything)``
         """
-        account, known = self.account, self.known(row)
-        desired = self.desired(row)
-        if account.sync_direction == "push" or known["status"] != "subscribed":
+        account, desired = self.account, self.desired(row)
+        if account.sync_direction == "push" or row.status != "subscribed":
             return desired, {}, True
         writable, refused, unfit = self.writable, True, self.unfit(row)
         while refused:
             target, back = reconcile(
                 desired,
-                known["values_sent"],
+                row.values_sent,
                 held(self.state(row)),
                 self.tags,
                 writable,
