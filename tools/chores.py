@@ -1,6 +1,5 @@
 """The smaller ``make`` targets."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -26,15 +25,19 @@ PYTHON_FOLDERS = [
 
 def lint():
     """ruff, mypy, pylint-odoo, prettier and eslint."""
-    python = _python()
-    return _run_all(
+    return _run_all(*linters(_python()))
+
+
+def linters(python):
+    """Return the command of each linter, without those of npm where there is none."""
+    return [
         [python, "-m", "ruff", "check", *_folders()],
         [python, "-m", "ruff", "format", "--check", *_folders()],
         [python, "-m", "mypy"],
         [python, "-m", "pylint", "crm_mailchimp"],
-        [*_node("prettier"), *PRETTIER, "--check", STATIC],
-        [*_node("eslint"), "crm_mailchimp/static"],
-    )
+        *_node("prettier", *PRETTIER, "--check", STATIC),
+        *_node("eslint", "crm_mailchimp/static"),
+    ]
 
 
 def format():
@@ -43,7 +46,7 @@ def format():
     return _run_all(
         [python, "-m", "ruff", "check", "--fix-only", "--quiet", *_folders()],
         [python, "-m", "ruff", "format", *_folders()],
-        [*_node("prettier"), *PRETTIER, "--write", "--log-level=warn", STATIC],
+        *_node("prettier", *PRETTIER, "--write", "--log-level=warn", STATIC),
     )
 
 
@@ -56,18 +59,17 @@ def _folders():
     return [name for name in PYTHON_FOLDERS if (REPOSITORY / name).exists()]
 
 
-def _node(tool):
-    """The command of a tool from npm, or an empty one where there is no node."""
-    modules = packages.node_modules()
-    return [str(modules / ".bin" / tool)] if modules else []
+def _node(tool, *options):
+    """Return the one command of a tool from npm, or none where there is no npm."""
+    if modules := packages.node_modules():
+        return [[str(modules / ".bin" / tool), *options]]
+    print(f"{tool} is skipped: there is no node and npm here.")
+    return []
 
 
 def _run_all(*commands):
     failed = 0
     for command in commands:
-        if os.sep not in command[0]:
-            print("prettier and eslint are skipped: there is no node and npm here.")
-            break
         failed |= subprocess.run(command, cwd=REPOSITORY).returncode
     return failed
 
