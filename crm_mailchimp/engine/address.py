@@ -19,7 +19,7 @@ _PYTHON_PATTERN = re.compile(
 
 
 def is_address(address: str | None) -> bool:
-    """Tell whether a lower-cased address is one that Mailchimp can take.
+    """Return whether a lower-cased address is one that Mailchimp can take.
 
     :param address: an address as in ``res.partner.email_normalized``
     """

@@ -65,9 +65,9 @@ class DryRun:
         return {"id": segment, "name": name}
 
     def delete_interest(self, ref: str, category: str, interest: str) -> bool:
-        """Say that the group is gone."""
+        """Return that the group is gone."""
         return True
 
     def delete_static_segment(self, ref: str, segment: str) -> bool:
-        """Say that the tag is gone."""
+        """Return that the tag is gone."""
         return True

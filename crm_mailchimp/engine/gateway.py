@@ -100,7 +100,7 @@ class Gateway(ReportCalls):
         return self._transport.last_request_id
 
     def until(self, end: float) -> None:
-        """Let no request outlast a moment, a monotonic time (see Transport)."""
+        """Set a moment that no request outlasts, a monotonic time (see Transport)."""
         self._transport.until(end)
 
     def patience(self) -> float:
@@ -498,7 +498,7 @@ class Gateway(ReportCalls):
     def archive_member(
         self, ref: str, email_hash: str
     ) -> tuple[str | None, Json | None]:
-        """Let a member leave: archived or, while it is pending, unsubscribed.
+        """Archive a member, or unsubscribe it while it is pending.
 
         Mailchimp refuses to archive pending, cleaned and archived members with the same
         405, so a refusal is no proof that the member is gone: it is looked at. A person
@@ -532,7 +532,7 @@ class Gateway(ReportCalls):
     def let_go(
         self, ref: str, email_hash: str, stays: Callable[[Json], bool] | None = None
     ) -> tuple[Json | None, Json | None]:
-        """Let a member leave, after a look at it, and look whether it left.
+        """Look at a member, archive it if it said nothing, and look whether it left.
 
         An unsubscribe that no reading has seen yet must not be hidden by archiving: a
         member that said no, or bounced, is left as it is.

@@ -82,7 +82,7 @@ def judge(
     proven: bool = True,
     seen: str | None = None,
 ) -> str:
-    """Tell whose mark it is.
+    """Return whose mark it is.
 
     :param mark: the :class:`Mark` in Mailchimp, or ``None`` when there is none
     :param place: hash of the place this database is at

@@ -27,7 +27,7 @@ def free_name(title: str, taken: Iterable[str]) -> str:
 
 
 def is_name_of(name: str | None, title: str) -> bool:
-    """Tell whether :func:`free_name` may have given a name to a thing of this title."""
+    """Return whether :func:`free_name` may have made a name from a title."""
     if name == title:
         return True
     found = _SUFFIXED.fullmatch(name or "")

@@ -96,7 +96,7 @@ def observe(
 
 
 def is_ours(known: Json, changed: datetime | None) -> bool:
-    """Tell whether an archiving of ours that got no answer explains a change.
+    """Return whether an archiving of ours that got no answer explains a change.
 
     The call may never have arrived, and somebody else archived the member later, after
     a "no" perhaps: only a change at the time of the call is ours. When a batch that is
@@ -179,7 +179,7 @@ def _status_news(
 def said(
     known: Json | None, member: Json, news: Json
 ) -> tuple[str | None, datetime | None]:
-    """Tell what a person said in Mailchimp, of what :func:`observe` found.
+    """Return what a person said in Mailchimp, of what :func:`observe` found.
 
     :param known: as for :func:`observe`, before the news
     :param member: the member of the API
@@ -204,7 +204,7 @@ def said(
 
 
 def agreed_since(status: str | None, member: Json, no_at: datetime) -> bool:
-    """Tell whether a person said yes in Mailchimp that the ledger does not know yet.
+    """Return whether a person said yes in Mailchimp that the ledger does not know yet.
 
     :param status: the ledger's
     :param member: the member of the API

@@ -162,7 +162,7 @@ class MergeField:
             return None
 
     def is_unfit(self, value: Any) -> bool:
-        """Tell whether there is a value, but none this kind of field can take."""
+        """Return whether there is a value, but none this kind of field can take."""
         if isinstance(value, str):
             value = value.strip()
         elif isinstance(value, dict) and not any(value.values()):
@@ -306,7 +306,7 @@ def seen_values(
 
 
 def same_values(one: Values, other: Values, owned: Iterable[str]) -> bool:
-    """Tell whether two canonical states say the same of a member.
+    """Return whether two canonical states say the same of a member.
 
     Mailchimp gives every member a language, so one that nobody chose is no difference.
 
@@ -394,7 +394,7 @@ def reconcile(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two merge values are equal, or Mailchimp only added to ours."""
+    """Return whether two merge values are equal, or Mailchimp only added to ours."""
     if isinstance(one, dict) and isinstance(other, dict):
         return all(other.get(part) == text for part, text in one.items()) or all(
             one.get(part) == text for part, text in other.items()

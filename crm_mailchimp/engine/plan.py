@@ -160,7 +160,7 @@ def may_restore(
     since: str | None,
     unchanged_since: str | None = None,
 ) -> Json | bool:
-    """Tell whether an archived member may be subscribed again.
+    """Return whether an archived member may be subscribed again.
 
     :param member: the member as just read from Mailchimp
     :param events: its activity, with ``activity_type`` and ``created_at_timestamp``
@@ -187,7 +187,7 @@ def may_restore(
 
 
 def brake(archives: int, members: int, percent: float) -> bool:
-    """Tell whether a run must wait for a person before it archives.
+    """Return whether a run must wait for a person before it archives.
 
     :param archives: members that would leave by scope, deletion or address;
         opt-outs never wait

@@ -9,7 +9,7 @@ _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
 
 
 def is_suspect(content: bytes) -> bool:
-    """Tell whether a reply (bytes of JSON) may hold texts that cannot be stored."""
+    """Return whether a reply (bytes of JSON) may hold texts that cannot be stored."""
     return bool(_SUSPECT.search(content))
 
 

@@ -233,7 +233,7 @@ class Transport(ApiClient):
         return moment + passed
 
     def until(self, end: float) -> None:
-        """Let no request, retries and waiting included, outlast a moment.
+        """Set a moment that no request, retries and waiting included, outlasts.
 
         :param end: monotonic time
         """

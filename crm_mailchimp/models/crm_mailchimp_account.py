@@ -544,7 +544,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _not_sending_sentence(self):
-        """Say why nothing is sent that somebody asks for, and who can change it."""
+        """Explain why what was asked for is not sent, and who can change that."""
         return self.env._(
             "Contacts are not being synced: syncing has not been started, or is "
             "paused. A Mailchimp manager can start it in CRM > Mailing > Overview, or "

@@ -224,7 +224,7 @@ class CrmMailchimpRun(models.Model):
                 run.summary = run._quiet_summary()
 
     def _quiet_summary(self):
-        """Say what a run did that counted nothing."""
+        """Return what a run did that counted nothing, in words."""
         if self.kind == "audience":
             return self.env._("Audience created")
         if self.kind == "webhook":
@@ -290,7 +290,7 @@ class CrmMailchimpRun(models.Model):
         return self.search(domain, limit=1), False
 
     def _is_too_late_for(self, kind):
-        """Tell whether this run, under way, cannot do what is asked for now."""
+        """Return whether this run, under way, cannot do what is asked for now."""
         if kind == "full" and self.kind != kind:
             return True
         return kind in PUSHES and self.phase in ("send", "verify")
@@ -346,7 +346,7 @@ class CrmMailchimpRun(models.Model):
         self._set_cursor(let_go_until=until or since)
 
     def _read_everything(self):
-        """Let a run of kind *stats* read the totals of all campaigns, however old."""
+        """Make a run of kind *stats* read the totals of all campaigns, however old."""
         if self.state in ("queued", "waiting"):
             self._set_cursor(everything=True, report_offset=None)
             self.phase = False
@@ -393,7 +393,7 @@ class CrmMailchimpRun(models.Model):
         return last_notified
 
     def _notify(self):
-        """Tell those who may synchronise how far the run is (after the commit).
+        """Notify those who may synchronise how far the run is, after the commit.
 
         Each of them, not the group: a run is the business of its company only.
         """

@@ -160,7 +160,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _wake(self):
-        """Have the scheduled action look, in a moment: once for all that come now.
+        """Schedule one look, in a moment, for all deliveries that come now.
 
         One that is due already may be at work, past the look at what waits, and clears
         every trigger up to its start when it ends. So there is one a moment later, too.

@@ -261,7 +261,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _let_go_of(self, emails):
-        """Let members leave that nobody in Odoo stands for, too."""
+        """Archive members that no contact stands for, too."""
         members = self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "in", self.ids),

@@ -87,7 +87,7 @@ class CrmMailchimpAccount(models.Model):
         return f"{get_param('database.uuid')}/{cr.dbname}/{cluster}"
 
     def _is_elsewhere(self):
-        """Tell whether the account was connected in another database than this one.
+        """Return whether the account was connected in another database than this one.
 
         Only parts that both references have are compared: earlier versions noted two.
         """
@@ -112,7 +112,7 @@ class CrmMailchimpAccount(models.Model):
         return bool(get_param("database.is_neutralized"))
 
     def _is_copy(self):
-        """Tell whether this database must not talk to Mailchimp for the account."""
+        """Return whether this database must not talk to Mailchimp for the account."""
         return self._is_neutralized() or bool(self.other_since) or self._is_elsewhere()
 
     @api.depends("database_ref", "other_since", "api_key_hint")
@@ -361,7 +361,7 @@ class CrmMailchimpAccount(models.Model):
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def action_confirm_older(self):
-        """Let the run that waits because the database is an older one go on."""
+        """Resume the run that waits because the database is an older one."""
         self.ensure_one()
         self._check_manager()
         return self.open_run_id.action_confirm_archiving()

@@ -114,7 +114,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.depends("opt_out_error")
     def _compute_health_message(self):
-        """Tell opt-outs that are late, too: a mail sent meanwhile is one too many."""
+        """Add opt-outs that are late: a mail sent meanwhile is one too many."""
         result = super()._compute_health_message()
         for account in self.filtered("audience_ref"):
             if not account._opt_outs_are_late():
@@ -135,14 +135,14 @@ class CrmMailchimpAccount(models.Model):
         return result
 
     def _opt_outs_are_late(self):
-        """Tell whether an opt-out waits for longer than it should."""
+        """Return whether an opt-out waits for longer than it should."""
         self.ensure_one()
         now = self._mailchimp_now()
         return bool(self.opt_out_oldest and now - self.opt_out_oldest > LATE)
 
     @api.model
     def _wake_opt_outs(self):
-        """Let the lane go at once, after the transaction."""
+        """Start the lane right after the transaction."""
         cron = self.env.ref("crm_mailchimp.ir_cron_opt_out", raise_if_not_found=False)
         if cron and self.sudo().search_count([("audience_ref", "!=", False)], limit=1):
             cron.sudo()._trigger()
@@ -177,7 +177,7 @@ class CrmMailchimpAccount(models.Model):
         commit(remaining=0)
 
     def _is_pushing(self):
-        """Tell whether a push, which opt-outs go ahead of, has its requests in flight.
+        """Return whether a push, which opt-outs overtake, has requests in flight.
 
         Accounts of one Mailchimp user share what Mailchimp gives.
         """
@@ -342,7 +342,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _send_opt_outs(self, gateway, deadline):
-        """Let members leave whose contacts said no, and note what Mailchimp confirms.
+        """Archive members whose contacts said no, and note what Mailchimp confirms.
 
         :return: ``(settled, archived)``: how many are gone or said yes since, and how
             many left by these calls

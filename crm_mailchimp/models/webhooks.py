@@ -212,7 +212,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _look_at_webhooks_soon(self):
-        """Let the scheduled action register or remove webhooks, after the commit."""
+        """Schedule the registering or removing of webhooks, for after the commit."""
         cron = self.env.ref("crm_mailchimp.ir_cron_webhook", raise_if_not_found=False)
         if cron:
             cron.sudo()._trigger()
@@ -303,7 +303,7 @@ class CrmMailchimpAccount(models.Model):
         ]
 
     def _register_webhooks(self, gateway, base):
-        """Have Mailchimp know our webhooks as they should be, and no others of ours.
+        """Register our webhooks as they should be, and remove others of ours.
 
         :param str base: URL of this Odoo
         :return: why Mailchimp refused one, or ``False``

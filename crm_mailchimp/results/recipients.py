@@ -45,7 +45,7 @@ class RecipientImport(ResultsPhase):
         )
 
     def _read_next_campaign(self):
-        """Go on with the campaign of the cursor, or begin with the next."""
+        """Continue with the campaign of the cursor, or begin the next."""
         campaign = self.env["crm.mailchimp.campaign"].browse(self.cursor.campaign)
         campaign = campaign.exists() or self.due_campaigns(leaves=True)[:1]
         if not campaign:

@@ -89,7 +89,7 @@ class Batches(SendingPhase):
         )
 
     def _release(self, ref):
-        """Let what a batch did not settle be sent again."""
+        """Release what a batch did not settle, to be sent again."""
         self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
             {"batch_ref": False, "sending": False}
         )

@@ -54,7 +54,7 @@ class Compare(ContactPhase):
         return "brake"
 
     def _release_foreign_batches(self):
-        """Let be sent again what a batch of a run that is over did not settle."""
+        """Release what a batch of a run that is over did not settle."""
         self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "=", self.account.id),
@@ -217,7 +217,7 @@ class Compare(ContactPhase):
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def _plan_moves(self):
-        """Let a new address take the place of the one its contact had.
+        """Plan to replace the address that a contact had by its new one.
 
         Changing the address of the member keeps its history in Mailchimp.
         """

@@ -171,7 +171,7 @@ class MemberValues:
             self._note_seen(self.partners, self.alias)
 
     def _note_seen(self, model, alias):
-        """Have the rules for the author looked at, where there are any."""
+        """Read whether the author's record rules show the record, if there are any."""
         key = self.author.uid, alias
         if key not in self.seen and not self.author.su:
             rules = self.author["ir.rule"]._compute_domain(model._name, "read")

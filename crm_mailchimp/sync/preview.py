@@ -155,7 +155,7 @@ class Preview(Phase):
         yield from self._permissions()
 
     def _expect_opt_outs(self, said_no):
-        """Let the other addresses of who said no leave, as they do with the opt-in.
+        """Plan the archiving of other addresses of who said no, as a run does.
 
         The contacts themselves stay as they are, not even locked.
         """

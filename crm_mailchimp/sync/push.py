@@ -107,7 +107,7 @@ class Push(Phase):
         return phase.work()
 
     def _opt_outs_first(self):
-        """Let who said no leave before anything is written; the lane may be on its way.
+        """Archive who said no before anything is written; the lane may be on its way.
 
         One member that Mailchimp cannot let go must not hold all others for ever.
         """
