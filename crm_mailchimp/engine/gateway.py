@@ -297,10 +297,6 @@ class Gateway(ReportCalls):
         """Create a merge field from ``tag``, ``name``, ``type`` and more."""
         return self._lists.add_list_merge_field(ref, body)
 
-    def update_merge_field(self, ref: str, merge_id: int, body: Json) -> Json:
-        """Change a merge field; its type stays."""
-        return self._lists.update_list_merge_field(ref, merge_id, body)
-
     def categories(self, ref: str) -> list[Json]:
         """Return all group categories of an audience; marks of ours are none."""
         return [
@@ -670,10 +666,6 @@ class Gateway(ReportCalls):
         ``finished`` says nothing about success: read the results.
         """
         return self._batches.status(ref)
-
-    def delete_batch(self, ref: str) -> bool:
-        """Stop a batch, or forget the results of a finished one."""
-        return _gone_is_fine(self._batches.delete_request, ref)
 
     def batch_results(self, url: str) -> Iterator[tuple[Any, Any]]:
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
