@@ -9,34 +9,23 @@ the caller does: setting the status of a known member other than by
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Any, TypeVar
-
-from mailchimp_marketing.api.batches_api import BatchesApi
-from mailchimp_marketing.api.campaigns_api import CampaignsApi
-from mailchimp_marketing.api.lists_api import ListsApi
-from mailchimp_marketing.api.reports_api import ReportsApi
-from mailchimp_marketing.api.root_api import RootApi
+from typing import Any
 
 from . import batches, webhooks
-from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
+from .calls import gone_is_fine
 from .lease import Mark, read_mark
+from .member_calls import MemberCalls
+from .parallel import Page, Parallel
 from .report_calls import ReportCalls
 from .transport import Transport
 from .vocabulary import Json
 
-PAGE = 1000  # the most Mailchimp gives at once
-SUBSCRIBE_LIMIT = 500
 SEGMENT_LIMIT = 500
 
-Page = TypeVar("Page")
 
-
-class Gateway(ReportCalls):
+class Gateway(MemberCalls, ReportCalls):
     """The calls of one Mailchimp account.
 
     Make one per run and close it at the end: its connections are kept open and shared
@@ -53,13 +42,8 @@ class Gateway(ReportCalls):
     def __init__(
         self, api_key: str, api_url: str | None = None, **options: Any
     ) -> None:
-        self._transport = Transport(api_key, api_url, **options)
-        self._executor: ThreadPoolExecutor | None = None
-        self._lists = ListsApi(self._transport)
-        self._batches = BatchesApi(self._transport)
-        self._campaigns = CampaignsApi(self._transport)
-        self._reports = ReportsApi(self._transport)
-        self._root = RootApi(self._transport)
+        super().__init__(Transport(api_key, api_url, **options))
+        self._parallel = Parallel(self._transport.slots)
 
     def __repr__(self) -> str:
         return f"<Gateway {self._transport.host}>"
@@ -113,17 +97,8 @@ class Gateway(ReportCalls):
 
     def close(self) -> None:
         """Wait for the requests in flight and close the connections."""
-        if self._executor:
-            self._executor.shutdown()
-            self._executor = None
+        self._parallel.close()
         self._transport.close()
-
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                self._transport.slots.limit, "mailchimp"
-            )
-        return self._executor.submit(function, *arguments)
 
     # === ANY CALL === #
 
@@ -150,112 +125,14 @@ class Gateway(ReportCalls):
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
     ) -> Iterator[list[tuple[Any, Any]]]:
-        """Carry out calls several at once.
-
-        The iterator and the body of the caller's loop run in the caller's thread only:
-        what is about to be sent can be committed in the one, and what came of it in the
-        other. While nothing is done yet, calls are taken from the iterator ahead, as
-        many as go at once, so that each begins at the very moment another is done.
-        Leaving the loop waits for the calls in flight and drops what they answered.
-
-        :param calls: iterable of ``(tag, function, *arguments)``, with methods of this
-            gateway as functions
-        :param enough: tells, without arguments, that no further call is to be begun;
-            what comes of those in flight is still told
-        :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
-            done by then
-        """
-        calls, more = iter(calls), True
-        ahead: deque[tuple[Any, ...]] = deque()
-        running: dict[Future[Any], Any] = {}
-
-        def begin() -> None:
-            while ahead and len(running) < self.max_in_flight:
-                tag, function, *arguments = ahead.popleft()
-                if not enough():
-                    running[self._submit(function, *arguments)] = tag
-
-        try:
-            while True:
-                while more and (
-                    len(running) < self.max_in_flight
-                    or len(ahead) < self.max_in_flight
-                    and not any(future.done() for future in running)
-                ):
-                    call = None if enough() else next(calls, None)
-                    more = call is not None
-                    if call is not None:
-                        ahead.append(call)
-                        begin()
-                if not running:
-                    return
-                done, _pending = wait(running, return_when=FIRST_COMPLETED)
-                outcomes = [(running.pop(future), _outcome(future)) for future in done]
-                begin()
-                yield outcomes
-        finally:
-            wait(running)
+        """Carry out calls several at once: see :meth:`.parallel.Parallel.map`."""
+        return self._parallel.map(calls, enough)
 
     def ahead(
         self, pages: Iterable[Page], deadline: float = math.inf
     ) -> Iterator[Page]:
-        """Yield pages of a generator of this gateway, the next fetched meanwhile.
-
-        :param deadline: monotonic time after which none is fetched before it is
-            asked for
-        """
-        pages = iter(pages)
-
-        def fetch() -> Future[Any]:
-            return self._submit(next, pages, None)
-
-        future = fetch()
-        try:
-            while (page := future.result()) is not None:
-                if time.monotonic() < deadline:
-                    future = fetch()
-                    yield page
-                else:
-                    yield page
-                    future = fetch()
-        finally:
-            wait([future])
-
-    def _pages(
-        self,
-        key: str,
-        call: Callable[..., Any],
-        *args: Any,
-        start: int = 0,
-        **kwargs: Any,
-    ) -> Iterator[tuple[list[Json], Json]]:
-        """Yield ``(items, reply)`` of each page of a collection."""
-        offset = start
-        kwargs.setdefault("count", PAGE)
-        while True:
-            reply = call(*args, offset=offset, **kwargs)
-            items = _list(reply, key)
-            yield items, reply
-            offset += len(items)
-            total = reply.get("total_items")
-            more = len(items) == kwargs["count"] if total is None else offset < total
-            if not items or not more:
-                return
-
-    def _whole(
-        self, key: str, call: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> list[Json]:
-        """Return the list of a collection that has no pages."""
-        return _list(call(*args, **kwargs), key)
-
-    def _all(
-        self, key: str, call: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> list[Json]:
-        return [
-            item
-            for items, _reply in self._pages(key, call, *args, **kwargs)
-            for item in items
-        ]
+        """Fetch pages ahead of who reads them: see :meth:`.parallel.Parallel.ahead`."""
+        return self._parallel.ahead(pages, deadline)
 
     # === ACCOUNT AND AUDIENCES === #
 
@@ -366,218 +243,8 @@ class Gateway(ReportCalls):
 
     def delete_interest(self, ref: str, category: str, interest: str) -> bool:
         """Delete a group; one that is gone already is fine."""
-        return _gone_is_fine(
+        return gone_is_fine(
             self._lists.delete_interest_category_interest, ref, category, interest
-        )
-
-    # === MEMBERS === #
-
-    def members(
-        self,
-        ref: str,
-        *,
-        status: str | None = None,
-        since: datetime | None = None,
-        sort: str = "desc",
-        count: int = PAGE,
-        offset: int = 0,
-        fields: str | list[str] | None = None,
-        **filters: Any,
-    ) -> Json:
-        """Return one page of members: ``{"members": [...], "total_items": n}``.
-
-        Without a status, archived members seem to be left out: ask for them.
-
-        :param status: only members with this status
-        :param since: datetime (UTC, or with its zone); only members changed after it
-        :param sort: by ``last_changed``, ``desc`` or ``asc``; an order has to be given
-            or pages overlap
-        :param fields: names such as ``members.id``, in a list or separated by commas;
-            everything if ``None``
-        :param filters: other filters of the SDK's ``get_list_members_info``
-        """
-        if fields:
-            filters["fields"] = sorted({"total_items", *(_names(fields) or ())})
-        else:
-            filters["exclude_fields"] = ["_links", "members._links"]
-        reply = self._lists.get_list_members_info(
-            ref,
-            status=status,
-            since_last_changed=since,
-            sort_field="last_changed",
-            sort_dir=sort.upper(),
-            count=count,
-            offset=offset,
-            **filters,
-        )
-        _list(reply, "members")
-        return reply
-
-    def member_count(self, ref: str, status: str | None = None) -> int:
-        """Return the number of members, as counted now (the audience's is cached)."""
-        reply = self._lists.get_list_members_info(
-            ref, status=status, count=1, fields=["total_items"]
-        )
-        if not isinstance(reply.get("total_items"), int):
-            raise Protocol("Mailchimp did not tell the number of members.")
-        return reply["total_items"]
-
-    def member(
-        self, ref: str, email_hash: str, fields: str | list[str] | None = None
-    ) -> Json:
-        """Return one member, archived ones included.
-
-        :raise NotFound: also for a permanently deleted one; they cannot be told apart
-        """
-        return self._lists.get_list_member(ref, email_hash, fields=_names(fields))
-
-    def find_member(self, ref: str, email_hash: str) -> Json | None:
-        """Return one member, archived ones included, or ``None``."""
-        try:
-            return self.member(ref, email_hash)
-        except NotFound:
-            return None
-
-    def subscribe_batch(
-        self, ref: str, members: Iterable[Json]
-    ) -> tuple[list[Json], list[tuple[str, MailchimpError]]]:
-        """Subscribe addresses that Mailchimp does not know; touch no existing member.
-
-        :param members: at most 500 dicts with ``email_address`` in lower case, each
-            once, ``status`` (``subscribed`` or ``pending``) and values
-        :return: ``(created, errors)``: the new members, and pairs of the lower-cased
-            address and its :class:`.errors.MailchimpError`. A sent address that is in
-            neither was not created.
-        """
-        members = list(members)
-        if not 0 < len(members) <= SUBSCRIBE_LIMIT:
-            raise ValueError(f"subscribe 1 to {SUBSCRIBE_LIMIT} members at once")
-        if len({item["email_address"].lower() for item in members}) < len(members):
-            raise ValueError("an address may be sent once in a call only")
-        if any(
-            item.get("status") not in ("subscribed", "pending")
-            or "status_if_new" in item
-            for item in members
-        ):
-            raise ValueError("new members are subscribed or pending")
-        # Never sync_tags: it would take away the tags people set in Mailchimp.
-        body = {"members": members, "update_existing": False}
-        reply = self._lists.batch_list_members(ref, body)
-        errors = [
-            (
-                (entry.get("email_address") or "").lower(),
-                classify_member(entry, path=f"/lists/{ref}"),
-            )
-            for entry in _list(reply, "errors")
-        ]
-        return _list(reply, "new_members"), errors
-
-    def patch_member(self, ref: str, email_hash: str, body: Json) -> Json:
-        """Change values or the address of a known member, never its status.
-
-        :raise ValueError: for a body with a status
-        :raise NotFound: the member is not there; nothing is created
-        """
-        batches.check_update(body)
-        return self._lists.update_list_member(ref, email_hash, body)
-
-    def restore_member(self, ref: str, email_hash: str, status: str) -> Json:
-        """Give a known member a status again: the caller has checked that it may.
-
-        :param status: ``subscribed`` or ``pending``
-        :raise Rejected: as ``compliance`` when the person said no
-        """
-        if status not in ("subscribed", "pending"):
-            raise ValueError(f"a member cannot be restored to {status!r}")
-        return self._lists.update_list_member(ref, email_hash, {"status": status})
-
-    def archive_member(
-        self, ref: str, email_hash: str
-    ) -> tuple[str | None, Json | None]:
-        """Archive a member, or unsubscribe it while it is pending.
-
-        Mailchimp refuses to archive pending, cleaned and archived members with the same
-        405, so a refusal is no proof that the member is gone: it is looked at. A person
-        who was asked to confirm and is left pending could still subscribe by the mail.
-        This is the one other status ever written; it stops mail, it never starts it.
-
-        :return: ``(status, member)``: the status it has now, ``None`` when Mailchimp
-            does not have it, and the member, where it was looked at
-        """
-        try:
-            self._lists.delete_list_member(ref, email_hash)
-        except NotFound:
-            return None, None
-        except Rejected as error:
-            if error.code != "not_archivable":
-                raise
-        else:
-            return "archived", None
-        try:
-            member = self.member(ref, email_hash)
-            if member["status"] == "pending":
-                member = self._lists.update_list_member(
-                    ref, email_hash, {"status": "unsubscribed"}
-                )
-        except NotFound:
-            return None, None
-        if member["status"] in ("subscribed", "pending"):
-            raise Protocol(f"Mailchimp keeps a member {member['status']}.")
-        return member["status"], member
-
-    def let_go(
-        self, ref: str, email_hash: str, stays: Callable[[Json], bool] | None = None
-    ) -> tuple[Json | None, Json | None]:
-        """Look at a member, archive it if it said nothing, and look whether it left.
-
-        An unsubscribe that no reading has seen yet must not be hidden by archiving: a
-        member that said no, or bounced, is left as it is.
-
-        :param stays: tells of the member that is looked at whether it is left as it is
-        :return: ``(seen, left)``: the member before and afterwards, ``None`` where
-            Mailchimp does not have it
-        """
-        seen = self.find_member(ref, email_hash)
-        if seen is None or seen["status"] not in ("subscribed", "pending"):
-            return seen, seen
-        if stays and stays(seen):
-            return seen, seen
-        _status, left = self.archive_member(ref, email_hash)
-        try:
-            return seen, left or self.find_member(ref, email_hash)
-        except MailchimpError as error:
-            error.outcome_unknown = True  # it was asked to leave before
-            raise
-
-    def activity_feed(
-        self, ref: str, email_hash: str, filters: Sequence[str] | None = None
-    ) -> list[Json]:
-        """Return all events of a member, the latest first.
-
-        :param filters: kinds such as ``unsub``, ``bounce``; all if ``None``
-        """
-        return self._all(
-            "activity",
-            self._lists.get_list_member_activity_feed,
-            ref,
-            email_hash,
-            activity_filters=filters,
-        )
-
-    def recent_activity(self, ref: str, email_hash: str) -> list[Json]:
-        """Return the last 50 events of a member.
-
-        A complaint may show here and not in the activity feed.
-        """
-        return _list(self._lists.get_list_member_activity(ref, email_hash), "activity")
-
-    def abuse_reports(self, ref: str) -> list[Json]:
-        """Return all complaints of an audience."""
-        return self._all(
-            "abuse_reports",
-            self._lists.get_list_abuse_reports,
-            ref,
-            exclude_fields=["abuse_reports._links"],
         )
 
     # === TAGS: STATIC SEGMENTS === #
@@ -603,7 +270,7 @@ class Gateway(ReportCalls):
 
     def delete_static_segment(self, ref: str, segment: str) -> bool:
         """Delete a tag; one that is gone already is fine."""
-        return _gone_is_fine(self._lists.delete_segment, ref, segment)
+        return gone_is_fine(self._lists.delete_segment, ref, segment)
 
     def change_static_segment(
         self,
@@ -652,7 +319,7 @@ class Gateway(ReportCalls):
 
     def delete_webhook(self, ref: str, webhook: str) -> bool:
         """Delete a webhook; one that is gone already is fine."""
-        return _gone_is_fine(self._lists.delete_list_webhook, ref, webhook)
+        return gone_is_fine(self._lists.delete_list_webhook, ref, webhook)
 
     # === BATCHES === #
 
@@ -670,29 +337,3 @@ class Gateway(ReportCalls):
     def batch_results(self, url: str) -> Iterator[tuple[Any, Any]]:
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
         return batches.results(url, loopback=self._transport.loopback)
-
-
-def _outcome(future: Future[Any]) -> Any:
-    try:
-        return future.result()
-    except MailchimpError as error:
-        return error
-
-
-def _names(fields: str | list[str] | None) -> list[str] | None:
-    return fields.split(",") if isinstance(fields, str) else fields
-
-
-def _list(reply: Any, key: str) -> list[Json]:
-    """Return a list of a reply: one that lacks it is not Mailchimp's."""
-    if isinstance(reply, dict) and isinstance(reply.get(key), list):
-        return reply[key]
-    raise Protocol(f"Mailchimp's reply has no list {key!r}.")
-
-
-def _gone_is_fine(delete: Callable[..., Any], *args: Any) -> bool:
-    try:
-        delete(*args)
-    except NotFound:
-        return False
-    return True

@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 
 import requests
 
+from .credentials import Bearer, check_token, check_url
 from .errors import LoginRefused, Protocol, Retryable
 from .session import Auth, bounded, new_session
-from .transport import Bearer, check_token, check_url, network_error
+from .transport import network_error
 from .vocabulary import Json
 
 HOST = "https://login.mailchimp.com"

@@ -1,9 +1,9 @@
 """The calls of :class:`.gateway.Gateway` about campaigns and their reports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
+from .calls import Calls
 from .vocabulary import Json
 
 CAMPAIGN_PAGE = 1000
@@ -40,14 +40,8 @@ PARTS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
 UNPAGED = ("complaints", "variants")
 
 
-class ReportCalls:
+class ReportCalls(Calls):
     """What the gateway can ask about campaigns."""
-
-    # The gateway's: classes of the SDK, and the two ways to read a collection.
-    _campaigns: Any
-    _reports: Any
-    _pages: Callable[..., Iterator[tuple[list[Json], Json]]]
-    _whole: Callable[..., list[Json]]
 
     def campaigns(
         self,

@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
+from .credentials import is_loopback
 from .observe import BEFORE, ON_ITS_WAY
 from .plan import NO
 from .session import new_session
 from .storable import storable
-from .transport import is_loopback
 from .vocabulary import Json, Period
 
 #: Each webhook by name: the events and the sources it listens to. Our own writes come
