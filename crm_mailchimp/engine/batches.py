@@ -140,7 +140,7 @@ class _Bounded:
     def __init__(self, file: gzip.GzipFile, size: int) -> None:
         self._file, self._left = file, size
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:  # pylint: disable=method-required-super
         """Return so many bytes, fewer at the end of the file."""
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
