@@ -59,7 +59,8 @@ class CrmMailchimpAccount(models.Model):
     def _known_skew(self):
         """Return the skew in seconds: the oldest account has always been told it."""
         accounts = self.sudo().with_context(active_test=False)
-        return accounts.search([], limit=1, order="id").clock_skew
+        oldest = accounts.search_fetch([], ["clock_skew"], limit=1, order="id")
+        return oldest.clock_skew
 
     @api.depends("clock_skew")
     def _compute_clock_message(self):

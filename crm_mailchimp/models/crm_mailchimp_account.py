@@ -208,6 +208,12 @@ class CrmMailchimpAccount(models.Model):
         " than this and the results of their campaign are no longer updated. Campaigns"
         " and recipients keep their totals. 0 keeps everything.",
     )
+    keep_deliveries_days = fields.Integer(
+        string="Forget webhook deliveries after (days)",
+        default=30,
+        help="What Mailchimp delivered by webhook is deleted this many days after it was"
+        " processed. What it said about consent is kept.",
+    )
     sync_user_id = fields.Many2one(
         "res.users",
         string="Sync as",
@@ -308,6 +314,13 @@ class CrmMailchimpAccount(models.Model):
         if any(account.keep_events_months < 0 for account in self):
             raise ValidationError(
                 self.env._("Enter a number of months; 0 keeps opens and clicks.")
+            )
+
+    @api.constrains("keep_deliveries_days")
+    def _check_keep_deliveries_days(self):
+        if any(account.keep_deliveries_days < 1 for account in self):
+            raise ValidationError(
+                self.env._("Keep webhook deliveries for at least one day.")
             )
 
     @api.constrains("archive_brake_percent")

@@ -397,32 +397,38 @@ class CrmMailchimpRun(models.Model):
 
         Each of them, not the group: a run is the business of its company only.
         """
-        users = self.env.ref("crm_mailchimp.group_mailchimp_user").sudo().all_user_ids
+        group = self.env.ref("crm_mailchimp.group_mailchimp_user")
         for run in self:
-            progress = (
-                "crm_mailchimp/progress",
-                {
-                    "run_id": run.id,
-                    "account_id": run.account_id.id,
-                    "company_id": run.account_id.company_id.id,
-                    "started": run.account_id.push_enabled,
-                    "kind": run.kind,
-                    "name": run._kind_label(),
-                    "asked_by": run.requested_by_id.id,
-                    "state": run.state,
-                    "label": run.progress_label,
-                    "progress": run.progress,
-                    "summary": run.summary if not run.is_open else "",
-                    "error": run.error_message or "",
-                },
-            )
             company = run.account_id.company_id
-            for user in users.filtered(
-                lambda user, company=company: (
-                    user.active and not user.share and company in user.company_ids
+            # Only what is needed: this is done at each checkpoint, with an empty cache.
+            users = (
+                self.env["res.users"]
+                .sudo()
+                .search_fetch(
+                    [
+                        ("all_group_ids", "in", group.id),
+                        ("share", "=", False),
+                        ("company_ids", "in", company.id),
+                    ],
+                    ["partner_id"],
+                    order="id",
                 )
-            ):
-                user._bus_send(*progress)
+            )
+            progress = {
+                "run_id": run.id,
+                "account_id": run.account_id.id,
+                "company_id": company.id,
+                "started": run.account_id.push_enabled,
+                "kind": run.kind,
+                "name": run._kind_label(),
+                "asked_by": run.requested_by_id.id,
+                "state": run.state,
+                "label": run.progress_label,
+                "progress": run.progress,
+                "summary": run.summary if not run.is_open else "",
+                "error": run.error_message or "",
+            }
+            users.partner_id._bus_send("crm_mailchimp/progress", progress)
 
     def action_cancel(self):
         """Stop a run. What was sent stays sent; the next run does the rest."""

@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.fields import Domain
@@ -10,8 +10,7 @@ from ..engine.storable import storable
 from ..engine.vocabulary import DROPPED
 from .recordset import recordset
 
-KEEP_DAYS = 30
-KEEP_PARAMETER = "crm_mailchimp.webhook_keep_days"
+VACUUM_LIMIT = 5000
 PAYLOAD_LENGTH = 4000
 # Deliveries of a minute that are kept of one account. Beyond the first limit, news that
 # any reading of changes brings are left to one; a "no" is kept up to the second, and
@@ -311,16 +310,24 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.autovacuum
     def _gc_deliveries(self):
-        """Forget deliveries after some days: they hold addresses and names."""
-        days = self.env["ir.config_parameter"].sudo().get_param(KEEP_PARAMETER)
-        days = int(days) if (days or "").isdigit() else KEEP_DAYS
-        found = self.search(
-            Domain("create_date", "<", datetime.now() - timedelta(days=days)),
-            limit=5000,
-            order="id",
-        )
+        """Forget what was delivered and processed long ago: it holds addresses.
+
+        What waits stays: of an account without a key it may be the only sign of a "no".
+        """
+        found = self.browse()
+        accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
+        for account in accounts.search([]):
+            days = timedelta(days=account.keep_deliveries_days)
+            found |= self.search(
+                Domain("account_id", "=", account.id)
+                & Domain("processed_at", "<", fields.Datetime.now() - days),
+                limit=VACUUM_LIMIT - len(found),
+                order="id",
+            )
+            if len(found) == VACUUM_LIMIT:
+                break
         found.unlink()
-        return len(found), len(found) == 5000
+        return len(found), len(found) == VACUUM_LIMIT
 
     @api.model
     def _forget(self, account, email):

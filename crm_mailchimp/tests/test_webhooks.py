@@ -668,22 +668,35 @@ class TestDeliveries(WebhookCase):
         self.audience.unsubscribe("ann@firma.be")
         self.deliver()
         self.process()
-        self.Delivery._gc_deliveries()
-        self.assertTrue(self.received())
+        self.account.keep_deliveries_days = 9
         self.env.cr.execute(
             "UPDATE crm_mailchimp_webhook_delivery"
-            " SET create_date = NOW() - INTERVAL '8 days'"
+            " SET processed_at = processed_at - INTERVAL '8 days'"
         )
         self.env.invalidate_all()
         self.Delivery._gc_deliveries()
         self.assertTrue(self.received())
-        self.env["ir.config_parameter"].set_param(
-            "crm_mailchimp.webhook_keep_days", "7"
-        )
+        self.account.keep_deliveries_days = 7
         self.Delivery._gc_deliveries()
         self.assertFalse(self.received())
         # What it told is known all the same.
         self.assertEqual(self.account.webhook_state, "receiving")
+
+    def test_what_waits_is_kept(self):
+        self.audience.unsubscribe("ann@firma.be")
+        self.deliver()
+        self.env.cr.execute(
+            "UPDATE crm_mailchimp_webhook_delivery"
+            " SET create_date = create_date - INTERVAL '2 years',"
+            " received_at = received_at - INTERVAL '2 years'"
+        )
+        self.env.invalidate_all()
+        self.Delivery._gc_deliveries()
+        self.assertTrue(self.received())
+
+    def test_at_least_for_a_day(self):
+        with self.assertRaises(UserError):
+            self.account.keep_deliveries_days = 0
 
 
 @tagged("post_install", "-at_install")
