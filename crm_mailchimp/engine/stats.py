@@ -119,7 +119,6 @@ _COUNTS = (
     ("opens", "proxy_excluded_unique_opens", "opens_unique_no_proxy"),
     ("clicks", "clicks_total", "clicks_total"),
     ("clicks", "unique_subscriber_clicks", "clicks_unique"),
-    ("forwards", "forwards_count", "forwards"),
     ("bounces", "hard_bounces", "hard_bounces"),
     ("bounces", "soft_bounces", "soft_bounces"),
 )

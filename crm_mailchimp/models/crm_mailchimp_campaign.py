@@ -126,7 +126,6 @@ class CrmMailchimpCampaign(models.Model):
     click_rate = fields.Float(string="Click rate", readonly=True, aggregator="avg")
     last_open = fields.Datetime(string="Last open", readonly=True)
     last_click = fields.Datetime(string="Last click", readonly=True)
-    forwards = fields.Integer(readonly=True)
     unsubscribed = fields.Integer(readonly=True)
     unsubscribe_rate = fields.Float(
         string="Unsubscribe rate", readonly=True, aggregator="avg"

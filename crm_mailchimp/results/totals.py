@@ -7,7 +7,7 @@ REPORT_FIELDS = ",".join(
     f"reports.{name}"
     for name in (
         *("id", "campaign_title", "type", "list_id", "subject_line", "emails_sent"),
-        *("abuse_reports", "unsubscribed", "send_time", "bounces", "forwards"),
+        *("abuse_reports", "unsubscribed", "send_time", "bounces"),
         *("opens", "clicks", "industry_stats", "list_stats", "timeseries"),
         "ab_split",
     )
