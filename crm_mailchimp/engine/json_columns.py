@@ -2,7 +2,8 @@
 
 A column outlives the code that wrote it: a run may be open while the add-on is updated,
 and again when that is taken back. So a key of another version is kept and written back
-as it was; a key that is missing has its default, and defaults are not stored.
+as it was; a key that is missing has its default. Defaults are not stored, except in
+what a key holds, which former versions take for complete.
 """
 
 from __future__ import annotations
@@ -37,16 +38,19 @@ class JsonColumn:
                 values[name] = inner.from_json(value) if inner else value
         return cls(**values)
 
-    def to_json(self) -> Json:
-        """Return what to store."""
+    def to_json(self, complete: bool = False) -> Json:
+        """Return what to store.
+
+        :param complete: with defaults; ``None`` is no value and never stored
+        """
         blank, data = type(self)(), dict(self.unknown)
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "unknown" or value == getattr(blank, item.name):
+            is_default = not complete and value == getattr(blank, item.name)
+            if item.name == "unknown" or value is None or is_default:
                 continue
-            data[item.name] = (
-                value.to_json() if isinstance(value, JsonColumn) else value
-            )
+            inner = isinstance(value, JsonColumn)
+            data[item.name] = value.to_json(complete=True) if inner else value
         return data
 
     def changed(self: Column, **values: Any) -> Column:

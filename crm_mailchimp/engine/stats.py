@@ -1,27 +1,28 @@
-"""What reports of campaigns mean: entries of the API to rows of tables.
+"""What campaigns and their reports mean, as columns, and when to read them again.
 
 Numbers that Mailchimp leaves out stay unknown (a ``..._known`` flag or ``None``), they
 are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is:
 fractions in a report and for the industry, percent for the audience.
 """
 
-import math
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from .address import member_hash
-from .observe import utc
-from .storable import storable
+from .storable import (
+    INTEGER,
+    count_of,
+    dict_of,
+    dicts_in,
+    fraction_of,
+    is_told,
+    moment,
+    number_of,
+    ref_of,
+    share_of,
+    text_of,
+)
 from .vocabulary import Json
 
-#: Of each member's opens, and of its clicks, Mailchimp lists no more than these.
-EVENTS_LISTED = 1000
-#: What columns and their indexes hold.
-INTEGER = 2**31 - 1
-REF_LENGTH, ADDRESS_LENGTH = 100, 254
-#: Mailchimp was founded in 2001.
-FIRST_YEAR, LAST_YEAR = 2000, 2100
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: Age of a campaign -> how often it is read. Numbers lag the send by minutes and move
 #: for days, most of it within the first.
@@ -153,27 +154,27 @@ def totals(report: Json, known: Json | None = None) -> Json:
     known = known or {}
     vals: Json = {}
     for part, key, column in _COUNTS:
-        count = _count((_dict(report, part) if part else report).get(key))
+        count = count_of((dict_of(report, part) if part else report).get(key))
         vals[column] = (known.get(column) or 0) if count is None else count
     for part, key, column, unit in _RATES:
-        rate = _fraction(_dict(report, part).get(key), unit)
+        rate = fraction_of(dict_of(report, part).get(key), unit)
         vals[column] = (known.get(column) or 0.0) if rate is None else rate
-    opens, clicks = _dict(report, "opens"), _dict(report, "clicks")
-    bounces = _dict(report, "bounces")
+    opens, clicks = dict_of(report, "opens"), dict_of(report, "clicks")
+    bounces = dict_of(report, "bounces")
     all_bounces = known.get("bounces") or 0
     if bounces:
         lost = vals["hard_bounces"] + vals["soft_bounces"]
-        all_bounces = min(lost + _number(bounces, "syntax_errors"), INTEGER)
+        all_bounces = min(lost + number_of(bounces, "syntax_errors"), INTEGER)
     delivered = max(vals["sent"] - all_bounces, 0)
-    industry = _dict(report, "industry_stats")
+    industry = dict_of(report, "industry_stats")
     return {
         **vals,
         "bounces": all_bounces,
         "delivered": delivered,
-        "bounce_rate": _share(all_bounces, vals["sent"]),
-        "unsubscribe_rate": _share(vals["unsubscribed"], delivered),
+        "bounce_rate": share_of(all_bounces, vals["sent"]),
+        "unsubscribe_rate": share_of(vals["unsubscribed"], delivered),
         "proxy_known": (
-            _count(opens.get("proxy_excluded_unique_opens")) is not None
+            count_of(opens.get("proxy_excluded_unique_opens")) is not None
             if opens
             else bool(known.get("proxy_known"))
         ),
@@ -181,21 +182,21 @@ def totals(report: Json, known: Json | None = None) -> Json:
         "last_click": (
             moment(clicks.get("last_click")) or known.get("last_click") or False
         ),
-        "industry_known": _known(industry, "open_rate")
+        "industry_known": is_told(industry, "open_rate")
         or bool(known.get("industry_known")),
-        "industry_name": _text(industry.get("type"))
+        "industry_name": text_of(industry.get("type"))
         or known.get("industry_name")
         or False,
-        "list_known": _known(_dict(report, "list_stats"), "open_rate")
+        "list_known": is_told(dict_of(report, "list_stats"), "open_rate")
         or bool(known.get("list_known")),
         "timeseries": [
             {
                 "time": hour["timestamp"],
-                "sent": _number(hour, "emails_sent"),
-                "opens": _number(hour, "unique_opens"),
-                "clicks": _number(hour, "recipients_clicks"),
+                "sent": number_of(hour, "emails_sent"),
+                "opens": number_of(hour, "unique_opens"),
+                "clicks": number_of(hour, "recipients_clicks"),
             }
-            for hour in _dicts(report.get("timeseries"))
+            for hour in dicts_in(report.get("timeseries"))
             if moment(hour.get("timestamp"))
         ]
         or known.get("timeseries")
@@ -205,28 +206,30 @@ def totals(report: Json, known: Json | None = None) -> Json:
 
 def identified(entries: Any) -> list[Json]:
     """Return those entries of a page that are campaigns or reports with an id."""
-    return [entry for entry in _dicts(entries) if _ref(entry.get("id")) == entry["id"]]
+    return [
+        entry for entry in dicts_in(entries) if ref_of(entry.get("id")) == entry["id"]
+    ]
 
 
 def listed(campaign: Json) -> Json:
     """Return the columns of a campaign that its listing gives."""
-    settings, tracking = _dict(campaign, "settings"), _dict(campaign, "tracking")
-    subject = _text(settings.get("subject_line"))
+    settings, tracking = dict_of(campaign, "settings"), dict_of(campaign, "tracking")
+    subject = text_of(settings.get("subject_line"))
     test = {
         name: campaign[name]
         for name in ("variate_settings", "ab_split_opts")
-        if _dict(campaign, name)
+        if dict_of(campaign, name)
     }
     return {
-        "name": _text(settings.get("title")) or subject or _ref(campaign["id"]),
+        "name": text_of(settings.get("title")) or subject or ref_of(campaign["id"]),
         "campaign_type": _type(campaign),
         "status": campaign.get("status") in STATUSES and campaign["status"],
         "subject": subject or False,
         "send_time": moment(campaign.get("send_time")) or False,
-        "archive_url": _text(campaign.get("long_archive_url"))
-        or _text(campaign.get("archive_url"))
+        "archive_url": text_of(campaign.get("long_archive_url"))
+        or text_of(campaign.get("archive_url"))
         or False,
-        "google_analytics": _text(tracking.get("google_analytics")).strip() or False,
+        "google_analytics": text_of(tracking.get("google_analytics")).strip() or False,
         "test_settings": test or False,
         "segment_refs": _segment_refs(campaign) or False,
     }
@@ -240,9 +243,9 @@ def _segment_refs(campaign: Json) -> list[str]:
 
     :return: sorted list of texts
     """
-    options = _dict(_dict(campaign, "recipients"), "segment_opts")
+    options = dict_of(dict_of(campaign, "recipients"), "segment_opts")
     refs = [options.get("saved_segment_id")]
-    for condition in _dicts(options.get("conditions")):
+    for condition in dicts_in(options.get("conditions")):
         value = condition.get("value")
         if condition.get("op") in ("interestcontains", "interestcontainsall"):
             refs += value if isinstance(value, list) else [value]
@@ -253,9 +256,11 @@ def _segment_refs(campaign: Json) -> list[str]:
 
 def reported(report: Json) -> Json:
     """Return the columns of a campaign that only its report gives."""
-    subject = _text(report.get("subject_line"))
+    subject = text_of(report.get("subject_line"))
     return {
-        "name": _text(report.get("campaign_title")) or subject or _ref(report["id"]),
+        "name": text_of(report.get("campaign_title"))
+        or subject
+        or ref_of(report["id"]),
         "campaign_type": _type(report),
         "status": "sent",
         "subject": subject or False,
@@ -265,7 +270,7 @@ def reported(report: Json) -> Json:
 
 def _type(source: Json) -> str | Literal[False]:
     """Return the type of a campaign or report; ``False`` for one nobody knows."""
-    kind = _text(source.get("type"))
+    kind = text_of(source.get("type"))
     if kind in TYPES:
         return kind
     return "automation" if kind.startswith("auto") else False
@@ -274,15 +279,15 @@ def _type(source: Json) -> str | Literal[False]:
 def links(entries: Any) -> dict[str, Json]:
     """Return ``{link_ref: columns}`` of the clicked links of a campaign."""
     return {
-        _ref(entry["id"]): {
-            "url": _text(entry.get("url")) or False,
-            "clicks_total": _number(entry, "total_clicks"),
-            "clicks_unique": _number(entry, "unique_clicks"),
-            "click_share": _fraction(entry.get("click_percentage")) or 0.0,
+        ref_of(entry["id"]): {
+            "url": text_of(entry.get("url")) or False,
+            "clicks_total": number_of(entry, "total_clicks"),
+            "clicks_unique": number_of(entry, "unique_clicks"),
+            "click_share": fraction_of(entry.get("click_percentage")) or 0.0,
             "last_click": moment(entry.get("last_click")) or False,
         }
-        for entry in _dicts(entries)
-        if _ref(entry.get("id"))
+        for entry in dicts_in(entries)
+        if ref_of(entry.get("id"))
     }
 
 
@@ -295,15 +300,15 @@ def variants(report: Json, sub_reports: Any, settings: Json | None) -> dict[str,
     """
     settings = settings or {}
     found = {}
-    winner = _ref(_dict(settings, "variate_settings").get("winning_campaign_id"))
-    for number, sub in enumerate(_dicts(sub_reports), 1):
-        numbers, ref = totals(sub), _ref(sub.get("id"))
+    winner = ref_of(dict_of(settings, "variate_settings").get("winning_campaign_id"))
+    for number, sub in enumerate(dicts_in(sub_reports), 1):
+        numbers, ref = totals(sub), ref_of(sub.get("id"))
         if not ref:
             continue
-        subject = _text(sub.get("subject_line"))
+        subject = text_of(sub.get("subject_line"))
         found[ref] = {
             "sequence": number,
-            "name": _text(sub.get("campaign_title")) or subject or ref,
+            "name": text_of(sub.get("campaign_title")) or subject or ref,
             "subject": subject or False,
             "is_winner": ref == winner,
             **{
@@ -314,283 +319,18 @@ def variants(report: Json, sub_reports: Any, settings: Json | None) -> dict[str,
                 )
             },
         }
-    options, sides = _dict(settings, "ab_split_opts"), _dict(report, "ab_split")
+    options, sides = dict_of(settings, "ab_split_opts"), dict_of(report, "ab_split")
     for number, side in enumerate(sorted(sides), 1):
-        group = _dict(sides, side)
-        found[_ref(side)] = {
+        group = dict_of(sides, side)
+        found[ref_of(side)] = {
             "sequence": number,
             "name": side.upper(),
-            "subject": _text(options.get(f"subject_{side}")) or False,
+            "subject": text_of(options.get(f"subject_{side}")) or False,
             "is_winner": False,
-            "opens_total": _number(group, "opens"),
-            "opens_unique": _number(group, "unique_opens"),
-            "clicks_unique": _number(group, "recipient_clicks"),
-            "unsubscribed": _number(group, "unsubs"),
-            "bounces": _number(group, "bounces"),
+            "opens_total": number_of(group, "opens"),
+            "opens_unique": number_of(group, "unique_opens"),
+            "clicks_unique": number_of(group, "recipient_clicks"),
+            "unsubscribed": number_of(group, "unsubs"),
+            "bounces": number_of(group, "bounces"),
         }
     return found
-
-
-# === RECIPIENTS AND EVENTS === #
-
-
-class Who(NamedTuple):
-    """A recipient: hash, and the address where Mailchimp tells it."""
-
-    ref: str
-    address: str | None
-
-
-class RecipientRow(NamedTuple):
-    """A recipient, with the status of the mail and the variant of a test."""
-
-    ref: str
-    address: str | None
-    status: str | None
-    variant: str | None
-
-
-class Event(NamedTuple):
-    """What a recipient did.
-
-    The number tells those apart that a recipient made in one second: programs that
-    look at mail before people do are that quick, and Mailchimp counts each.
-    """
-
-    kind: str
-    date: datetime
-    url: str
-    number: int
-    detail: str | None
-
-    @property
-    def key(self) -> tuple[str, datetime, str, int]:
-        """What tells it apart from the other events of the recipient."""
-        return self[:-1]
-
-
-class EventRow(NamedTuple):
-    """A recipient and one event, see :class:`Event`."""
-
-    ref: str
-    address: str | None
-    kind: str
-    date: datetime
-    url: str
-    number: int
-    detail: str | None
-
-    @property
-    def event(self) -> Event:
-        """The row without whose event it is."""
-        return Event(*self[2:])
-
-
-class Person(NamedTuple):
-    """A recipient with events, and what :func:`summary` makes of them."""
-
-    ref: str
-    address: str | None
-    status: str | None
-    variant: str | None
-    events: list[Event]
-    sums: Json
-
-
-def recipient_rows(entries: Any) -> list[RecipientRow]:
-    """Return recipients of *sent-to*, or of *email-activity*, which has no status.
-
-    :return: each recipient once
-    """
-    rows: dict[str, RecipientRow] = {}
-    for entry in _dicts(entries):
-        who = _who(entry)
-        if who:
-            status = _text(entry.get("status"))
-            rows[who.ref] = RecipientRow(
-                *who,
-                status if status in ("sent", "hard", "soft") else None,
-                _text(entry.get("absplit_group")) or None,
-            )
-    return list(rows.values())
-
-
-def people(part: str, entries: Any, since: datetime | None = None) -> list[Person]:
-    """Return recipients of a page with what they did.
-
-    :param part: which part of the report the page is of
-    :param since: as for :func:`activity_rows`
-    """
-    events_of: dict[str, list[Event]] = {}
-    rows: list[EventRow] = []
-    if part == "activity":
-        rows = activity_rows(entries, since)
-    elif part == "unsubscribed":
-        rows = unsubscribe_rows(entries)
-    elif part == "complaints":
-        rows = complaint_rows(entries)
-    for row in rows:
-        events_of.setdefault(row.ref, []).append(row.event)
-    found = []
-    for person in recipient_rows(entries):
-        events = events_of.get(person.ref, [])
-        sums = summary((event.kind, event.date, event.detail) for event in events)
-        found.append(Person(*person, events, sums))
-    return found
-
-
-def activity_rows(entries: Any, since: datetime | None = None) -> list[EventRow]:
-    """Return events of *email-activity*.
-
-    :param since: only events after it. Whether Mailchimp cuts them by itself, and
-        leaves out recipients who did nothing since, is not documented.
-    """
-    rows = []
-    for entry in _dicts(entries):
-        who = _who(entry)
-        if not who:
-            continue
-        numbers: dict[tuple[str, datetime, str], int] = {}
-        for event in _dicts(entry.get("activity")):
-            kind, date = event.get("action"), moment(event.get("timestamp"))
-            if kind in ("open", "click", "bounce") and date:
-                if since is None or date > since:
-                    url = _text(event.get("url")) if kind == "click" else ""
-                    detail = _text(event.get("type")) if kind == "bounce" else ""
-                    key = kind, date, url
-                    numbers[key] = number = numbers.get(key, 0) + 1
-                    rows.append(EventRow(*who, kind, date, url, number, detail or None))
-    return _unique(rows)
-
-
-def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
-    """Return what all events of one recipient come to, as columns of the recipient.
-
-    :param events: ``(kind, time, detail or None)``
-    """
-    dates: dict[str, list[datetime]] = {}
-    details: dict[str, set[str | None]] = {}
-    for kind, date, detail in events:
-        dates.setdefault(kind, []).append(date)
-        details.setdefault(kind, set()).add(detail)
-    opens, clicks = dates.get("open", ()), dates.get("click", ())
-    bounces = details.get("bounce", ())
-    return {
-        "open_count": len(opens),
-        "first_open": min(opens, default=None),
-        "last_open": max(opens, default=None),
-        "click_count": len(clicks),
-        "first_click": min(clicks, default=None),
-        "last_click": max(clicks, default=None),
-        "bounce_date": max(dates.get("bounce", ()), default=None),
-        "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
-        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
-        "unsubscribe_reason": max(
-            filter(None, details.get("unsubscribe", ())), default=None
-        ),
-        "complaint_date": min(dates.get("complaint", ()), default=None),
-    }
-
-
-def unsubscribe_rows(entries: Any) -> list[EventRow]:
-    """Return events, as :func:`activity_rows`, of *unsubscribed*."""
-    return _event_rows(entries, "unsubscribe", "timestamp", "reason")
-
-
-def complaint_rows(entries: Any) -> list[EventRow]:
-    """Return events, as :func:`activity_rows`, of *abuse-reports*."""
-    return _event_rows(entries, "complaint", "date", None)
-
-
-def _event_rows(entries: Any, kind: str, when: str, why: str | None) -> list[EventRow]:
-    rows = []
-    for entry in _dicts(entries):
-        who, date = _who(entry), moment(entry.get(when))
-        if who and date:
-            detail = _text(entry.get(why)) if why else ""
-            rows.append(EventRow(*who, kind, date, "", 1, detail or None))
-    return _unique(rows)
-
-
-def _unique(rows: Iterable[EventRow]) -> list[EventRow]:
-    """Drop entries that are listed twice: Mailchimp gives events no id."""
-    return list({(row.ref, *row.event.key): row for row in rows}.values())
-
-
-def _who(entry: Json) -> Who | None:
-    """Return who an entry is about; ``None`` for somebody without hash and address."""
-    address = _text(entry.get("email_address")).strip().lower()
-    if len(address) > ADDRESS_LENGTH:
-        address = ""
-    ref = _ref(entry.get("email_id")) or (address and member_hash(address))
-    return Who(ref.lower(), address or None) if ref else None
-
-
-# === WHAT CAN BE STORED === #
-# Mailchimp's entries are other people's input. A value that has no place in a column
-# is clipped or left out: one odd entry must not keep the others from being stored.
-
-
-def moment(stamp: Any) -> datetime | None:
-    """Return a time of a report as naive UTC; ``None`` for none and for nonsense.
-
-    Times that no campaign can have (year 1, year 9999) cannot be shown in every zone.
-    """
-    try:
-        found = utc(stamp)
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return None
-    return found if found and FIRST_YEAR <= found.year <= LAST_YEAR else None
-
-
-def _dict(source: Json, name: str) -> Json:
-    value = source.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(entries: Any) -> list[Json]:
-    if not isinstance(entries, list | tuple):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict)]
-
-
-def _text(value: Any) -> str:
-    return (
-        storable(str(value)) if isinstance(value, str | int | float) and value else ""
-    )
-
-
-def _ref(value: Any) -> str:
-    """Return an id of Mailchimp, no longer than an index takes."""
-    return _text(value)[:REF_LENGTH]
-
-
-def _count(value: Any) -> int | None:
-    """Return a count that a column holds; ``None`` for none and for nonsense."""
-    try:
-        return min(max(int(value), 0), INTEGER)
-    except OverflowError:
-        return INTEGER
-    except (TypeError, ValueError):
-        return None
-
-
-def _known(source: Json, name: str) -> bool:
-    return source.get(name) is not None
-
-
-def _number(source: Json, name: str) -> int:
-    return _count(source.get(name)) or 0
-
-
-def _fraction(value: Any, unit: int = 1) -> float | None:
-    """Return a rate as a fraction; ``None`` for none and for nonsense."""
-    try:
-        rate = float(value) / unit
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return rate if math.isfinite(rate) else None
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0

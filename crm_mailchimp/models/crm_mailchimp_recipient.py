@@ -4,7 +4,7 @@ from typing import NamedTuple
 from odoo import api, fields, models
 from odoo.tools import SQL, split_every
 
-from ..engine import stats
+from ..engine import activity
 from .recordset import recordset
 
 
@@ -135,7 +135,7 @@ class CrmMailchimpRecipient(models.Model):
         A bounce seen among the events is not taken back, and an address that Mailchimp
         forgot is kept.
 
-        :param people: as ``stats.people`` returns them
+        :param people: as ``activity.people`` returns them
         :return: how many events were new
         """
         known = self._known_rows(campaign, [person.ref for person in people])
@@ -307,7 +307,7 @@ class CrmMailchimpRecipient(models.Model):
             events_of[recipient].append((kind, date, detail))
         rows = []
         for recipient, events in events_of.items():
-            summary = stats.summary(events)
+            summary = activity.summary(events)
             rows.append((recipient, summary.pop("bounced"), *summary.values()))
         if not rows:
             return
@@ -449,7 +449,7 @@ class CrmMailchimpRecipient(models.Model):
                           COUNT(*) FILTER (WHERE GREATEST(open_count, click_count)
                                            >= %(listed)s)
                      FROM crm_mailchimp_recipient WHERE campaign_id = %(campaign)s""",
-                listed=stats.EVENTS_LISTED,
+                listed=activity.EVENTS_LISTED,
                 campaign=campaign.id,
             )
         )

@@ -302,7 +302,7 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _anonymous(self, person):
-        """Return a row of ``stats.people`` without what names the person."""
+        """Return a row of ``activity.people`` without what names the person."""
         events = [
             event._replace(
                 url=re.sub(PERSONAL, "…", event.url, flags=re.IGNORECASE),

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 from odoo import fields
 
-from ..engine import errors, stats
+from ..engine import activity, errors, stats
 from .phase import NOT_OURS, ResultsPhase
 
 # A first import of many years goes on for hours: new campaigns do not wait for it.
@@ -127,7 +127,7 @@ class RecipientImport(ResultsPhase):
         whole = part in ("links", "variants")
         # What to write is made of a page while the one before it is being written.
         pages = (
-            (page if whole else stats.people(part, page, since), len(page), more)
+            (page if whole else activity.people(part, page, since), len(page), more)
             for page, more in pages
         )
         for page, length, more in self._kept(self.gateway.ahead(pages, self.deadline)):
