@@ -74,6 +74,11 @@ def _run_all(*commands):
     return failed
 
 
+def mutants():
+    """Break the rules of the engine one by one, and print what no test notices."""
+    return _run_all([_python(), "-m", "tools.mutants"])
+
+
 def screenshots():
     """Take the pictures of the guide."""
     return _run_all([_python(), "-m", "tools.screenshots"]) or guide()
@@ -190,6 +195,6 @@ def distclean():
 
 
 if __name__ == "__main__":
-    chores = (lint, format, screenshots, guide, shell, bench, pot, po, env, lock, stop)
-    chores += (clean, distclean)
+    chores = (lint, format, mutants, screenshots, guide, shell, bench, pot, po, env)
+    chores += (lock, stop, clean, distclean)
     main({chore.__name__: chore for chore in chores}[sys.argv[1]])

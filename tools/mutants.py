@@ -21,6 +21,7 @@ TESTS = {
     "payload": ("test_payload", "test_plan", "test_engine_histories"),
     "lease": ("test_lease",),
 }
+PATH = ". crm_mailchimp tests/histories"
 SECONDS = 120  # a mutant may never end
 TURNED = {
     **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In},
@@ -88,11 +89,13 @@ def survives(path, tree, tests):
         code if self.path == str(path) else get_code(self, name)
     )
     pytest = importlib.import_module("pytest")
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={PATH}"]
+    os._exit(pytest.main([*options, *tests]))
 
 
 def run():
     """Print the mutants that survive; MUTANTS names files of the engine."""
+    os.nice(19)
     os.environ.setdefault("ENGINE_HISTORIES", "40")
     for name in ("pytest", "hypothesis", "mailchimp_marketing", "mailchimp_simulator"):
         importlib.import_module(name)  # once for all mutants

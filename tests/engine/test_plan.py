@@ -43,6 +43,13 @@ def test_a_known_member_is_changed_without_its_status():
     assert body == {"merge_fields": {"FNAME": "Ann"}, "interests": {"g1": True}}
 
 
+def test_a_member_of_which_no_values_are_known_gets_them_all():
+    assert plan(status="subscribed") == (
+        "update",
+        {"merge_fields": {"FNAME": "Ann"}, "interests": {"g1": True}},
+    )
+
+
 def test_nothing_to_do():
     assert plan(status="subscribed", sent=VALUES) == (None, None)
     assert plan(status="pending", sent=VALUES) == (None, None)
