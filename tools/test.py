@@ -13,7 +13,8 @@ from .paths import ENV, REPOSITORY, SetupError, main, say
 
 SPEC = REPOSITORY.parent / "shared" / "mailchimp-api" / "marketing-spec.json"
 SPEC_REASON = "specification"
-# Those that take long come first: two kinds go on at a time, on two cores.
+# Those that take long come first: three kinds go on at a time, as each of them often
+# waits for something.
 KINDS = {
     "odoo": ["crm_mailchimp/tests"],
     "histories": ["tests/histories", "tests/faults"],
@@ -40,7 +41,7 @@ def run():
         kinds = [kind for kind in kinds if database or kind not in IN_ODOO]
         # Here, since two kinds that start at once would both fetch the packages.
         modules = packages.node_modules() if IN_ODOO & set(kinds) else None
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(max_workers=3) as pool:
             running = {
                 kind: pool.submit(
                     pytest, environment, kind, database, modules, len(kinds) == 1
