@@ -83,7 +83,8 @@ def survives(path, tree, tests):
     if child:
         return os.waitpid(child, 0)[1] == 0
     signal.alarm(SECONDS)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     code, get_code = compile(tree, str(path), "exec"), SourceFileLoader.get_code
     SourceFileLoader.get_code = lambda self, name: (
         code if self.path == str(path) else get_code(self, name)

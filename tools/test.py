@@ -13,7 +13,8 @@ from .paths import ENV, REPOSITORY, SetupError, main, say
 
 SPEC = REPOSITORY.parent / "shared" / "mailchimp-api" / "marketing-spec.json"
 SPEC_REASON = "specification"
-# Those that take long come first: two kinds go on at a time, on two cores.
+# Those that take long come first: three kinds go on at a time, as each of them often
+# waits for something.
 KINDS = {
     "odoo": ["crm_mailchimp/tests"],
     "histories": ["tests/histories", "tests/faults"],
@@ -42,7 +43,7 @@ def run():
         # Here, since two kinds that start at once would both fetch the packages.
         shared = {*IN_ODOO, "lint"} & set(kinds)
         modules = packages.node_modules() if shared else None
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(max_workers=3) as pool:
             running = {
                 kind: pool.submit(lint, environment)
                 if kind == "lint"
