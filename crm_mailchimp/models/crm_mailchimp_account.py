@@ -211,8 +211,8 @@ class CrmMailchimpAccount(models.Model):
     keep_deliveries_days = fields.Integer(
         string="Forget webhook deliveries after (days)",
         default=30,
-        help="What Mailchimp delivered by webhook is deleted this many days after it was"
-        " processed. What it said about consent is kept.",
+        help="What Mailchimp delivered by webhook is deleted this many days after it"
+        " was processed. What it said about consent is kept.",
     )
     sync_user_id = fields.Many2one(
         "res.users",
