@@ -79,8 +79,8 @@ def judge(
     mark: Mark | None,
     place: str,
     known: Collection[str],
-    proven: bool = True,
-    seen: str | None = None,
+    proven: bool,
+    seen: str | None,
 ) -> str:
     """Return whose mark it is.
 
