@@ -57,8 +57,6 @@ def _url(value: Any, spec: MergeField) -> str | None:
 
 
 def _number(value: Any, spec: MergeField) -> float | None:
-    if isinstance(value, str):
-        value = float(value)
     number = float(value)
     if not math.isfinite(number):
         return None
@@ -111,8 +109,8 @@ def _address(value: Any, spec: MergeField) -> dict[str, str] | None:
     return {part: text for part, text in parts.items() if text}
 
 
+# Any other kind is a text.
 _FORMATTERS = {
-    "text": _text,
     "number": _number,
     "address": _address,
     "phone": _phone,

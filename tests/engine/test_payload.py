@@ -2,6 +2,7 @@ from datetime import date, datetime
 
 import pytest
 from engine.payload import (
+    KEEP,
     MergeField,
     creation,
     difference,
@@ -34,6 +35,18 @@ from engine.payload import (
         ("birthday", date(1980, 2, 9), "02/09"),
         ("zip", "90210", "90210"),
         ("zip", "B-1000", None),
+        ("zip", "9000", None),
+        ("url", " https://firma.be/x ", "https://firma.be/x"),
+        ("url", "HTTP://firma.be", "HTTP://firma.be"),
+        ("url", "firma.be", None),
+        ("url", "https://firma", None),
+        ("url", "https://firma.be/" + "x" * 238, "https://firma.be/" + "x" * 238),
+        ("url", "https://firma.be/" + "x" * 239, None),
+        ("imageurl", "https://firma.be/x.png", "https://firma.be/x.png"),
+        ("imageurl", "x.png", None),
+        ("radio", "maybe", None),
+        ("text", {"city": "Ghent"}, None),
+        ("new kind", "  as a text ", "as a text"),
     ],
 )
 def test_values_by_type(kind, value, expected):
@@ -67,7 +80,11 @@ def test_an_incomplete_address_is_left_out():
         **whole,
         "country": "BE",
     }
-    assert field.format(dict(whole, zip=None)) is None
+    more = dict(whole, addr2="Floor 2", country="BE")
+    assert field.format(more) == more
+    for part in whole:
+        assert field.format(dict(whole, **{part: None})) is None
+    assert field.format("Main 1, Ghent") is None
 
 
 @pytest.mark.parametrize(
@@ -231,3 +248,25 @@ def test_a_merge_field_that_is_not_shown_is_no_value_that_went():
     assert seen_values(member, tags, [], held)["m"] == {"FNAME": "Ann", "CITY": "Ghent"}
     member["merge_fields"]["CITY"] = ""
     assert seen_values(member, tags, [], held)["m"] == {"FNAME": "Ann"}
+
+
+@pytest.mark.parametrize("code", ["fr_CA", "es_ES", "pt_PT"])
+def test_a_few_languages_have_their_country(code):
+    assert language(code) == code
+
+
+def test_values_of_a_contact():
+    fields = [MergeField("FNAME"), MergeField("SHOP", "dropdown", choices=("A",))]
+    assert values(fields, ["Ann", "A"], ["g2", "g1"], "nl_BE") == {
+        "m": {"FNAME": "Ann", "SHOP": "A"},
+        "i": ["g1", "g2"],
+        "l": "nl",
+    }
+    assert values(fields, [None, False], [], None) == {"m": {}, "i": []}
+
+
+def test_what_may_not_be_sent_leaves_alone_what_is_there():
+    fields = [MergeField("FNAME"), MergeField("CITY")]
+    held = {"m": {"FNAME": "Ann"}, "i": []}
+    assert values(fields, [KEEP, KEEP], [], None, held)["m"] == {"FNAME": "Ann"}
+    assert values(fields, [KEEP, "Ghent"], [], None)["m"] == {"CITY": "Ghent"}
