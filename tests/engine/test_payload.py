@@ -360,6 +360,13 @@ def test_an_address_to_which_mailchimp_adds_parts_is_the_same():
     assert found == (state(moved), {"CITY": moved})
 
 
+def test_an_address_is_no_text():
+    text, whole = state("Ghent"), state({"city": "Ghent"})
+    for one, other in ((text, whole), (whole, text)):
+        found = reconcile(one, None, other, ["CITY"], {"CITY"}, "both", "odoo")
+        assert found == (one, {})
+
+
 def test_an_address_is_sent_where_there_was_none_or_another_kind_of_value():
     ours = {"city": "Ghent"}
     for held in (None, "Ghent"):
