@@ -864,6 +864,17 @@ class TestAttacks(WebhookCase, HttpCase):
         self.process()
         self.assertFalse(self.ann.mailchimp_opt_in)
 
+    def test_in_a_browser(self):
+        self.post()
+        self.process()
+        self.env.flush_all()
+        action = "crm_mailchimp.action_crm_mailchimp_account"
+        self.start_tour(
+            f"/odoo/action-{action}/{self.account.id}",
+            "crm_mailchimp_webhook",
+            login="admin",
+        )
+
     def refused(self, answer, status=404):
         self.assertEqual(answer.status_code, status)
         self.assertFalse(self.received())

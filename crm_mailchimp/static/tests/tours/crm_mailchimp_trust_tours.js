@@ -38,6 +38,29 @@ registry.category("web_tour.tours").add("crm_mailchimp_erase", {
     ],
 });
 
+registry.category("web_tour.tours").add("crm_mailchimp_webhook", {
+    steps: () => [
+        {
+            content: "Both ends of the way can be tested",
+            trigger: "button[name=action_test_webhook]",
+            run: "click",
+        },
+        {trigger: ".o_notification .bg-success, .o_notification.border-success"},
+        {
+            content: "Deliveries arrive",
+            trigger: "button[name=action_open_deliveries]",
+            run: "click",
+        },
+        {
+            content: "What Mailchimp told, and what came of it",
+            trigger:
+                ".o_data_row:contains(ann@firma.be):contains(Changes read) .o_data_cell",
+            run: "click",
+        },
+        {trigger: ".o_form_view .o_field_widget[name=kind]:contains(unsubscribe)"},
+    ],
+});
+
 registry.category("web_tour.tours").add("crm_mailchimp_restore", {
     steps: () => [
         {
