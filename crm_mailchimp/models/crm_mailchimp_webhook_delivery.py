@@ -316,7 +316,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         """
         found = self.browse()
         accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
-        for account in accounts.search([]):
+        for account in accounts.search([("keep_deliveries_days", ">", 0)]):
             days = timedelta(days=account.keep_deliveries_days)
             found |= self.search(
                 Domain("account_id", "=", account.id)

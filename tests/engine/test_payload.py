@@ -390,6 +390,12 @@ def test_states_that_say_the_same():
     )
 
 
+def test_another_language_is_sent():
+    ours, theirs = state("A"), state("A", l="fr")
+    assert difference(ours, theirs, ["CITY"], []) == {"language": "nl"}
+    assert difference(ours, state("A"), ["CITY"], []) == {}
+
+
 def test_a_required_field_is_never_cleared():
     assert difference(state(), state("A"), ["CITY"], [], ["CITY"]) == {}
     assert difference(state(), state("A"), ["CITY"], []) == {
