@@ -401,3 +401,8 @@ def test_a_required_field_is_never_cleared():
     assert difference(state(), state("A"), ["CITY"], []) == {
         "merge_fields": {"CITY": ""}
     }
+
+
+def test_what_is_empty_in_mailchimp_is_no_value():
+    member = {"merge_fields": {"A": None, "B": "", "C": 0}, "interests": {}}
+    assert seen_values(member, ["A", "B", "C", "D"], []) == {"m": {"C": 0}, "i": []}
