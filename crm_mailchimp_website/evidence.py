@@ -80,7 +80,10 @@ def prepare(fragment, attributes):
         # What an editor saved of an earlier rendering.
         for old in form.xpath(f".//input[@name='{PROOF}']"):
             old.getparent().remove(old)
-        if "crm.lead" not in (form.get("data-force_action"), form.get("data-model_name")):
+        if "crm.lead" not in (
+            form.get("data-force_action"),
+            form.get("data-model_name"),
+        ):
             continue
         boxes = form.xpath(f".//input[@name='{OPT_IN}']")
         for box in boxes:
@@ -96,14 +99,18 @@ def prepare(fragment, attributes):
 
 def _text(box):
     """Return what a visitor reads beside a box, an empty text if it is not shown."""
-    fields = [node for node in box.iterancestors() if "s_website_form_field" in _classes(node)]
+    fields = [
+        node for node in box.iterancestors() if "s_website_form_field" in _classes(node)
+    ]
     if box.get("type") != "checkbox" or not fields or HIDDEN & _classes(fields[0]):
         return ""
     shown = []
     for node in fields[0].iter(etree.Element):
         classes = _classes(node)
         if "s_website_form_label_content" in classes:
-            if not any("d-none" in _classes(parent) for parent in node.iterancestors("label")):
+            if not any(
+                "d-none" in _classes(parent) for parent in node.iterancestors("label")
+            ):
                 shown.append("".join(node.itertext()))
         elif "s_website_form_field_description" in classes:
             shown.append("".join(node.itertext()))

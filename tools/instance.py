@@ -196,7 +196,9 @@ class Environment:
         with alone(ENV):
             if not self.postgres.exists(name):
                 for old in self.postgres.names():
-                    if re.fullmatch("crm_mailchimp_website_[0-9a-f]{12}(_building)?", old):
+                    if re.fullmatch(
+                        "crm_mailchimp_website_[0-9a-f]{12}(_building)?", old
+                    ):
                         self.drop_database(old)
                 say("Installing the add-on for the website …")
                 building = self.clone_database(template, f"{name}_building")

@@ -25,7 +25,7 @@ class CrmLead(models.Model):
         return own if self.env.su else own | {"mailchimp_opt_in_page"}
 
     def write(self, vals):
-        """Keep what a form brought in as it is; an opt-in a user ticks is the user's."""
+        """Keep what a form brought in; what a user ticks is the user's word."""
         evidence = {"mailchimp_opt_in", "mailchimp_opt_in_note"}
         if self.env.su or not evidence & vals.keys():
             return super().write(vals)
@@ -53,9 +53,10 @@ class CrmLead(models.Model):
         if said_no:
             self._message_log(
                 body=self.env._(
-                    "The contact was created without the opt-in of the form: its address"
-                    " is on the do-not-email list, and a form does not prove who filled"
-                    " it in. Ask the person, then tick the opt-in on the contact."
+                    "The contact was created without the opt-in of the form: its"
+                    " address is on the do-not-email list, and a form does not prove"
+                    " who filled it in. Ask the person, then tick the opt-in on the"
+                    " contact."
                 )
             )
         return not said_no

@@ -75,9 +75,14 @@ class TestWebsiteForm(WebsiteFormCase):
         self.env["res.lang"]._activate_lang("fr_FR")
         french = self.env.ref("base.lang_fr")
         self.website.language_ids += french
-        self.page.view_id.update_field_translations(
-            "arch_db", {"fr_FR": {TEXT: "Oui, écrivez-moi."}}
-        )
+        view = self.page.view_id
+        (term,) = {
+            entry["source"]
+            for entry in view.get_field_translations("arch_db")[0]
+            if TEXT in entry["source"]
+        }
+        translated = term.replace(TEXT, "Oui, écrivez-moi.")
+        view.update_field_translations("arch_db", {"fr_FR": {term: translated}})
         lead = self.fill_in(url=f"/{french.url_code}/fair")
         self.assertIn("Oui, écrivez-moi.", lead.mailchimp_opt_in_note)
         self.assertNotIn(TEXT, lead.mailchimp_opt_in_note)
@@ -95,7 +100,8 @@ class TestWebsiteForm(WebsiteFormCase):
         shown = self.visit()
         stale = shown[evidence.PROOF] = "stale"
         arch = PAGE % form_markup().replace(
-            "</form>", f'<input type="hidden" name="{evidence.PROOF}" value="{stale}"/></form>'
+            "</form>",
+            f'<input type="hidden" name="{evidence.PROOF}" value="{stale}"/></form>',
         )
         self.page.view_id.arch = arch
         page = html.fromstring(self.url_open("/fair").text)
@@ -146,9 +152,7 @@ class TestWebsiteForm(WebsiteFormCase):
             late = evidence.sign(other, "/fair", TEXT, "Yes")
         made_up.append({evidence.PROOF: late})
         with patch.object(evidence, "SCOPE", "website_form_signature"):
-            made_up.append(
-                {evidence.PROOF: evidence.sign(other, "/fair", TEXT, "Yes")}
-            )
+            made_up.append({evidence.PROOF: evidence.sign(other, "/fair", TEXT, "Yes")})
         for values in made_up:
             with self.subTest(values=values):
                 lead = self.send(
@@ -205,14 +209,19 @@ class TestWebsiteForm(WebsiteFormCase):
     def test_a_form_that_makes_something_else(self):
         """A contact opted in by a stranger would be subscribed without a word."""
         Model = self.env["ir.model"]
-        for model, offered in (("crm.lead", {"mailchimp_opt_in"}), ("res.partner", set())):
+        for model, offered in (
+            ("crm.lead", {"mailchimp_opt_in"}),
+            ("res.partner", set()),
+        ):
             found = Model.get_authorized_fields(model, {})
             self.assertEqual(
                 {name for name in found if name.startswith("mailchimp_")}, offered
             )
             # Editors let forms write what they put on a page.
             ours = [
-                name for name in self.env[model]._fields if name.startswith("mailchimp_")
+                name
+                for name in self.env[model]._fields
+                if name.startswith("mailchimp_")
             ]
             self.env["ir.model.fields"].formbuilder_whitelist(model, ours)
             writable = Model._get(model).sudo()._get_form_writable_fields()
