@@ -1,16 +1,18 @@
 # Everything is prepared below this folder (.env) and in the user's cache folder.
 PYTHON ?= python3
-export ODOO_PORT SIMULATOR_PORT ONCE KIND
+export ODOO_PORT SIMULATOR_PORT ONCE KIND MUTANTS
 
-.PHONY: help demo test screenshots guide env lint format shell bench pot po lock stop
-.PHONY: clean distclean
+.PHONY: help demo test screenshots guide env lint format mutants shell bench pot po
+.PHONY: lock stop clean distclean
 
 help:
 	@echo "make demo    Odoo with demo contacts and a simulated Mailchimp, connected"
 	@echo "             (ONCE=1: print and stop again; ODOO_PORT, SIMULATOR_PORT)"
-	@echo "make test    all tests (KIND='engine simulator odoo histories e2e website', ARGS for pytest;"
+	@echo "make test    all tests (KIND='engine simulator odoo histories e2e website lint', ARGS for pytest;"
 	@echo "             KIND=faults: each call goes wrong in each way)"
-	@echo "make lint    ruff, pylint-odoo, prettier, eslint; format: rewrite the files"
+	@echo "make lint    ruff, mypy, pylint-odoo, prettier, eslint; format: rewrite the files"
+	@echo "make mutants break the rules of the engine one by one: which does no test notice?"
+	@echo "             (MUTANTS='plan errors payload lease')"
 	@echo "make screenshots  the pictures of the guide, from a fresh demo"
 	@echo "make guide   the guide and the page of the app store, from docs/"
 	@echo "make shell   Odoo's shell on the demo database"
@@ -28,5 +30,5 @@ demo:
 test:
 	@$(PYTHON) -m tools.test $(ARGS)
 
-env lint format screenshots guide shell bench pot po lock stop clean distclean:
+env lint format mutants screenshots guide shell bench pot po lock stop clean distclean:
 	@$(PYTHON) -m tools.chores $@ $(ARGS)

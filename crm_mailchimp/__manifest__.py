@@ -4,6 +4,8 @@
     " and bring campaign results back to the contact",
     "version": "19.0.3.0.0",
     "author": "crm_mailchimp contributors",
+    "maintainers": ["crm-mailchimp"],
+    "development_status": "Beta",
     "website": "https://github.com/crm-mailchimp/crm_mailchimp",
     "license": "LGPL-3",
     "category": "Sales/CRM",

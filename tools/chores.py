@@ -1,7 +1,5 @@
 """The smaller ``make`` targets."""
 
-import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -27,18 +25,20 @@ PYTHON_FOLDERS = [
 
 
 def lint():
-    """ruff, pylint-odoo, prettier and eslint, and the one rule of the layers."""
-    python = _python()
-    return (
-        _run_all(
-            [python, "-m", "ruff", "check", *_folders()],
-            [python, "-m", "ruff", "format", "--check", *_folders()],
-            [python, "-m", "pylint", *ADDONS],
-            [*_node("prettier"), *PRETTIER, "--check", STATIC],
-            [*_node("eslint"), *(f"{name}/static" for name in ADDONS)],
-        )
-        | _layers()
-    )
+    """ruff, mypy, pylint-odoo, prettier and eslint."""
+    return _run_all(*linters(_python()))
+
+
+def linters(python):
+    """Return the command of each linter, without those of npm where there is none."""
+    return [
+        [python, "-m", "ruff", "check", *_folders()],
+        [python, "-m", "ruff", "format", "--check", *_folders()],
+        [python, "-m", "mypy"],
+        [python, "-m", "pylint", *ADDONS],
+        *_node("prettier", *PRETTIER, "--check", STATIC),
+        *_node("eslint", *(f"{name}/static" for name in ADDONS)),
+    ]
 
 
 def format():
@@ -47,7 +47,7 @@ def format():
     return _run_all(
         [python, "-m", "ruff", "check", "--fix-only", "--quiet", *_folders()],
         [python, "-m", "ruff", "format", *_folders()],
-        [*_node("prettier"), *PRETTIER, "--write", "--log-level=warn", STATIC],
+        *_node("prettier", *PRETTIER, "--write", "--log-level=warn", STATIC),
     )
 
 
@@ -60,34 +60,24 @@ def _folders():
     return [name for name in PYTHON_FOLDERS if (REPOSITORY / name).exists()]
 
 
-def _node(tool):
-    """The command of a tool from npm, or an empty one where there is no node."""
-    modules = packages.node_modules()
-    return [str(modules / ".bin" / tool)] if modules else []
+def _node(tool, *options):
+    """Return the one command of a tool from npm, or none where there is no npm."""
+    if modules := packages.node_modules():
+        return [[str(modules / ".bin" / tool), *options]]
+    print(f"{tool} is skipped: there is no node and npm here.")
+    return []
 
 
 def _run_all(*commands):
     failed = 0
     for command in commands:
-        if os.sep not in command[0]:
-            print("prettier and eslint are skipped: there is no node and npm here.")
-            break
         failed |= subprocess.run(command, cwd=REPOSITORY).returncode
     return failed
 
 
-def _layers():
-    """The engine decides without Odoo; one import would end that."""
-    failed = 0
-    for path in (ADDON / "engine").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [getattr(node, "module", None) or ""]
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            if any(name.split(".")[0] == "odoo" for name in names):
-                print(f"{path}:{node.lineno}: the engine must not import odoo")
-                failed = 1
-    return failed
+def mutants():
+    """Break the rules of the engine one by one, and print what no test notices."""
+    return _run_all([_python(), "-m", "tools.mutants"])
 
 
 def screenshots():
@@ -211,6 +201,6 @@ def distclean():
 
 
 if __name__ == "__main__":
-    chores = (lint, format, screenshots, guide, shell, bench, pot, po, env, lock, stop)
-    chores += (clean, distclean)
+    chores = (lint, format, mutants, screenshots, guide, shell, bench, pot, po, env)
+    chores += (lock, stop, clean, distclean)
     main({chore.__name__: chore for chore in chores}[sys.argv[1]])

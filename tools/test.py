@@ -7,7 +7,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 
-from . import packages
+from . import chores, packages
 from .instance import Environment
 from .paths import ENV, REPOSITORY, SetupError, main, say
 
@@ -22,6 +22,7 @@ KINDS = {
     "website": ["crm_mailchimp_website/tests"],
     "engine": ["tests/engine", "tests/tools"],
     "simulator": ["tests/simulator"],
+    "lint": [],
     "faults": ["tests/faults"],
 }
 # All of the fault matrix takes long: "histories" plays a selection of it.
@@ -46,10 +47,13 @@ def run():
             templates["website"] = website
         kinds = [kind for kind in kinds if kind not in IN_ODOO or templates[kind]]
         # Here, since two kinds that start at once would both fetch the packages.
-        modules = packages.node_modules() if IN_ODOO & set(kinds) else None
+        shared = {*IN_ODOO, "lint"} & set(kinds)
+        modules = packages.node_modules() if shared else None
         with ThreadPoolExecutor(max_workers=3) as pool:
             running = {
-                kind: pool.submit(
+                kind: pool.submit(lint, environment)
+                if kind == "lint"
+                else pool.submit(
                     pytest,
                     environment,
                     kind,
@@ -79,6 +83,18 @@ def install(prepare):
     for line in lines:
         print(f"  {line}")
     return database, {"passed": int(not lines), "failed": int(bool(lines))}
+
+
+def lint(environment):
+    """Run the linters, each of them one test, and return ``(exit code, counts)``."""
+    say("Tests of kind lint …")
+    counts = {"passed": 0, "failed": 0}
+    for command in chores.linters(str(environment.python)):
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        counts["failed" if done.returncode else "passed"] += 1
+        if done.returncode:
+            print(done.stdout + done.stderr)
+    return int(bool(counts["failed"])), counts
 
 
 def pytest(environment, kind, template, modules, alone):

@@ -18,23 +18,22 @@ _PYTHON_PATTERN = re.compile(
 )
 
 
-def is_address(address):
-    """Tell whether a lower-cased address is one that Mailchimp can take.
+def is_address(address: str | None) -> bool:
+    """Return whether a lower-cased address is one that Mailchimp can take.
 
-    :param str address: an address as in ``res.partner.email_normalized``
-    :rtype: bool
+    :param address: an address as in ``res.partner.email_normalized``
     """
     # ``fullmatch``, because ``$`` lets a final line break through.
     return bool(address and len(address) <= 254 and _PYTHON_PATTERN.fullmatch(address))
 
 
-def member_hash(address):
+def member_hash(address: str) -> str:
     """Return the subscriber hash: MD5 of the whole address in lower case.
 
     Mailchimp answers "Member Exists" to a hash that does not fit the address in the
     body, so this is the only place that computes one (Mailchimp API reference).
 
-    :param str address: the address, in any case, maybe with blanks around it
+    :param address: the address, in any case, maybe with blanks around it
     :return: 32 hexadecimal digits
     """
     # Odoo hosts that allow approved algorithms only (FIPS) refuse any other use.

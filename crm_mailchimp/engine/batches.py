@@ -10,6 +10,8 @@ import re
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -19,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from .errors import Protocol, Retryable, classify
 from .session import bounded, new_session
 from .transport import CHUNK_BYTES, network_error
+from .vocabulary import Json
 
 MAX_OPERATIONS = 500
 MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
@@ -37,7 +40,7 @@ DOWNLOAD_SECONDS = 30
 _MEMBER = re.compile(r"/lists/[^/?]+/members/[^/?]+")
 
 
-def check_update(body):
+def check_update(body: Json) -> None:
     """Refuse an update of a known member that could change its subscription.
 
     :raise ValueError: for a body with a status, or without anything
@@ -46,13 +49,12 @@ def check_update(body):
         raise ValueError("an update of a member has values and no status")
 
 
-def encode(operations):
+def encode(operations: Iterable[Json]) -> Json:
     """Return the body of ``POST /batches``.
 
     :param operations: at most 500 dicts with ``method``, ``path`` (of a member, as
         ``/lists/ID/members/HASH``), ``operation_id`` and, for a PATCH, a ``body``
         dict without status
-    :rtype: dict
     :raise ValueError: for anything else; nothing that subscribes can be batched
     """
     operations = list(operations)
@@ -81,12 +83,12 @@ def encode(operations):
     return {"operations": encoded}
 
 
-def results(url, *, loopback=False):
+def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
     """Download the results of a finished batch, then yield one outcome each.
 
-    :param str url: ``response_body_url`` of a batch just read; it is good for some ten
+    :param url: ``response_body_url`` of a batch just read; it is good for some ten
         minutes, and the host is whatever Mailchimp's storage is at the time
-    :param bool loopback: accept this machine's plain http (for tests)
+    :param loopback: accept this machine's plain http (for tests)
     :return: generator of ``(operation_id, data or MailchimpError)`` in any order
     :raise Retryable: when it cannot be had now; read the batch again for a new URL
     :raise Protocol: when it is no archive of results, or an unsafe or too large one
@@ -102,7 +104,7 @@ def results(url, *, loopback=False):
             raise Protocol(f"The batch results are no sound archive: {error}") from None
 
 
-def _download(url, archive, loopback):
+def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
     path = urlsplit(url).path  # the query of a storage URL is a secret
     # The storage refuses requests with two authorizations, and has no business with
     # the key: hence a session of its own, with an auth that adds none (.netrc).
@@ -135,10 +137,10 @@ def _download(url, archive, loopback):
 class _Bounded:
     """A file that ends in an error before it fills the memory."""
 
-    def __init__(self, file, size):
+    def __init__(self, file: gzip.GzipFile, size: int) -> None:
         self._file, self._left = file, size
 
-    def read(self, size):  # pylint: disable=method-required-super
+    def read(self, size: int) -> bytes:  # pylint: disable=method-required-super
         """Return so many bytes, fewer at the end of the file."""
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
@@ -147,7 +149,7 @@ class _Bounded:
         return data
 
 
-def _outcomes(archive):
+def _outcomes(archive: IO[bytes]) -> Iterator[tuple[Any, Any]]:
     unpacked = _Bounded(gzip.GzipFile(fileobj=archive), MAX_UNPACKED_BYTES)
     for content in _files(unpacked):
         if content.strip():
@@ -156,7 +158,7 @@ def _outcomes(archive):
         pass  # the sum of it all stands at its end
 
 
-def _files(unpacked):
+def _files(unpacked: _Bounded) -> Iterator[bytes]:
     """Yield the content of each file of a tar.
 
     Read by hand: the standard library reads long names and remarks (PAX) whole,
@@ -185,7 +187,7 @@ def _files(unpacked):
     raise Protocol("The batch results hold too many files.")
 
 
-def _file_outcomes(content):
+def _file_outcomes(content: bytes) -> Iterator[tuple[Any, Any]]:
     try:
         items = json.loads(content)
     except (ValueError, RecursionError):
@@ -198,7 +200,7 @@ def _file_outcomes(content):
         yield item.get("operation_id"), _outcome(item)
 
 
-def _outcome(item):
+def _outcome(item: Json) -> Any:
     status, text = item.get("status_code"), item.get("response")
     try:
         data = json.loads(text) if text else {}

@@ -1,6 +1,14 @@
 """A gateway that reads for real and writes nothing: what a preview works with."""
 
+from __future__ import annotations
+
 from itertools import count
+from typing import TYPE_CHECKING
+
+from .vocabulary import Json
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
 
 
 class DryRun:
@@ -18,46 +26,48 @@ class DryRun:
         *("members", "member_count", "find_member", "static_segments"),
     )
 
-    def __init__(self, gateway):
+    def __init__(self, gateway: Gateway) -> None:
         self._numbers = count(1)
         for name in self.READS:
             setattr(self, name, getattr(gateway, name))
 
-    def _id(self):
+    def _id(self) -> str:
         return f"{self.PREFIX}{next(self._numbers)}"
 
-    def create_merge_field(self, ref, body):
+    def create_merge_field(self, ref: str, body: Json) -> Json:
         """Return the merge field as if it had been created."""
         return dict(body, merge_id=-next(self._numbers))
 
-    def create_category(self, ref, title, kind="checkboxes"):
+    def create_category(self, ref: str, title: str, kind: str = "checkboxes") -> Json:
         """Return the category as if it had been created."""
         return {"id": self._id(), "title": title}
 
-    def rename_category(self, ref, category, title, kind):
+    def rename_category(self, ref: str, category: str, title: str, kind: str) -> Json:
         """Return the category as if it had been changed."""
         return {"id": category, "title": title, "type": kind}
 
-    def create_interest(self, ref, category, name):
+    def create_interest(self, ref: str, category: str, name: str) -> Json:
         """Return the group as if it had been created."""
         return {"id": self._id(), "name": name}
 
-    def create_static_segment(self, ref, name):
+    def create_static_segment(self, ref: str, name: str) -> Json:
         """Return the tag as if it had been created."""
         return {"id": self._id(), "name": name}
 
-    def update_interest(self, ref, category, interest, name):
+    def update_interest(
+        self, ref: str, category: str, interest: str, name: str
+    ) -> Json:
         """Return the group as if it had been renamed."""
         return {"id": interest, "name": name}
 
-    def rename_static_segment(self, ref, segment, name):
+    def rename_static_segment(self, ref: str, segment: str, name: str) -> Json:
         """Return the tag as if it had been renamed."""
         return {"id": segment, "name": name}
 
-    def delete_interest(self, ref, category, interest):
-        """Say that the group is gone."""
+    def delete_interest(self, ref: str, category: str, interest: str) -> bool:
+        """Return that the group is gone."""
         return True
 
-    def delete_static_segment(self, ref, segment):
-        """Say that the tag is gone."""
+    def delete_static_segment(self, ref: str, segment: str) -> bool:
+        """Return that the tag is gone."""
         return True

@@ -12,6 +12,10 @@ the Odoo layer.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+from .vocabulary import Json
 
 DETAIL_LENGTH = 1000
 FIELD_ERRORS = 20
@@ -39,7 +43,7 @@ REJECTED_CODES = {
 class MailchimpError(Exception):
     """Something between us and Mailchimp went wrong.
 
-    :param str detail: Mailchimp's or our own explanation, in one or a few sentences
+    :param detail: Mailchimp's or our own explanation, in one or a few sentences
     :param status: HTTP status, ``None`` when there was no reply
     :param title: the title of Mailchimp's problem document
     :param request_id: what Mailchimp's support can find the request by
@@ -52,16 +56,16 @@ class MailchimpError(Exception):
 
     def __init__(
         self,
-        detail="",
+        detail: Any = "",
         *,
-        status=None,
-        title="",
-        request_id=None,
-        field_errors=(),
-        method=None,
-        path=None,
-        outcome_unknown=False,
-    ):
+        status: int | None = None,
+        title: str = "",
+        request_id: str | None = None,
+        field_errors: Sequence[Json] = (),
+        method: str | None = None,
+        path: str | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
         super().__init__(detail)
         self.detail = _cut(detail)
         self.status = status
@@ -77,7 +81,7 @@ class MailchimpError(Exception):
         self.args = (str(self),)
 
     @property
-    def words(self):
+    def words(self) -> str:
         """What Mailchimp says to people: its text, and which field and why.
 
         "See the errors array" is a hint for programs.
@@ -92,7 +96,7 @@ class MailchimpError(Exception):
             return fields
         return _cut(f"{self.detail} {fields}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         where = " ".join(part for part in (self.method, self.path) if part)
         what = " ".join(str(part) for part in (self.status, self.title) if part)
         fields = "; ".join(
@@ -119,7 +123,9 @@ class Retryable(MailchimpError):
     :param after: seconds Mailchimp asks to wait, or ``None``
     """
 
-    def __init__(self, detail="", *, after=None, **kwargs):
+    def __init__(
+        self, detail: Any = "", *, after: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(detail, **kwargs)
         self.after = after
 
@@ -131,10 +137,10 @@ class AuthLost(MailchimpError):
 class OtherAccount(MailchimpError):
     """The key or token opens another Mailchimp account than it has to.
 
-    :param str name: what that account is called
+    :param name: what that account is called
     """
 
-    def __init__(self, detail="", *, name="", **kwargs):
+    def __init__(self, detail: Any = "", *, name: str = "", **kwargs: Any) -> None:
         super().__init__(detail, **kwargs)
         self.name = _cut(name)
 
@@ -142,10 +148,10 @@ class OtherAccount(MailchimpError):
 class LoginRefused(MailchimpError):
     """Mailchimp does not give or accept a token: log in again.
 
-    :param str code: Mailchimp's code for the reason, such as ``invalid_client``
+    :param code: Mailchimp's code for the reason, such as ``invalid_client``
     """
 
-    def __init__(self, detail="", *, code="", **kwargs):
+    def __init__(self, detail: Any = "", *, code: str = "", **kwargs: Any) -> None:
         super().__init__(detail, **kwargs)
         self.code = code
 
@@ -169,12 +175,19 @@ class Protocol(MailchimpError):
 class Rejected(MailchimpError):
     """Mailchimp refuses this request, and will again until something changes.
 
-    :param str code: one of :data:`REJECTED_CODES`
+    :param code: one of :data:`REJECTED_CODES`
     :param member_status: with ``address_change_status`` and ``address_taken`` the
         status of the member in the way, where Mailchimp tells it
     """
 
-    def __init__(self, detail="", *, code="other", member_status=None, **kwargs):
+    def __init__(
+        self,
+        detail: Any = "",
+        *,
+        code: str = "other",
+        member_status: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.code = code
         self.member_status = member_status
         super().__init__(detail, **kwargs)
@@ -196,7 +209,7 @@ _SUBJECTS = {
 }
 
 
-def subject(error):
+def subject(error: MailchimpError) -> str:
     """Return what the request of an error was about.
 
     :return: ``account``, ``audience``, ``members``, ``groups``, ``fields``, ``tags``,
@@ -260,19 +273,26 @@ _AUTH_TITLES = {
 }
 
 
-def classify(status, problem, *, method=None, path=None, request_id=None, after=None):
+def classify(
+    status: int,
+    problem: Any,
+    *,
+    method: str | None = None,
+    path: str | None = None,
+    request_id: str | None = None,
+    after: int | None = None,
+) -> MailchimpError:
     """Return the error of one refused request.
 
     The request may have been sent by itself, as an operation of a batch or, as one
     member of many, with a batch subscribe call (see :func:`classify_member`).
 
-    :param int status: HTTP status, 400 or more
+    :param status: HTTP status, 400 or more
     :param problem: the problem document as a dict; ``None`` when the reply has none
     :param method: HTTP method, ``None`` when it is not known
     :param path: path below ``/3.0``, ``None`` when it is not known
     :param request_id: the ``X-Request-Id`` of the reply
     :param after: seconds to wait that the reply asks for
-    :rtype: MailchimpError
     """
     bare = not _is_problem(problem)
     problem = {} if bare else problem
@@ -280,7 +300,7 @@ def classify(status, problem, *, method=None, path=None, request_id=None, after=
     fields = problem.get("errors")
     fields = fields if isinstance(fields, list) else []
     fields = [item for item in fields if isinstance(item, dict)]
-    facts = {
+    facts: Json = {
         "status": status,
         "title": title,
         "request_id": _text(problem.get("instance")) or request_id,
@@ -324,12 +344,11 @@ def classify(status, problem, *, method=None, path=None, request_id=None, after=
     return Rejected(detail, code=code, member_status=member_status, **facts)
 
 
-def classify_member(entry, *, path=None):
+def classify_member(entry: Json, *, path: str | None = None) -> MailchimpError:
     """Return the error of one member in the ``errors`` of a batch subscribe reply.
 
-    :param dict entry: ``email_address, error, error_code, field, field_message``
+    :param entry: ``email_address, error, error_code, field, field_message``
     :param path: path of the call, for the log
-    :rtype: MailchimpError
     """
     problem = {"title": "Member not subscribed", "detail": entry.get("error")}
     if entry.get("error_code") == "ERROR_CONTACT_EXISTS":
@@ -341,7 +360,14 @@ def classify_member(entry, *, path=None):
     return classify(400, problem, method="POST", path=path)
 
 
-def _rejected_code(status, label, texts, fields, method, path):
+def _rejected_code(
+    status: int,
+    label: str,
+    texts: str,
+    fields: list[Json],
+    method: str | None,
+    path: str | None,
+) -> str:
     if status == 405:
         # DELETE of a member that is pending, cleaned or archived (recorded in 2021 and
         # 2022): which of them it is, only a look tells. In a batch the method is not
@@ -361,7 +387,14 @@ def _rejected_code(status, label, texts, fields, method, path):
     return "other"
 
 
-def _is_no_room(status, label, problem, fields, method, path):
+def _is_no_room(
+    status: int,
+    label: str,
+    problem: Json,
+    fields: list[Json],
+    method: str | None,
+    path: str | None,
+) -> bool:
     """Return whether a write that adds contacts was refused for the plan's limit.
 
     Mailchimp documents no such answer. It refuses another audience beyond the plan
@@ -374,20 +407,20 @@ def _is_no_room(status, label, problem, fields, method, path):
         return False
     if label == "user action not permitted":
         # Of one member it may be something else that the user may not do.
-        return "/members" not in path
+        return "/members" not in (path or "")
     return bool(_NO_ROOM.search(f"{label} {_text(problem.get('detail'))}"))
 
 
-def _is_problem(problem):
+def _is_problem(problem: Any) -> TypeGuard[Json]:
     return isinstance(problem, dict) and bool(
         problem.get("title") or problem.get("detail") or problem.get("errors")
     )
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _cut(value, length=DETAIL_LENGTH):
+def _cut(value: Any, length: int = DETAIL_LENGTH) -> str:
     text = _text(value)
     return text if len(text) <= length else text[: length - 1] + "…"

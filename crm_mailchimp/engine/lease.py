@@ -12,11 +12,18 @@ one small request. A tag would be offered as the recipients of a campaign, and a
 field would be a value of each member.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 import secrets
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
 
 TITLE = "Odoo since {0.since}: do not delete ({0.count} {0.nonce} {0.place})"
 PATTERN = re.compile(
@@ -41,16 +48,16 @@ class Mark:
     place: str
 
     @property
-    def title(self):
+    def title(self) -> str:
         """The title of the category in Mailchimp, at most 79 characters."""
         return TITLE.format(self)
 
-    def next(self):
+    def next(self) -> Mark:
         """Return the mark the same database writes next."""
         return replace(self, count=self.count + 1, nonce=secrets.token_hex(4))
 
 
-def read_mark(title):
+def read_mark(title: str | None) -> Mark | None:
     """Return the :class:`Mark` of a category's title, ``None`` if it is no mark."""
     found = PATTERN.fullmatch((title or "").strip())
     if not found:
@@ -63,18 +70,24 @@ def read_mark(title):
     return Mark(since, int(count), nonce, place)
 
 
-def place_hash(place):
+def place_hash(place: str) -> str:
     """Return what a mark tells of a place: not which it is, only whether it is ours."""
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
-def judge(mark, place, known, proven=True, seen=None):
-    """Tell whose mark it is.
+def judge(
+    mark: Mark | None,
+    place: str,
+    known: Collection[str],
+    proven: bool,
+    seen: str | None,
+) -> str:
+    """Return whose mark it is.
 
     :param mark: the :class:`Mark` in Mailchimp, or ``None`` when there is none
-    :param str place: hash of the place this database is at
+    :param place: hash of the place this database is at
     :param known: the nonces this database wrote or was about to write
-    :param bool proven: no other database can be at this place. Then one that does not
+    :param proven: no other database can be at this place. Then one that does not
         know the nonce has forgotten it: it is an older state of the database that
         wrote it.
     :param seen: the nonce that was there when it was found to be older. Another one
@@ -95,12 +108,12 @@ def judge(mark, place, known, proven=True, seen=None):
 class NotOurs(Exception):
     """Nothing may be written now.
 
-    :param str verdict: ``older``, ``other``, or ``unread`` when the whole audience
+    :param verdict: ``older``, ``other``, or ``unread`` when the whole audience
         has to be read before
     :param mark: the :class:`Mark` found in Mailchimp
     """
 
-    def __init__(self, verdict, mark=None):
+    def __init__(self, verdict: str, mark: Mark | None = None) -> None:
         super().__init__(verdict)
         self.verdict = verdict
         self.mark = mark
@@ -130,19 +143,19 @@ class Leased:
         )
     )
 
-    def __init__(self, gateway, hold):
+    def __init__(self, gateway: Gateway, hold: Callable[[bool], None]) -> None:
         self._gateway = gateway
         self._hold = hold
         # Only members whose contacts opted out are archived for the time being.
         self.opt_outs_only = False
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         found = getattr(self._gateway, name)
         if name not in self.READS:
             self.hold()
         return found
 
-    def hold(self):
+    def hold(self) -> None:
         """Make sure of the lease now.
 
         :raise NotOurs: nothing may be written

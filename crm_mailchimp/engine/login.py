@@ -17,9 +17,11 @@ from urllib.parse import urlencode
 
 import requests
 
+from .credentials import Bearer, check_token, check_url
 from .errors import LoginRefused, Protocol, Retryable
-from .session import bounded, new_session
-from .transport import Bearer, check_token, check_url, network_error
+from .session import Auth, bounded, new_session
+from .transport import network_error
+from .vocabulary import Json
 
 HOST = "https://login.mailchimp.com"
 # A user waits for it.
@@ -29,7 +31,7 @@ CHUNK_BYTES = 8 * 1024
 _CODE = re.compile(r"[a-z_]{1,40}")
 
 
-def login_url(api_url=None):
+def login_url(api_url: str | None = None) -> tuple[str, bool]:
     """Return where people log in, and whether that is on this machine.
 
     There is no way to name another host: it is Mailchimp's own, or beside an API that
@@ -48,26 +50,31 @@ def login_url(api_url=None):
 class Login:
     """The calls of a registered app.
 
-    :param str client_id: of the app, as Mailchimp shows it
-    :param str client_secret: of the app
-    :param str redirect_uri: exactly as it is registered
+    :param client_id: of the app, as Mailchimp shows it
+    :param client_secret: of the app
+    :param redirect_uri: exactly as it is registered
     :param api_url: base URL of the API that replaces Mailchimp's
     :param timeout: seconds for a connection, and for a reply
     :raise InvalidUrl: nothing can be sent with that ``api_url``
     """
 
     def __init__(
-        self, client_id, client_secret, redirect_uri, api_url=None, timeout=TIMEOUT
-    ):
+        self,
+        client_id: str,
+        client_secret: str,
+        redirect_uri: str,
+        api_url: str | None = None,
+        timeout: tuple[float, float] = TIMEOUT,
+    ) -> None:
         self.url, self.loopback = login_url(api_url)
         self.timeout = timeout
         self._client_id, self._secret = client_id, client_secret
         self._redirect_uri = redirect_uri
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Login {self.url}>"
 
-    def authorize_url(self, state):
+    def authorize_url(self, state: str) -> str:
         """Return where to send the browser; it comes back with ``state``."""
         query = {
             "response_type": "code",
@@ -77,7 +84,7 @@ class Login:
         }
         return f"{self.url}/authorize?{urlencode(query)}"
 
-    def token(self, code):
+    def token(self, code: str) -> str | None:
         """Change a code for a token. It is never tried again: the code is good once.
 
         :raise LoginRefused: the code or the client is not accepted
@@ -96,7 +103,7 @@ class Login:
         )
         return reply.get("access_token")
 
-    def data_center(self, token):
+    def data_center(self, token: str | None) -> str:
         """Return the data centre of a token's account.
 
         Mailchimp answers 200 for a token that is dead, so this proves nothing: the
@@ -106,16 +113,21 @@ class Login:
         :raise InvalidKey: it is no token, or no data centre
         :raise Retryable, Protocol: there is no answer, or none that makes sense
         """
-        check_token(token, "us1")
+        token, _center = check_token(token, "us1")
         reply = self._ask("GET", "/metadata", auth=Bearer(token, "OAuth"))
-        data_center = reply.get("dc")
-        check_token(token, data_center)
+        token, data_center = check_token(token, reply.get("dc"))
         endpoint = reply.get("api_endpoint")
         if endpoint and endpoint != f"https://{data_center}.api.mailchimp.com":
             raise Protocol("Mailchimp named an API that is not its own.")
         return data_center
 
-    def _ask(self, method, path, data=None, auth=None):
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        data: dict[str, str] | None = None,
+        auth: Auth | None = None,
+    ) -> Json:
         # Without any, requests would take one of the machine's .netrc.
         auth = auth or (lambda request: request)
         try:
@@ -137,7 +149,7 @@ class Login:
             raise network_error(error, method, path, self._scrub) from None
         return _result(response.status_code, content)
 
-    def _read(self, response):
+    def _read(self, response: requests.Response) -> bytes:
         content = bytearray()
         with bounded(response, self.timeout[1]):
             for chunk in response.iter_content(CHUNK_BYTES):
@@ -146,11 +158,11 @@ class Login:
                     raise Protocol("The reply is too long.")
         return bytes(content)
 
-    def _scrub(self, text):
+    def _scrub(self, text: str) -> str:
         return text.replace(self._secret, "***")
 
 
-def _result(status, content):
+def _result(status: int, content: bytes) -> Json:
     """Return a reply as a dict, or raise what is wrong with it."""
     try:
         reply = json.loads(content)

@@ -5,16 +5,17 @@ a suffix.
 """
 
 import re
+from collections.abc import Iterable
 
 SUFFIX = " (CRM)"
 NAME_LENGTH = 100  # of a tag; of a group as well, to be on the safe side
 _SUFFIXED = re.compile(r"(.*)( \(CRM\)(?: [2-9]| [1-9]\d+)?)", re.DOTALL)
 
 
-def free_name(title, taken):
+def free_name(title: str, taken: Iterable[str]) -> str:
     """Return the name for a thing of ours: its title, or that with a suffix.
 
-    :param str title: what it should be called
+    :param title: what it should be called
     :param taken: names of other people's things; case is no difference to Mailchimp
     """
     taken = {name.casefold() for name in taken}
@@ -25,13 +26,13 @@ def free_name(title, taken):
     return name
 
 
-def is_name_of(name, title):
-    """Tell whether :func:`free_name` may have given a name to a thing of this title."""
+def is_name_of(name: str | None, title: str) -> bool:
+    """Return whether :func:`free_name` may have made a name from a title."""
     if name == title:
         return True
     found = _SUFFIXED.fullmatch(name or "")
-    return bool(found) and name == _with(title, found[2])
+    return found is not None and name == _with(title, found[2])
 
 
-def _with(title, suffix):
+def _with(title: str, suffix: str) -> str:
     return title[: NAME_LENGTH - len(suffix)].rstrip() + suffix

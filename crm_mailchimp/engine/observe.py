@@ -1,9 +1,11 @@
 """What a member as read from Mailchimp means for the ledger."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 
 from .payload import same_values, seen_values
 from .plan import NO, REACHABLE
+from .vocabulary import Json, Period
 
 # What gives a member a status again because somebody in Odoo wants it.
 ASKED_FOR = ("restore", "readmit", "ask")
@@ -18,10 +20,10 @@ BEFORE = timedelta(seconds=5)
 BY_ADMIN = "N/A (Unsubscribed by"
 
 
-def utc(stamp):
+def utc(stamp: str | None) -> datetime | None:
     """Return a time of the API as a naive UTC datetime; ``None`` if there is none.
 
-    :param str stamp: ISO 8601 with an offset, or ``""`` as Mailchimp writes "never"
+    :param stamp: ISO 8601 with an offset, or ``""`` as Mailchimp writes "never"
     """
     if not stamp:
         return None
@@ -34,26 +36,32 @@ def utc(stamp):
     return moment
 
 
-def link_id(entry):
+def link_id(entry: Json) -> int | None:
     """Return the number Mailchimp's own pages know a member or audience by.
 
     Only a link is made of it: one that no column can hold is done without.
 
-    :param dict entry: of the API
+    :param entry: of the API
     :return: a number, or ``None``
     """
     number = entry.get("web_id")
     return number if isinstance(number, int) and 0 < number <= MAX_ID else None
 
 
-def observe(known, member, tags, owned, removals=()):
+def observe(
+    known: Json | None,
+    member: Json,
+    tags: Collection[str],
+    owned: Collection[str],
+    removals: Iterable[Period] = (),
+) -> Json:
     """Compare a member as Mailchimp shows it with the ledger.
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
         operation, sending, sent_at, batch_ref, last_changed, no_date, values_sent,
         values_sending, values_seen, edited, partner_id``; ``None`` for an address the
         ledger does not have
-    :param dict member: the member of the API
+    :param member: the member of the API
     :param tags: the mapped merge tags
     :param owned: ids of our groups
     :param removals: as for :func:`is_removal`
@@ -87,8 +95,8 @@ def observe(known, member, tags, owned, removals=()):
     return news
 
 
-def is_ours(known, changed):
-    """Tell whether an archiving of ours that got no answer explains a change.
+def is_ours(known: Json, changed: datetime | None) -> bool:
+    """Return whether an archiving of ours that got no answer explains a change.
 
     The call may never have arrived, and somebody else archived the member later, after
     a "no" perhaps: only a change at the time of the call is ours. When a batch that is
@@ -105,7 +113,7 @@ def is_ours(known, changed):
     )
 
 
-def is_removal(changed, removals):
+def is_removal(changed: datetime | None, removals: Iterable[Period]) -> bool:
     """Return whether Odoo's own removal of a group or tag explains a change.
 
     Mailchimp may date a change of everybody who was in it, archived members included.
@@ -113,10 +121,14 @@ def is_removal(changed, removals):
     :param changed: naive UTC datetime, or ``None``
     :param removals: ``(first, last)`` moment of each such call, by Mailchimp's clock
     """
-    return bool(changed) and any(first <= changed <= last for first, last in removals)
+    if changed is None:
+        return False
+    return any(first <= changed <= last for first, last in removals)
 
 
-def _status_news(known, member, changed, removals):
+def _status_news(
+    known: Json, member: Json, changed: datetime | None, removals: Iterable[Period]
+) -> Json:
     """Return what the status of a member, or a change of it, means for the ledger."""
     status, before = member["status"], known.get("status")
     if status == before:
@@ -164,12 +176,14 @@ def _status_news(known, member, changed, removals):
     return news
 
 
-def said(known, member, news):
-    """Tell what a person said in Mailchimp, of what :func:`observe` found.
+def said(
+    known: Json | None, member: Json, news: Json
+) -> tuple[str | None, datetime | None]:
+    """Return what a person said in Mailchimp, of what :func:`observe` found.
 
     :param known: as for :func:`observe`, before the news
-    :param dict member: the member of the API
-    :param dict news: what :func:`observe` returned
+    :param member: the member of the API
+    :param news: what :func:`observe` returned
     :return: ``(what, when)``: ``unsubscribed`` or ``cleaned``, ``yes`` for a sign-up or
         a confirmation, or ``None``; and a naive UTC datetime
     """
@@ -189,12 +203,12 @@ def said(known, member, news):
     return None, None
 
 
-def agreed_since(status, member, no_at):
-    """Tell whether a person said yes in Mailchimp that the ledger does not know yet.
+def agreed_since(status: str | None, member: Json, no_at: datetime) -> bool:
+    """Return whether a person said yes in Mailchimp that the ledger does not know yet.
 
     :param status: the ledger's
-    :param dict member: the member of the API
-    :param datetime no_at: naive UTC; a yes of the same second is not a later one
+    :param member: the member of the API
+    :param no_at: naive UTC; a yes of the same second is not a later one
     """
     if member["status"] != "subscribed" or status == "subscribed":
         return False

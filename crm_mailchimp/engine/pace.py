@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from .errors import Retryable
 
@@ -13,6 +15,9 @@ IN_TIME = 1 / 3
 # Members of a call: Mailchimp's limit, and what even a slow Mailchimp should manage.
 LARGEST, SMALLEST = 500, 10
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 
 class Slots:
     """Requests in flight: one more for each answer in time, half as many when too fast.
@@ -20,10 +25,10 @@ class Slots:
     Mailchimp refuses the eleventh request of all applications of a user together, by a
     429 or a 403 without a body.
 
-    :param int limit: most requests at once
+    :param limit: most requests at once
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.allowed = min(START, limit)
         self._busy = 0
@@ -31,7 +36,7 @@ class Slots:
         self._free = threading.Condition()
 
     @contextmanager
-    def one(self):
+    def one(self) -> Iterator[None]:
         """Wait until another request may go; it counts until the block is left."""
         with self._free:
             self._free.wait_for(lambda: self._busy < self.allowed)
@@ -43,17 +48,17 @@ class Slots:
                 self._busy -= 1
                 self._free.notify_all()
 
-    def answered(self, seconds, limit):
+    def answered(self, seconds: float, limit: float) -> None:
         """Note how long an answer took, of the seconds there were for it."""
         with self._free:
             if seconds <= limit * IN_TIME:
                 self.allowed = min(self.allowed + 1, self.limit)
                 self._free.notify_all()
 
-    def refused(self, started):
+    def refused(self, started: float) -> None:
         """Note that a request was one too many.
 
-        :param float started: monotonic time of the request: those that were in flight
+        :param started: monotonic time of the request: those that were in flight
             together halve once
         """
         with self._free:
@@ -65,16 +70,21 @@ class Slots:
 class Portion:
     """Members in one call: fewer when answers take long, more when they are quick.
 
-    :param int size: members of the first call
+    :param size: members of the first call
     """
 
-    def __init__(self, size=LARGEST):
+    def __init__(self, size: int = LARGEST) -> None:
         self.size = size
 
-    def carry(self, function, items, seconds):
+    def carry(
+        self,
+        function: Callable[[Sequence[Item]], Result],
+        items: Sequence[Item],
+        seconds: float,
+    ) -> Result:
         """Call ``function(items)``, and learn from the time it takes.
 
-        :param float seconds: time there is for the answer
+        :param seconds: time there is for the answer
         """
         started = time.monotonic()
         try:

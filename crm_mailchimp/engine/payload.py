@@ -8,10 +8,16 @@ merge fields that have a value, the ids of our groups the member is in (sorted),
 the language. Equal shapes mean that there is nothing to send.
 """
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any, TypedDict
+
+from .vocabulary import Json
 
 _URL = re.compile(r"^https?://[^\s/]+\.[^\s]+$", re.IGNORECASE)
 TEXT_BYTES = 255  # Mailchimp cuts or refuses longer merge field texts
@@ -27,28 +33,37 @@ KEEP = object()
 _AMERICAN = re.compile(r"1?([2-9]\d\d)([2-9]\d\d)(\d{4})")
 
 
-def _text(value, spec):
+class _Values(TypedDict):
+    m: dict[str, Any]
+    i: list[str]
+
+
+class Values(_Values, total=False):
+    """The canonical shape; see above."""
+
+    l: str | None  # noqa: E741
+
+
+def _text(value: Any, spec: MergeField) -> str | None:
     if isinstance(value, dict):
         return None
     text = " ".join(str(value).split())
     return text.encode()[:TEXT_BYTES].decode(errors="ignore") or None
 
 
-def _url(value, spec):
+def _url(value: Any, spec: MergeField) -> str | None:
     text = str(value).strip()
     return text if _URL.match(text) and len(text.encode()) <= TEXT_BYTES else None
 
 
-def _number(value, spec):
-    if isinstance(value, str):
-        value = float(value)
+def _number(value: Any, spec: MergeField) -> float | None:
     number = float(value)
     if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() else number
 
 
-def _date(value, spec):
+def _date(value: Any, spec: MergeField) -> str:
     if isinstance(value, datetime):
         value = value.date()
     if not isinstance(value, date):
@@ -56,23 +71,23 @@ def _date(value, spec):
     return value.isoformat()
 
 
-def _birthday(value, spec):
+def _birthday(value: Any, spec: MergeField) -> str:
     # A birthday has no year in Mailchimp; a full date is refused.
     year_month_day = _date(value, spec)
     return f"{year_month_day[5:7]}/{year_month_day[8:10]}"
 
 
-def _choice(value, spec):
+def _choice(value: Any, spec: MergeField) -> str | None:
     text = str(value).strip()
     return text if text in spec.choices else None
 
 
-def _zip(value, spec):
+def _zip(value: Any, spec: MergeField) -> str | None:
     text = str(value).strip()
     return text if len(text) == 5 and text.isdigit() else None
 
 
-def _phone(value, spec):
+def _phone(value: Any, spec: MergeField) -> str | None:
     if spec.phone_format != "US":
         return _text(value, spec)
     text = str(value).strip()
@@ -84,7 +99,7 @@ def _phone(value, spec):
     return "-".join(found.groups())
 
 
-def _address(value, spec):
+def _address(value: Any, spec: MergeField) -> dict[str, str] | None:
     if not isinstance(value, dict):
         return None
     # An incomplete address is refused with the whole member: all or nothing.
@@ -94,8 +109,8 @@ def _address(value, spec):
     return {part: text for part, text in parts.items() if text}
 
 
+# Any other kind is a text.
 _FORMATTERS = {
-    "text": _text,
     "number": _number,
     "address": _address,
     "phone": _phone,
@@ -121,14 +136,16 @@ class MergeField:
 
     tag: str
     kind: str = "text"
-    choices: tuple = ()
+    choices: tuple[str, ...] = ()
     phone_format: str = "none"
-    formatter: object = field(init=False, repr=False, compare=False)
+    formatter: Callable[[Any, MergeField], Any] = field(
+        init=False, repr=False, compare=False
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "formatter", _FORMATTERS.get(self.kind, _text))
 
-    def format(self, value):
+    def format(self, value: Any) -> Any:
         """Return ``value`` as Mailchimp takes and returns it, or ``None``.
 
         :param value: what Odoo holds: text, number, date, a dict for an address
@@ -142,8 +159,8 @@ class MergeField:
         except (ValueError, TypeError, OverflowError):
             return None
 
-    def is_unfit(self, value):
-        """Tell whether there is a value, but none this kind of field can take."""
+    def is_unfit(self, value: Any) -> bool:
+        """Return whether there is a value, but none this kind of field can take."""
         if isinstance(value, str):
             value = value.strip()
         elif isinstance(value, dict) and not any(value.values()):
@@ -153,11 +170,11 @@ class MergeField:
         return self.format(value) is None
 
 
-def split_name(name, is_company):
+def split_name(name: str | None, is_company: bool) -> tuple[str, str]:
     """Return ``(first name, last name)`` of a contact that has one name field.
 
-    :param str name: the contact's name
-    :param bool is_company: a company's whole name is its first name
+    :param name: the contact's name
+    :param is_company: a company's whole name is its first name
     """
     name = " ".join((name or "").split())
     if is_company or " " not in name:
@@ -166,7 +183,7 @@ def split_name(name, is_company):
     return first, last
 
 
-def language(code):
+def language(code: str | None) -> str | None:
     """Return Mailchimp's code of an Odoo language: ``nl_BE`` is ``nl``."""
     if not code:
         return None
@@ -176,12 +193,14 @@ def language(code):
     return OTHER_LANGUAGES.get(code, code)
 
 
-def split_as(name, *pairs):
+def split_as(
+    name: str | None, *pairs: tuple[str | None, str | None]
+) -> tuple[str, str] | None:
     """Return the halves of a name as somebody divided it before.
 
     Odoo's one name says nothing of first names of two words.
 
-    :param str name: the contact's name
+    :param name: the contact's name
     :param pairs: first and last names as they are known, the best first
     :return: the first pair that makes the name, or ``None``
     """
@@ -193,7 +212,13 @@ def split_as(name, *pairs):
     return None
 
 
-def values(merge_fields, raw, interests, lang, held=None):
+def values(
+    merge_fields: Iterable[MergeField],
+    raw: Iterable[Any],
+    interests: Iterable[str],
+    lang: str | None,
+    held: Values | None = None,
+) -> Values:
     """Return the canonical values of a member.
 
     A value that its merge field cannot take is no reason to empty what Mailchimp
@@ -206,20 +231,21 @@ def values(merge_fields, raw, interests, lang, held=None):
     :param lang: Odoo language code of the contact, or ``None``
     :param held: canonical values Mailchimp holds, if it has the member
     """
-    merge, present = {}, (held or {}).get("m") or {}
+    merge: dict[str, Any] = {}
+    present = held["m"] if held else {}
     for merge_field, value in zip(merge_fields, raw, strict=True):
         formatted = None if value is KEEP else merge_field.format(value)
         if value is KEEP or (formatted is None and merge_field.is_unfit(value)):
             formatted = present.get(merge_field.tag)
         if formatted is not None:
             merge[merge_field.tag] = formatted
-    result = {"m": merge, "i": sorted(interests)}
+    result: Values = {"m": merge, "i": sorted(interests)}
     if lang:
         result["l"] = language(lang)
     return result
 
 
-def absent(member, tags):
+def absent(member: Json, tags: Iterable[str]) -> list[str]:
     """Return the tags a member of the API does not have, not even empty.
 
     Mailchimp shows every merge field of the audience with each member: these were
@@ -231,27 +257,32 @@ def absent(member, tags):
     return [tag for tag in tags if tag not in merge] if isinstance(merge, dict) else []
 
 
-def stored(desired, member, before=None):
+def stored(desired: Values, member: Json, before: Values | None = None) -> Values:
     """Return what became of the values sent: what a reply does not hold was not stored.
 
-    :param dict desired: canonical values that were sent
-    :param dict member: the member of the API that the reply shows
+    :param desired: canonical values that were sent
+    :param member: the member of the API that the reply shows
     :param before: canonical values it had before, where that is known
     :return: canonical values
     """
     gone = absent(member, desired["m"])
     if not gone:
         return desired
-    before = (before or {}).get("m") or {}
+    had = before["m"] if before else {}
     merge = {tag: value for tag, value in desired["m"].items() if tag not in gone}
-    merge.update({tag: before[tag] for tag in gone if tag in before})
-    return dict(desired, m=merge)
+    merge.update({tag: had[tag] for tag in gone if tag in had})
+    return {**desired, "m": merge}
 
 
-def seen_values(member, tags, owned, held=None):
+def seen_values(
+    member: Json,
+    tags: Collection[str],
+    owned: Iterable[str],
+    held: Values | None = None,
+) -> Values:
     """Return the canonical values of a member as Mailchimp shows it.
 
-    :param dict member: a member of the API, with or without its values
+    :param member: a member of the API, with or without its values
     :param tags: the mapped merge tags; others are none of our business
     :param owned: ids of our groups; likewise
     :param held: canonical values it was known to have. That a merge field is not shown
@@ -263,7 +294,7 @@ def seen_values(member, tags, owned, held=None):
         unshown = held["m"].keys() & set(absent(member, tags))
         merge = {**merge, **{tag: held["m"][tag] for tag in unshown}}
     interests = member.get("interests") or {}
-    result = {
+    result: Values = {
         "m": {tag: merge[tag] for tag in tags if merge.get(tag) not in (None, "")},
         "i": sorted(ref for ref in owned if interests.get(ref)),
     }
@@ -272,8 +303,8 @@ def seen_values(member, tags, owned, held=None):
     return result
 
 
-def same_values(one, other, owned):
-    """Tell whether two canonical states say the same of a member.
+def same_values(one: Values, other: Values, owned: Iterable[str]) -> bool:
+    """Return whether two canonical states say the same of a member.
 
     Mailchimp gives every member a language, so one that nobody chose is no difference.
 
@@ -281,23 +312,32 @@ def same_values(one, other, owned):
     """
     if one["m"] != other["m"]:
         tags = one["m"].keys() | other["m"].keys()
-        if difference({"m": one["m"]}, {"m": other["m"]}, tags, ()):
+        if _merge_difference(one["m"], other["m"], tags):
             return False
     if one["i"] != other["i"] and (set(one["i"]) ^ set(other["i"])) & set(owned):
         return False
     return "l" not in one or "l" not in other or one["l"] == other["l"]
 
 
-def missing(desired, required):
+def missing(desired: Values, required: Iterable[str]) -> list[str]:
     """Return the required merge tags that have no value, in order.
 
-    :param dict desired: canonical values wanted
+    :param desired: canonical values wanted
     :param required: tags of the merge fields the audience requires
     """
     return [tag for tag in required if tag not in desired["m"]]
 
 
-def reconcile(desired, sent, held, tags, writable, direction, winner, unfit=()):
+def reconcile(
+    desired: Values,
+    sent: Values | None,
+    held: Values,
+    tags: Iterable[str],
+    writable: Collection[str],
+    direction: str,
+    winner: str,
+    unfit: Collection[str] = (),
+) -> tuple[Values, Json]:
     """Settle the merge fields of a member that is there on both sides.
 
     A value changed on a side when it differs from the one last sent; what changed on
@@ -305,14 +345,14 @@ def reconcile(desired, sent, held, tags, writable, direction, winner, unfit=()):
     sending there is nothing to compare with: a value on one side only wins, two
     different ones go by ``winner``.
 
-    :param dict desired: canonical values Odoo holds
+    :param desired: canonical values Odoo holds
     :param sent: canonical values last sent, or ``None``
-    :param dict held: canonical values Mailchimp holds
+    :param held: canonical values Mailchimp holds
     :param tags: the mapped merge tags
     :param writable: those whose value can be written to a contact
-    :param str direction: ``push``, ``pull`` (only what changed in Mailchimp travels)
+    :param direction: ``push``, ``pull`` (only what changed in Mailchimp travels)
         or ``both``
-    :param str winner: ``odoo`` or ``mailchimp``
+    :param winner: ``odoo`` or ``mailchimp``
     :param unfit: tags of which Odoo has a value that Mailchimp cannot take: what is
         there stays, and counts as unchanged in Odoo
     :return: ``(target, back)``: the canonical values both sides should hold, and
@@ -321,7 +361,7 @@ def reconcile(desired, sent, held, tags, writable, direction, winner, unfit=()):
     if direction == "push":
         return desired, {}
     merge, back = dict(desired["m"]), {}
-    base = (sent or {}).get("m") or {}
+    base = sent["m"] if sent else {}
     for tag in tags:
         ours, theirs, before = merge.get(tag), held["m"].get(tag), base.get(tag)
         left = tag in unfit
@@ -348,11 +388,11 @@ def reconcile(desired, sent, held, tags, writable, direction, winner, unfit=()):
             merge.pop(tag, None)
             if theirs is not None:
                 merge[tag] = theirs
-    return dict(desired, m=merge), back
+    return {**desired, "m": merge}, back
 
 
-def _same(one, other):
-    """Tell whether two merge values are equal, or Mailchimp only added to ours."""
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two merge values are equal, or Mailchimp only added to ours."""
     if isinstance(one, dict) and isinstance(other, dict):
         return all(other.get(part) == text for part, text in one.items()) or all(
             one.get(part) == text for part, text in other.items()
@@ -360,22 +400,42 @@ def _same(one, other):
     return one == other
 
 
-def difference(desired, held, tags, owned, required=()):
+def difference(
+    desired: Values,
+    held: Values,
+    tags: Iterable[str],
+    owned: Iterable[str],
+    required: Collection[str] = (),
+) -> Json:
     """Return the body parts that turn what Mailchimp holds into what is desired.
 
     Only keys that differ are in it: a merge field or group that is not sent stays as
     it is. A value that is gone is cleared with ``""``, except an address, which
     Mailchimp cannot clear.
 
-    :param dict desired: canonical values wanted
-    :param dict held: canonical values Mailchimp holds, as far as known
+    :param desired: canonical values wanted
+    :param held: canonical values Mailchimp holds, as far as known
     :param tags: the mapped merge tags; others are left alone
     :param owned: ids of our groups; others are left alone
     :param required: tags that Mailchimp lets nobody clear
     :return: a dict with ``merge_fields``, ``interests``, ``language`` where they differ
     """
-    body = {}
-    wanted, present = desired.get("m") or {}, held.get("m") or {}
+    body: Json = {}
+    merge = _merge_difference(desired["m"], held["m"], tags, required)
+    if merge:
+        body["merge_fields"] = merge
+    inside = set(desired["i"])
+    interests = {ref: ref in inside for ref in (inside ^ set(held["i"])) & set(owned)}
+    if interests:
+        body["interests"] = interests
+    if desired.get("l") and desired["l"] != held.get("l"):
+        body["language"] = desired["l"]
+    return body
+
+
+def _merge_difference(
+    wanted: Json, present: Json, tags: Iterable[str], required: Collection[str] = ()
+) -> Json:
     merge = {}
     for tag in tags:
         new, old = wanted.get(tag), present.get(tag)
@@ -386,24 +446,18 @@ def difference(desired, held, tags, owned, required=()):
             if all(old.get(part) == text for part, text in new.items()):
                 continue
         merge[tag] = "" if new is None else new
-    if merge:
-        body["merge_fields"] = merge
-    inside, outside = set(desired.get("i") or ()), set(held.get("i") or ())
-    interests = {ref: ref in inside for ref in (inside ^ outside) & set(owned)}
-    if interests:
-        body["interests"] = interests
-    if desired.get("l") and desired["l"] != held.get("l"):
-        body["language"] = desired["l"]
-    return body
+    return merge
 
 
-def creation(address, desired, status, opt_in_date=None):
+def creation(
+    address: str, desired: Values, status: str, opt_in_date: datetime | None = None
+) -> Json:
     """Return the member item of a batch subscribe call.
 
-    :param str status: ``subscribed`` or ``pending`` (double opt-in)
+    :param status: ``subscribed`` or ``pending`` (double opt-in)
     :param opt_in_date: UTC time of the opt-in, as proof of consent
     """
-    item = {"email_address": address, "status": status}
+    item: Json = {"email_address": address, "status": status}
     if desired["m"]:
         item["merge_fields"] = desired["m"]
     if desired["i"]:

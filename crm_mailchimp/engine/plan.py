@@ -8,9 +8,12 @@ against Mailchimp itself, before it is carried out (see :func:`may_restore`). Wh
 an address said no is asked before any of this: such an address is not ``wanted``.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from .payload import difference, missing
+from .payload import Values, difference, missing
+from .vocabulary import Json
 
 # The statuses in which a member receives campaigns or is being asked to.
 REACHABLE = ("subscribed", "pending")
@@ -27,7 +30,7 @@ NO_EVENTS = ("unsub", "bounce", "abuse")
 # whose conditions all hold, each of them an attribute of :class:`Known` and the values
 # it may have. The comparison decides by this table and the status list translates it
 # to SQL, so that the list cannot promise what no run does.
-NEXT = (
+NEXT: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
     ("keep", {"status": REACHABLE}),
     # Only the person can change it.
     ("leave_alone", {"status": (*NO, "transactional")}),
@@ -67,25 +70,22 @@ class Known:
     status_before: str | None = None
     by_odoo: bool = False
     reason: str | None = None
-    sent: dict | None = None
-    seen: dict | None = None
+    sent: Values | None = None
+    seen: Values | None = None
     edited: bool = False
-    refused: dict | None = None
+    refused: Values | None = None
     retry: bool = False
 
     @property
-    def is_refused(self):
-        """Whether Mailchimp refused the last values, and is not to be asked again yet.
-
-        :rtype: bool
-        """
+    def is_refused(self) -> bool:
+        """Whether Mailchimp refused the last values, and must not be asked yet."""
         return bool(self.reason and not self.retry and self.refused is not None)
 
 
-def next_step(known):
+def next_step(known: Known) -> str:
     """Return what comes next for an address that an eligible contact stands for.
 
-    :param Known known: what the ledger holds
+    :param known: what the ledger holds
     :return: the name of a line of ``NEXT``
     """
     return next(
@@ -95,7 +95,7 @@ def next_step(known):
     )
 
 
-def held(known):
+def held(known: Known) -> Values:
     """Return the canonical values to compare the desired ones with.
 
     What Mailchimp made of our own last write (a trimmed text, say) is no difference;
@@ -106,11 +106,18 @@ def held(known):
     return known.sent
 
 
-def decide(known, wanted, desired, tags, owned, required=()):
+def decide(
+    known: Known,
+    wanted: bool,
+    desired: Values | None,
+    tags: Iterable[str],
+    owned: Iterable[str],
+    required: Collection[str] = (),
+) -> tuple[str | None, Json | None]:
     """Return ``(operation, body)`` for one address.
 
-    :param Known known: what the ledger holds
-    :param bool wanted: the address belongs to an eligible contact
+    :param known: what the ledger holds
+    :param wanted: the address belongs to an eligible contact
     :param desired: canonical values wanted, or ``None``
     :param tags: the mapped merge tags
     :param owned: ids of our groups
@@ -123,6 +130,8 @@ def decide(known, wanted, desired, tags, owned, required=()):
         if known.ours and known.status in REACHABLE:
             return "archive", None
         return None, None
+    if desired is None:
+        raise ValueError("an address that is wanted has values")
     if known.reason in FINAL:
         return None, None
     if known.is_refused:
@@ -145,13 +154,18 @@ def decide(known, wanted, desired, tags, owned, required=()):
     return None, None
 
 
-def may_restore(member, events, since, unchanged_since=None):
-    """Tell whether an archived member may be subscribed again.
+def may_restore(
+    member: Json,
+    events: Iterable[Json],
+    since: str | None,
+    unchanged_since: str | None = None,
+) -> Json | bool:
+    """Return whether an archived member may be subscribed again.
 
-    :param dict member: the member as just read from Mailchimp
+    :param member: the member as just read from Mailchimp
     :param events: its activity, with ``activity_type`` and ``created_at_timestamp``
-    :param str since: ISO time (UTC) when it was last seen subscribed
-    :param str unchanged_since: its ``last_changed`` after Odoo archived it; a later one
+    :param since: ISO time (UTC) when it was last seen subscribed
+    :param unchanged_since: its ``last_changed`` after Odoo archived it; a later one
         shows that somebody changed it since
     :return: the event that forbids it, a "no" of the person before a bounce; ``True``
         if it may, ``False`` if its status, or a change by somebody else, forbids it
@@ -172,12 +186,12 @@ def may_restore(member, events, since, unchanged_since=None):
     return not unchanged_since or (member.get("last_changed") or "9") <= unchanged_since
 
 
-def brake(archives, members, percent):
-    """Tell whether a run must wait for a person before it archives.
+def brake(archives: int, members: int, percent: float) -> bool:
+    """Return whether a run must wait for a person before it archives.
 
-    :param int archives: members that would leave by scope, deletion or address;
+    :param archives: members that would leave by scope, deletion or address;
         opt-outs never wait
-    :param int members: members of ours; those only in Mailchimp do not count
-    :param int percent: the share of them that may leave at once
+    :param members: members of ours; those only in Mailchimp do not count
+    :param percent: the share of them that may leave at once
     """
     return archives > 50 and archives * 100 > percent * members

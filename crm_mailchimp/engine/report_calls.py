@@ -1,12 +1,18 @@
 """The calls of :class:`.gateway.Gateway` about campaigns and their reports."""
 
+from collections.abc import Iterator
+from datetime import datetime
+
+from .calls import Calls
+from .vocabulary import Json
+
 CAMPAIGN_PAGE = 1000
 REPORT_PAGE = 200
 #: Pages of 1000 recipients run into Mailchimp's time limit (support advised 500).
 RECIPIENT_PAGE = 500
 
 #: Part of a report -> (call of the SDK, key of its list, wanted keys of an entry).
-PARTS = {
+PARTS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     "sent_to": (
         "get_campaign_recipients",
         "sent_to",
@@ -34,10 +40,17 @@ PARTS = {
 UNPAGED = ("complaints", "variants")
 
 
-class ReportCalls:
+class ReportCalls(Calls):
     """What the gateway can ask about campaigns."""
 
-    def campaigns(self, ref, *, since=None, status=None, count=CAMPAIGN_PAGE):
+    def campaigns(
+        self,
+        ref: str,
+        *,
+        since: datetime | None = None,
+        status: str | None = None,
+        count: int = CAMPAIGN_PAGE,
+    ) -> Iterator[list[Json]]:
         """Yield pages (lists) of the campaigns of an audience, the latest first.
 
         Automations are not among them: only :meth:`reports` has those.
@@ -58,11 +71,18 @@ class ReportCalls:
         ):
             yield items
 
-    def campaign(self, ref):
+    def campaign(self, ref: str) -> Json:
         """Return one campaign, of those that are not listed, too."""
         return self._campaigns.get(ref, exclude_fields=["_links"])
 
-    def reports(self, *, since=None, count=REPORT_PAGE, fields=None, offset=0):
+    def reports(
+        self,
+        *,
+        since: datetime | None = None,
+        count: int = REPORT_PAGE,
+        fields: str | list[str] | None = None,
+        offset: int = 0,
+    ) -> Iterator[list[Json]]:
         """Yield pages (lists) of the reports of all campaigns, automations included.
 
         The listing cannot be limited to an audience: look at ``list_id``. Large pages
@@ -83,21 +103,29 @@ class ReportCalls:
         ):
             yield items
 
-    def report(self, campaign):
+    def report(self, campaign: str) -> Json:
         """Return the report of a campaign; opens and clicks rates are 0 to 1."""
         return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
 
-    def report_part(self, part, campaign, *, offset=0, since=None, count=None):
+    def report_part(
+        self,
+        part: str,
+        campaign: str,
+        *,
+        offset: int = 0,
+        since: datetime | None = None,
+        count: int | None = None,
+    ) -> Iterator[tuple[list[Json], bool]]:
         """Yield ``(entries, whether more follow)`` by page: who did what, or the links.
 
-        :param str part: a key of :data:`PARTS`
+        :param part: a key of :data:`PARTS`
         :param offset: how many entries to pass over
         :param since: with ``activity``: datetime (UTC, or with its zone); only events
             after it. Recipients without any may or may not be listed.
         :param count: entries of a page, :data:`RECIPIENT_PAGE` unless told
         """
         method, key, wanted = PARTS[part]
-        options = {"start": offset}
+        options: Json = {"start": offset}
         if wanted:
             names = (f"{key}.{name}" for name in wanted)
             options["fields"] = sorted(["total_items", *names])

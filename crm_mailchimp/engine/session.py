@@ -4,18 +4,25 @@ import contextlib
 import http.client
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
+from urllib3.poolmanager import ProxyManager
 
 USER_AGENT = "crm_mailchimp (Odoo add-on)"
+#: What makes a request known to its host.
+Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
-def new_session(loopback, pool_size, auth=None):
+def new_session(
+    loopback: bool, pool_size: int, auth: Auth | None = None
+) -> requests.Session:
     """Return a session for Mailchimp's hosts: https only, except on this machine."""
     session = requests.Session()
     adapter = _Adapter(pool_connections=2, pool_maxsize=pool_size)
@@ -32,14 +39,14 @@ def new_session(loopback, pool_size, auth=None):
     return session
 
 
-def _enforce_length(response, **_kwargs):
+def _enforce_length(response: requests.Response, **_kwargs: Any) -> None:
     # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a reply that
     # was cut off for a whole one unless told otherwise.
     response.raw.enforce_content_length = True
 
 
 @contextlib.contextmanager
-def bounded(response, seconds):
+def bounded(response: requests.Response, seconds: float) -> Iterator[None]:
     """End the reading of a reply's body after so many seconds.
 
     A read waits for as many bytes as it asked for, and each of them gives the socket's
@@ -67,12 +74,14 @@ def bounded(response, seconds):
 class _Alarm(threading.Timer):
     """Ends whatever waits for a socket after some time, in another thread."""
 
-    def __init__(self, sock, seconds, over):
+    def __init__(
+        self, sock: socket.socket | None, seconds: float, over: threading.Event
+    ) -> None:
         super().__init__(seconds, self._ring, (sock, over))
         self.daemon = True
 
     @staticmethod
-    def _ring(sock, over):
+    def _ring(sock: socket.socket | None, over: threading.Event) -> None:
         over.set()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -80,14 +89,14 @@ class _Alarm(threading.Timer):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class _Bounded:
+class _Connection(HTTPConnection):
     """Bounds the time until a reply has told its status and headers.
 
     A socket's own timeout begins anew with each byte, so headers that come drop by drop
     would keep a worker until Odoo kills it.
     """
 
-    def getresponse(self, *args, **kwargs):
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         over = threading.Event()
         # Kept: a connection that ends with the reply forgets its socket.
         self.reading = sock = self.sock
@@ -109,11 +118,7 @@ class _Bounded:
         return response
 
 
-class _Connection(_Bounded, HTTPConnection):
-    pass
-
-
-class _SecureConnection(_Bounded, HTTPSConnection):
+class _SecureConnection(_Connection, HTTPSConnection):
     pass
 
 
@@ -128,12 +133,12 @@ class _SecurePool(HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     POOLS = {"http": _Pool, "https": _SecurePool}
 
-    def init_poolmanager(self, *args, **kwargs):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         result = super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self.POOLS
         return result
 
-    def proxy_manager_for(self, *args, **kwargs):
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = self.POOLS
         return manager

@@ -1,24 +1,28 @@
-"""What reports of campaigns mean: entries of the API to rows of tables.
+"""What campaigns and their reports mean, as columns, and when to read them again.
 
 Numbers that Mailchimp leaves out stay unknown (a ``..._known`` flag or ``None``), they
 are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is:
 fractions in a report and for the industry, percent for the audience.
 """
 
-import math
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
-from .address import member_hash
-from .observe import utc
-from .storable import storable
+from .storable import (
+    INTEGER,
+    count_of,
+    dict_of,
+    dicts_in,
+    fraction_of,
+    is_told,
+    moment,
+    number_of,
+    ref_of,
+    share_of,
+    text_of,
+)
+from .vocabulary import Json
 
-#: Of each member's opens, and of its clicks, Mailchimp lists no more than these.
-EVENTS_LISTED = 1000
-#: What columns and their indexes hold.
-INTEGER = 2**31 - 1
-REF_LENGTH, ADDRESS_LENGTH = 100, 254
-#: Mailchimp was founded in 2001.
-FIRST_YEAR, LAST_YEAR = 2000, 2100
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: Age of a campaign -> how often it is read. Numbers lag the send by minutes and move
 #: for days, most of it within the first.
@@ -34,7 +38,12 @@ TRIES = 10
 ONGOING = ((14 * DAY, DAY), (None, 7 * DAY))
 
 
-def next_poll(sent, now, grown=None, ongoing=False):
+def next_poll(
+    sent: datetime | None,
+    now: datetime,
+    grown: datetime | None = None,
+    ongoing: bool = False,
+) -> datetime | None:
     """Return when to read the results of a campaign again; ``None`` for never.
 
     :param sent: datetime it was sent
@@ -46,10 +55,17 @@ def next_poll(sent, now, grown=None, ongoing=False):
     if not interval:
         return None
     at = now + interval - SLACK
-    return at if ongoing else max(min(at, sent + FOLLOW), now + HOUR - SLACK)
+    if ongoing or not sent:
+        return at
+    return max(min(at, sent + FOLLOW), now + HOUR - SLACK)
 
 
-def poll_interval(sent, now, grown=None, ongoing=False):
+def poll_interval(
+    sent: datetime | None,
+    now: datetime,
+    grown: datetime | None = None,
+    ongoing: bool = False,
+) -> timedelta | None:
     """Return how often a campaign of this age is read; ``None`` for not any more."""
     if not sent:
         return HOUR
@@ -60,13 +76,13 @@ def poll_interval(sent, now, grown=None, ongoing=False):
     return None
 
 
-def next_try(now, failures, followed):
+def next_try(now: datetime, failures: int, followed: bool) -> datetime | None:
     """Return when to ask again for a report that cannot be read; ``None`` for never.
 
     After an hour, then ever later, up to a day.
 
     :param now: datetime of the last try
-    :param int failures: tries in a row that failed, the last one included
+    :param failures: tries in a row that failed, the last one included
     :param followed: the campaign would be read again anyway; another one is given up
         after some tries
     """
@@ -104,7 +120,6 @@ _COUNTS = (
     ("opens", "proxy_excluded_unique_opens", "opens_unique_no_proxy"),
     ("clicks", "clicks_total", "clicks_total"),
     ("clicks", "unique_subscriber_clicks", "clicks_unique"),
-    ("forwards", "forwards_count", "forwards"),
     ("bounces", "hard_bounces", "hard_bounces"),
     ("bounces", "soft_bounces", "soft_bounces"),
 )
@@ -130,35 +145,36 @@ TOTALS = (
 )
 
 
-def totals(report, known=None):
+def totals(report: Json, known: Json | None = None) -> Json:
     """Return the totals of a report as columns of a campaign.
 
     :param known: what is stored, by column: it stays where Mailchimp says nothing. A
         part of a report is ``null`` now and then.
     """
-    known, vals = known or {}, {}
+    known = known or {}
+    vals: Json = {}
     for part, key, column in _COUNTS:
-        value = _count((_dict(report, part) if part else report).get(key))
-        vals[column] = (known.get(column) or 0) if value is None else value
+        count = count_of((dict_of(report, part) if part else report).get(key))
+        vals[column] = (known.get(column) or 0) if count is None else count
     for part, key, column, unit in _RATES:
-        value = _fraction(_dict(report, part).get(key), unit)
-        vals[column] = (known.get(column) or 0.0) if value is None else value
-    opens, clicks = _dict(report, "opens"), _dict(report, "clicks")
-    bounces = _dict(report, "bounces")
+        rate = fraction_of(dict_of(report, part).get(key), unit)
+        vals[column] = (known.get(column) or 0.0) if rate is None else rate
+    opens, clicks = dict_of(report, "opens"), dict_of(report, "clicks")
+    bounces = dict_of(report, "bounces")
     all_bounces = known.get("bounces") or 0
     if bounces:
         lost = vals["hard_bounces"] + vals["soft_bounces"]
-        all_bounces = min(lost + _number(bounces, "syntax_errors"), INTEGER)
+        all_bounces = min(lost + number_of(bounces, "syntax_errors"), INTEGER)
     delivered = max(vals["sent"] - all_bounces, 0)
-    industry = _dict(report, "industry_stats")
+    industry = dict_of(report, "industry_stats")
     return {
         **vals,
         "bounces": all_bounces,
         "delivered": delivered,
-        "bounce_rate": _share(all_bounces, vals["sent"]),
-        "unsubscribe_rate": _share(vals["unsubscribed"], delivered),
+        "bounce_rate": share_of(all_bounces, vals["sent"]),
+        "unsubscribe_rate": share_of(vals["unsubscribed"], delivered),
         "proxy_known": (
-            _count(opens.get("proxy_excluded_unique_opens")) is not None
+            count_of(opens.get("proxy_excluded_unique_opens")) is not None
             if opens
             else bool(known.get("proxy_known"))
         ),
@@ -166,21 +182,21 @@ def totals(report, known=None):
         "last_click": (
             moment(clicks.get("last_click")) or known.get("last_click") or False
         ),
-        "industry_known": _known(industry, "open_rate")
+        "industry_known": is_told(industry, "open_rate")
         or bool(known.get("industry_known")),
-        "industry_name": _text(industry.get("type"))
+        "industry_name": text_of(industry.get("type"))
         or known.get("industry_name")
         or False,
-        "list_known": _known(_dict(report, "list_stats"), "open_rate")
+        "list_known": is_told(dict_of(report, "list_stats"), "open_rate")
         or bool(known.get("list_known")),
         "timeseries": [
             {
                 "time": hour["timestamp"],
-                "sent": _number(hour, "emails_sent"),
-                "opens": _number(hour, "unique_opens"),
-                "clicks": _number(hour, "recipients_clicks"),
+                "sent": number_of(hour, "emails_sent"),
+                "opens": number_of(hour, "unique_opens"),
+                "clicks": number_of(hour, "recipients_clicks"),
             }
-            for hour in _dicts(report.get("timeseries"))
+            for hour in dicts_in(report.get("timeseries"))
             if moment(hour.get("timestamp"))
         ]
         or known.get("timeseries")
@@ -188,36 +204,38 @@ def totals(report, known=None):
     }
 
 
-def identified(entries):
+def identified(entries: Any) -> list[Json]:
     """Return those entries of a page that are campaigns or reports with an id."""
-    return [entry for entry in _dicts(entries) if _ref(entry.get("id")) == entry["id"]]
+    return [
+        entry for entry in dicts_in(entries) if ref_of(entry.get("id")) == entry["id"]
+    ]
 
 
-def listed(campaign):
+def listed(campaign: Json) -> Json:
     """Return the columns of a campaign that its listing gives."""
-    settings, tracking = _dict(campaign, "settings"), _dict(campaign, "tracking")
-    subject = _text(settings.get("subject_line"))
+    settings, tracking = dict_of(campaign, "settings"), dict_of(campaign, "tracking")
+    subject = text_of(settings.get("subject_line"))
     test = {
         name: campaign[name]
         for name in ("variate_settings", "ab_split_opts")
-        if _dict(campaign, name)
+        if dict_of(campaign, name)
     }
     return {
-        "name": _text(settings.get("title")) or subject or _ref(campaign["id"]),
+        "name": text_of(settings.get("title")) or subject or ref_of(campaign["id"]),
         "campaign_type": _type(campaign),
         "status": campaign.get("status") in STATUSES and campaign["status"],
         "subject": subject or False,
         "send_time": moment(campaign.get("send_time")) or False,
-        "archive_url": _text(campaign.get("long_archive_url"))
-        or _text(campaign.get("archive_url"))
+        "archive_url": text_of(campaign.get("long_archive_url"))
+        or text_of(campaign.get("archive_url"))
         or False,
-        "google_analytics": _text(tracking.get("google_analytics")).strip() or False,
+        "google_analytics": text_of(tracking.get("google_analytics")).strip() or False,
         "test_settings": test or False,
         "segment_refs": _segment_refs(campaign) or False,
     }
 
 
-def _segment_refs(campaign):
+def _segment_refs(campaign: Json) -> list[str]:
     """Return the ids of the tags and groups a campaign was addressed to.
 
     Mailchimp names a tag, which it calls a static segment, by its id alone or in a
@@ -225,9 +243,9 @@ def _segment_refs(campaign):
 
     :return: sorted list of texts
     """
-    options = _dict(_dict(campaign, "recipients"), "segment_opts")
+    options = dict_of(dict_of(campaign, "recipients"), "segment_opts")
     refs = [options.get("saved_segment_id")]
-    for condition in _dicts(options.get("conditions")):
+    for condition in dicts_in(options.get("conditions")):
         value = condition.get("value")
         if condition.get("op") in ("interestcontains", "interestcontainsall"):
             refs += value if isinstance(value, list) else [value]
@@ -236,11 +254,13 @@ def _segment_refs(campaign):
     return sorted({str(ref) for ref in refs if isinstance(ref, str | int) and ref})
 
 
-def reported(report):
+def reported(report: Json) -> Json:
     """Return the columns of a campaign that only its report gives."""
-    subject = _text(report.get("subject_line"))
+    subject = text_of(report.get("subject_line"))
     return {
-        "name": _text(report.get("campaign_title")) or subject or _ref(report["id"]),
+        "name": text_of(report.get("campaign_title"))
+        or subject
+        or ref_of(report["id"]),
         "campaign_type": _type(report),
         "status": "sent",
         "subject": subject or False,
@@ -248,30 +268,30 @@ def reported(report):
     }
 
 
-def _type(source):
+def _type(source: Json) -> str | Literal[False]:
     """Return the type of a campaign or report; ``False`` for one nobody knows."""
-    kind = _text(source.get("type"))
+    kind = text_of(source.get("type"))
     if kind in TYPES:
         return kind
     return "automation" if kind.startswith("auto") else False
 
 
-def links(entries):
+def links(entries: Any) -> dict[str, Json]:
     """Return ``{link_ref: columns}`` of the clicked links of a campaign."""
     return {
-        _ref(entry["id"]): {
-            "url": _text(entry.get("url")) or False,
-            "clicks_total": _number(entry, "total_clicks"),
-            "clicks_unique": _number(entry, "unique_clicks"),
-            "click_share": _fraction(entry.get("click_percentage")) or 0.0,
+        ref_of(entry["id"]): {
+            "url": text_of(entry.get("url")) or False,
+            "clicks_total": number_of(entry, "total_clicks"),
+            "clicks_unique": number_of(entry, "unique_clicks"),
+            "click_share": fraction_of(entry.get("click_percentage")) or 0.0,
             "last_click": moment(entry.get("last_click")) or False,
         }
-        for entry in _dicts(entries)
-        if _ref(entry.get("id"))
+        for entry in dicts_in(entries)
+        if ref_of(entry.get("id"))
     }
 
 
-def variants(report, sub_reports, settings):
+def variants(report: Json, sub_reports: Any, settings: Json | None) -> dict[str, Json]:
     """Return ``{variant_ref: columns}`` of an A/B test, old or new.
 
     :param report: the report of the test; the old kind has its two groups there
@@ -280,15 +300,15 @@ def variants(report, sub_reports, settings):
     """
     settings = settings or {}
     found = {}
-    winner = _ref(_dict(settings, "variate_settings").get("winning_campaign_id"))
-    for number, sub in enumerate(_dicts(sub_reports), 1):
-        numbers, ref = totals(sub), _ref(sub.get("id"))
+    winner = ref_of(dict_of(settings, "variate_settings").get("winning_campaign_id"))
+    for number, sub in enumerate(dicts_in(sub_reports), 1):
+        numbers, ref = totals(sub), ref_of(sub.get("id"))
         if not ref:
             continue
-        subject = _text(sub.get("subject_line"))
+        subject = text_of(sub.get("subject_line"))
         found[ref] = {
             "sequence": number,
-            "name": _text(sub.get("campaign_title")) or subject or ref,
+            "name": text_of(sub.get("campaign_title")) or subject or ref,
             "subject": subject or False,
             "is_winner": ref == winner,
             **{
@@ -299,220 +319,18 @@ def variants(report, sub_reports, settings):
                 )
             },
         }
-    options, sides = _dict(settings, "ab_split_opts"), _dict(report, "ab_split")
+    options, sides = dict_of(settings, "ab_split_opts"), dict_of(report, "ab_split")
     for number, side in enumerate(sorted(sides), 1):
-        group = _dict(sides, side)
-        found[_ref(side)] = {
+        group = dict_of(sides, side)
+        found[ref_of(side)] = {
             "sequence": number,
             "name": side.upper(),
-            "subject": _text(options.get(f"subject_{side}")) or False,
+            "subject": text_of(options.get(f"subject_{side}")) or False,
             "is_winner": False,
-            "opens_total": _number(group, "opens"),
-            "opens_unique": _number(group, "unique_opens"),
-            "clicks_unique": _number(group, "recipient_clicks"),
-            "unsubscribed": _number(group, "unsubs"),
-            "bounces": _number(group, "bounces"),
+            "opens_total": number_of(group, "opens"),
+            "opens_unique": number_of(group, "unique_opens"),
+            "clicks_unique": number_of(group, "recipient_clicks"),
+            "unsubscribed": number_of(group, "unsubs"),
+            "bounces": number_of(group, "bounces"),
         }
     return found
-
-
-# === RECIPIENTS AND EVENTS === #
-
-
-def recipient_rows(entries):
-    """Return recipients of *sent-to*, or of *email-activity*, which has no status.
-
-    :return: ``[(hash, address or None, status or None, variant or None)]``
-    """
-    rows = {}
-    for entry in _dicts(entries):
-        who = _who(entry)
-        if who:
-            status = _text(entry.get("status"))
-            status = status if status in ("sent", "hard", "soft") else None
-            rows[who[0]] = (*who, status, _text(entry.get("absplit_group")) or None)
-    return list(rows.values())
-
-
-def people(part, entries, since=None):
-    """Return recipients of a page with what they did.
-
-    :param str part: which part of the report the page is of
-    :param since: as for :func:`activity_rows`
-    :return: ``[(hash, address or None, status or None, variant or None, events, what
-        :func:`summary` makes of them)]``; an event is ``(kind, time, url, number,
-        detail or None)``
-    """
-    events_of = {}
-    if part == "activity":
-        rows = activity_rows(entries, since)
-    elif part == "unsubscribed":
-        rows = unsubscribe_rows(entries)
-    else:
-        rows = complaint_rows(entries) if part == "complaints" else ()
-    for ref, _email, *event in rows:
-        events_of.setdefault(ref, []).append(tuple(event))
-    found = []
-    for person in recipient_rows(entries):
-        events = events_of.get(person[0], [])
-        sums = summary((kind, date, detail) for kind, date, *_key, detail in events)
-        found.append((*person, events, sums))
-    return found
-
-
-def activity_rows(entries, since=None):
-    """Return events of *email-activity*.
-
-    :return: ``[(hash, address or None, kind, time, url, number, detail or None)]``;
-        the number tells those apart that a recipient made in one second: programs
-        that look at mail before people do are that quick, and Mailchimp counts each
-    :param since: only events after it. Whether Mailchimp cuts them by itself, and
-        leaves out recipients who did nothing since, is not documented.
-    """
-    rows = []
-    for entry in _dicts(entries):
-        who = _who(entry)
-        numbers = {}
-        for event in _dicts(entry.get("activity")) if who else ():
-            kind, date = event.get("action"), moment(event.get("timestamp"))
-            if kind in ("open", "click", "bounce") and date:
-                if since is None or date > since:
-                    url = _text(event.get("url")) if kind == "click" else ""
-                    detail = _text(event.get("type")) if kind == "bounce" else ""
-                    key = kind, date, url
-                    numbers[key] = number = numbers.get(key, 0) + 1
-                    rows.append((*who, *key, number, detail or None))
-    return _unique(rows)
-
-
-def summary(events):
-    """Return what all events of one recipient come to, as columns of the recipient.
-
-    :param events: ``(kind, time, detail or None)``
-    """
-    dates = {}
-    details = {}
-    for kind, date, detail in events:
-        dates.setdefault(kind, []).append(date)
-        details.setdefault(kind, set()).add(detail)
-    opens, clicks = dates.get("open", ()), dates.get("click", ())
-    bounces = details.get("bounce", ())
-    return {
-        "open_count": len(opens),
-        "first_open": min(opens, default=None),
-        "last_open": max(opens, default=None),
-        "click_count": len(clicks),
-        "first_click": min(clicks, default=None),
-        "last_click": max(clicks, default=None),
-        "bounce_date": max(dates.get("bounce", ()), default=None),
-        "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
-        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
-        "unsubscribe_reason": max(
-            filter(None, details.get("unsubscribe", ())), default=None
-        ),
-        "complaint_date": min(dates.get("complaint", ()), default=None),
-    }
-
-
-def unsubscribe_rows(entries):
-    """Return events, as :func:`activity_rows`, of *unsubscribed*."""
-    return _event_rows(entries, "unsubscribe", "timestamp", "reason")
-
-
-def complaint_rows(entries):
-    """Return events, as :func:`activity_rows`, of *abuse-reports*."""
-    return _event_rows(entries, "complaint", "date", None)
-
-
-def _event_rows(entries, kind, when, why):
-    rows = []
-    for entry in _dicts(entries):
-        who, date = _who(entry), moment(entry.get(when))
-        if who and date:
-            detail = _text(entry.get(why)) if why else ""
-            rows.append((*who, kind, date, "", 1, detail or None))
-    return _unique(rows)
-
-
-def _unique(rows):
-    """Drop entries that are listed twice: Mailchimp gives events no id."""
-    return list({(row[0], *row[2:6]): row for row in rows}.values())
-
-
-def _who(entry):
-    """Return ``(hash, address or None)``; ``None`` for somebody without either."""
-    address = _text(entry.get("email_address")).strip().lower()
-    if len(address) > ADDRESS_LENGTH:
-        address = ""
-    ref = _ref(entry.get("email_id")) or (address and member_hash(address))
-    return (ref.lower(), address or None) if ref else None
-
-
-# === WHAT CAN BE STORED === #
-# Mailchimp's entries are other people's input. A value that has no place in a column
-# is clipped or left out: one odd entry must not keep the others from being stored.
-
-
-def moment(stamp):
-    """Return a time of a report as naive UTC; ``None`` for none and for nonsense.
-
-    Times that no campaign can have (year 1, year 9999) cannot be shown in every zone.
-    """
-    try:
-        found = utc(stamp)
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return None
-    return found if found and FIRST_YEAR <= found.year <= LAST_YEAR else None
-
-
-def _dict(source, name):
-    value = source.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(entries):
-    if not isinstance(entries, list | tuple):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict)]
-
-
-def _text(value):
-    return (
-        storable(str(value)) if isinstance(value, str | int | float) and value else ""
-    )
-
-
-def _ref(value):
-    """Return an id of Mailchimp, no longer than an index takes."""
-    return _text(value)[:REF_LENGTH]
-
-
-def _count(value):
-    """Return a count that a column holds; ``None`` for none and for nonsense."""
-    try:
-        return min(max(int(value), 0), INTEGER)
-    except OverflowError:
-        return INTEGER
-    except (TypeError, ValueError):
-        return None
-
-
-def _known(source, name):
-    return source.get(name) is not None
-
-
-def _number(source, name):
-    return _count(source.get(name)) or 0
-
-
-def _fraction(value, unit=1):
-    """Return a rate as a fraction; ``None`` for none and for nonsense."""
-    try:
-        rate = float(value) / unit
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return rate if math.isfinite(rate) else None
-
-
-def _share(part, whole):
-    return part / whole if whole else 0.0

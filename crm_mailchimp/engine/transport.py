@@ -7,34 +7,29 @@ sends ``True`` for ``true``, opens a connection per call and waits up to 120 sec
 which is Mailchimp's own limit.
 """
 
-import ipaddress
 import json
 import math
 import random
-import re
 import ssl
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 import requests
 from mailchimp_marketing.api_client import ApiClient
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from .errors import (
-    InvalidKey,
-    InvalidUrl,
-    OtherAccount,
-    Protocol,
-    Retryable,
-    classify,
-)
+from .credentials import Bearer, check_key, check_token, check_url
+from .errors import OtherAccount, Protocol, Retryable, classify
 from .pace import Slots
 from .session import bounded, new_session
 from .storable import is_suspect, storable
+from .vocabulary import Json
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 90  # Mailchimp itself gives up after 120
@@ -42,99 +37,14 @@ MAX_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 TRIES = 3
 PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
-# No other host ever sees the key.
-_MAILCHIMP = re.compile(r"[a-z][a-z0-9]{1,9}\.api\.mailchimp\.com")
-_DATA_CENTER = re.compile(r"[a-z][a-z0-9]{1,9}")
-# The characters of a bearer token (RFC 6750); nothing that could end a header.
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,1024}")
-_WHO = "account_id,account_name"
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
+_WHO = "account_id,account_name"
+
+#: Names and values of a URL.
+Query = Sequence[tuple[str, Any]]
 
 
-def check_key(api_key):
-    """Return the data centre of an API key.
-
-    :raise InvalidKey: unless the key reads like ``0123...cdef-us21``
-    """
-    api_key = api_key or ""
-    if not re.fullmatch(r"[0-9A-Za-z]+-[a-z][a-z0-9]{1,9}", api_key):
-        if re.fullmatch(r"[0-9A-Za-z]+-?", api_key):
-            raise InvalidKey(
-                "This is a key without a data centre: a complete key ends with a dash"
-                " and the data centre, such as -us21."
-            )
-        raise InvalidKey(
-            "This is not a Mailchimp API key: a key is letters and digits, a dash and"
-            " the data centre, such as -us21."
-        )
-    return api_key.rpartition("-")[2]
-
-
-def check_token(token, data_center):
-    """Check the token of a login and the data centre that it is for.
-
-    :raise InvalidKey: the token or the data centre cannot be one of Mailchimp's
-    """
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise InvalidKey("This is not a token of Mailchimp.")
-    if not isinstance(data_center, str) or not _DATA_CENTER.fullmatch(data_center):
-        raise InvalidKey("This is not a data centre of Mailchimp.")
-
-
-class Bearer(AuthBase):
-    """The token of a login in the ``Authorization`` header.
-
-    :param str scheme: Mailchimp's API takes ``Bearer``, its metadata ``OAuth``
-    """
-
-    def __init__(self, token, scheme="Bearer"):
-        self.header = f"{scheme} {token}"
-
-    def __call__(self, request):
-        request.headers["Authorization"] = self.header
-        return request
-
-
-def check_url(api_url):
-    """Return a base URL without a slash at its end, and whether it is this machine's.
-
-    :param str api_url: full URL ending in ``/3.0``; plain http for loopback hosts only
-    :raise InvalidUrl: with a sentence that says what is wrong
-    """
-    api_url = (api_url or "").rstrip("/")
-    try:
-        parts = urlsplit(api_url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise InvalidUrl("The Mailchimp API URL is not a URL.") from None
-    wrong, loopback = None, is_loopback(host)
-    if parts.scheme not in ("https", "http") or not host:
-        wrong = "must be a full URL, such as https://us21.api.mailchimp.com/3.0"
-    elif "@" in parts.netloc or re.search(r"[\s\\]", api_url):
-        wrong = "must not contain a user name, blanks or backslashes"
-    # Also an empty query or fragment would swallow every path that follows.
-    elif not parts.path.endswith("/3.0") or re.search("[?#]", api_url):
-        wrong = "must end in /3.0"
-    elif loopback:
-        pass
-    elif parts.scheme == "http":
-        wrong = "must begin with https: plain http would show the key to others"
-    elif port or parts.path != "/3.0" or not _MAILCHIMP.fullmatch(host):
-        wrong = "must be Mailchimp's own, such as https://us21.api.mailchimp.com/3.0"
-    if wrong:
-        raise InvalidUrl(f"The Mailchimp API URL {wrong}.")
-    return api_url, loopback
-
-
-def is_loopback(host):
-    """Return whether a host name, or address, is this machine's; none is not."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def utc_text(moment):
+def utc_text(moment: datetime) -> str:
     """Return a datetime as ISO 8601 in UTC, to the second.
 
     Mailchimp ignored the offset of its time filters (seen in 2021), so only UTC is
@@ -150,13 +60,13 @@ def utc_text(moment):
 class Transport(ApiClient):
     """One account's way to Mailchimp: pooled, bounded, typed.
 
-    :param str api_key: complete API key, or the token of a login
+    :param api_key: complete API key, or the token of a login
     :param api_url: base URL instead of the one of the data centre
     :param data_center: of a token, such as ``us21``; a key names its own
     :param account: ``account_id`` that the key has to open. Before the first request,
         Mailchimp is asked which account it is; nothing is sent to another one. With an
         empty text any account is fine, and with ``None`` nothing is asked.
-    :param int max_in_flight: requests at once, at most :data:`MAX_IN_FLIGHT`
+    :param max_in_flight: requests at once, at most :data:`MAX_IN_FLIGHT`
     :param timeout: seconds to wait for a connection, and for each part of a reply
     :param sleep: called with seconds before a retry
     :raise InvalidKey, InvalidUrl: nothing can be sent with these
@@ -164,17 +74,18 @@ class Transport(ApiClient):
 
     def __init__(
         self,
-        api_key,
-        api_url=None,
+        api_key: str,
+        api_url: str | None = None,
         *,
-        data_center=None,
-        account=None,
-        max_in_flight=4,
-        timeout=(CONNECT_SECONDS, READ_SECONDS),
-        sleep=time.sleep,
-        max_bytes=MAX_BYTES,
-    ):
+        data_center: str | None = None,
+        account: str | None = None,
+        max_in_flight: int = 4,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        sleep: Callable[[float], Any] = time.sleep,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         super().__init__({})  # the SDK keeps no key; the session does
+        auth: AuthBase
         if data_center is None:
             self.data_center = check_key(api_key)
             # Mailchimp takes any user name.
@@ -189,8 +100,9 @@ class Transport(ApiClient):
         self.timeout = timeout
         self.max_bytes = max_bytes
         self.calls = 0
-        self.last_request_id = None
-        self._told = None  # Mailchimp's time of a reply, and monotonic time then
+        self.last_request_id: str | None = None
+        # Mailchimp's time of a reply, and monotonic time then.
+        self._told: tuple[datetime, float] | None = None
         self._end = math.inf
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -198,22 +110,22 @@ class Transport(ApiClient):
         self._session = new_session(self.loopback, self.slots.limit)
         # Also keeps requests from putting the machine's .netrc in its place.
         self._session.auth = auth
-        self.account_ref = None
+        self.account_ref: str | None = None
         self._account, self._account_lock = account, threading.Lock()
-        self._other = None
+        self._other: str | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.host}>"
 
-    def uses(self, key):
+    def uses(self, key: str) -> bool:
         """Return whether requests are sent with this API key or token."""
         return key == self._secret
 
-    def close(self):
+    def close(self) -> None:
         """Close the connections; the transport can be used again all the same."""
         self._session.close()
 
-    def clock(self):
+    def clock(self) -> datetime:
         """Return Mailchimp's time now, by the ``Date`` header of its last reply.
 
         :return: naive UTC datetime; this machine's while there was no such reply
@@ -224,18 +136,18 @@ class Transport(ApiClient):
         passed = timedelta(seconds=int(time.monotonic() - then))
         return moment + passed
 
-    def until(self, end):
-        """Let no request, retries and waiting included, outlast a moment.
+    def until(self, end: float) -> None:
+        """Set a moment that no request, retries and waiting included, outlasts.
 
-        :param float end: monotonic time
+        :param end: monotonic time
         """
         self._end = end
 
-    def patience(self):
+    def patience(self) -> float:
         """Return how many seconds a reply to a request of now may take."""
         return min(self.timeout[1], self._end - time.monotonic())
 
-    def _limits(self, method, path):
+    def _limits(self, method: str, path: str) -> tuple[float, float]:
         """Return how long to wait for a connection, and for a reply, in seconds."""
         left = self._end - time.monotonic()
         if left <= 0:
@@ -245,18 +157,18 @@ class Transport(ApiClient):
 
     def call_api(
         self,
-        resource_path,
-        method,
-        path_params=None,
-        query_params=None,
-        header_params=None,
-        body=None,
-        collection_formats=None,
-        **kwargs,
-    ):
+        resource_path: str,
+        method: str,
+        path_params: Json | None = None,
+        query_params: Query | Json | None = None,
+        header_params: Json | None = None,
+        body: Any = None,
+        collection_formats: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Carry out one call of the generated classes, or of our own.
 
-        :param str resource_path: path below ``/3.0`` with ``{names}`` of its values
+        :param resource_path: path below ``/3.0`` with ``{names}`` of its values
         :param path_params: dict of those values
         :param query_params: dict or list of pairs; unset ones are left out
         :param body: what to send as JSON
@@ -267,8 +179,8 @@ class Transport(ApiClient):
         path = resource_path
         for name, value in (path_params or {}).items():
             path = path.replace(f"{{{name}}}", _path_value(name, value))
-        if hasattr(query_params, "items"):
-            query_params = query_params.items()
+        if isinstance(query_params, dict):
+            query_params = list(query_params.items())
         query = [
             (name, _query_value(value))
             for name, value in query_params or ()
@@ -276,7 +188,14 @@ class Transport(ApiClient):
         ]
         return self.request(method, self.host + path, query, body=body)
 
-    def request(self, method, url, query_params=None, headers=None, body=None):
+    def request(
+        self,
+        method: str,
+        url: str,
+        query_params: Query | None = None,
+        headers: Json | None = None,
+        body: Any = None,
+    ) -> Any:
         """Send one request, again where that is safe.
 
         A GET changes nothing and a 429 was not carried out; everything else is for
@@ -287,7 +206,7 @@ class Transport(ApiClient):
         self._check_account()
         return self._send(method, url, query_params, body)
 
-    def _check_account(self):
+    def _check_account(self) -> None:
         """Make sure, once, that it is the account it has to be."""
         if self._account is None:
             return
@@ -307,7 +226,9 @@ class Transport(ApiClient):
                 "The key or token opens another Mailchimp account.", name=self._other
             )
 
-    def _send(self, method, url, query_params, body=None):
+    def _send(
+        self, method: str, url: str, query_params: Query | None, body: Any = None
+    ) -> Any:
         data = None
         if body is not None:
             data = json.dumps(
@@ -330,7 +251,9 @@ class Transport(ApiClient):
                     raise
             self._sleep(delay)
 
-    def _attempt(self, method, url, query, data):
+    def _attempt(
+        self, method: str, url: str, query: Query | None, data: bytes | None
+    ) -> Any:
         path = url.removeprefix(self.host)
         headers = {"Content-Type": "application/json"} if data is not None else None
         with self.slots.one():
@@ -364,7 +287,9 @@ class Transport(ApiClient):
         self.slots.answered(took, limits[1])
         return result
 
-    def _read(self, response, method, path, seconds):
+    def _read(
+        self, response: requests.Response, method: str, path: str, seconds: float
+    ) -> bytes:
         content = bytearray()
         with bounded(response, seconds):
             for chunk in response.iter_content(CHUNK_BYTES):
@@ -379,7 +304,9 @@ class Transport(ApiClient):
                     )
         return bytes(content)
 
-    def _result(self, response, content, method, path):
+    def _result(
+        self, response: requests.Response, content: bytes, method: str, path: str
+    ) -> Any:
         status = response.status_code
         request_id = response.headers.get("X-Request-Id")
         self.last_request_id = request_id or self.last_request_id
@@ -389,11 +316,12 @@ class Transport(ApiClient):
         if status == 204:
             return {}
         suspect = is_suspect(content)
+        text: str | bytes = content
         if status >= 300:
-            content = self._scrub(content.decode("utf-8", "replace"))  # may echo it
+            text = self._scrub(content.decode("utf-8", "replace"))  # may echo it
         try:
             # Whatever the content type says: problem documents have one of their own.
-            data = json.loads(content)
+            data = json.loads(text)
             if suspect:
                 data = storable(data)
         except (ValueError, RecursionError):
@@ -419,11 +347,13 @@ class Transport(ApiClient):
             after=_retry_after(response.headers.get("Retry-After")),
         )
 
-    def _scrub(self, text):
+    def _scrub(self, text: str) -> str:
         return text.replace(self._secret, "***")
 
 
-def network_error(error, method, path, scrub=str):
+def network_error(
+    error: BaseException, method: str, path: str, scrub: Callable[[str], str] = str
+) -> Retryable:
     """Return ``Retryable`` for an exception of requests: was the request applied?
 
     :param error: the ``requests.RequestException``
@@ -453,7 +383,7 @@ def network_error(error, method, path, scrub=str):
     )
 
 
-def _path_value(name, value):
+def _path_value(name: str, value: Any) -> str:
     value = str(value)
     if value in ("", ".", "..") or "\x00" in value:
         # Would address the collection, or another audience.
@@ -461,7 +391,7 @@ def _path_value(name, value):
     return quote(value, safe="")
 
 
-def _query_value(value):
+def _query_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -471,19 +401,21 @@ def _query_value(value):
     return str(value)
 
 
-def _retry_after(value):
+def _retry_after(value: str | None) -> int | None:
     if not value:
         return None
     if value.strip().isdigit():
         return int(value)
     moment = _http_date(value)
-    return moment and max(0, int((moment - datetime.now(timezone.utc)).total_seconds()))
+    if not moment:
+        return None
+    return max(0, int((moment - datetime.now(timezone.utc)).total_seconds()))
 
 
-def _http_date(value):
+def _http_date(value: str | None) -> datetime | None:
     """Return the date of a header as an aware datetime in UTC, or ``None``."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(value or "")
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
         return moment.astimezone(timezone.utc)

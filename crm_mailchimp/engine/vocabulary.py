@@ -1,4 +1,12 @@
-"""Words and limits that several parts of the add-on share."""
+"""Words, shapes and limits that several parts of the add-on share."""
+
+from datetime import datetime
+from typing import Any
+
+#: An object of Mailchimp's API, or columns of a row, by name.
+Json = dict[str, Any]
+#: The first and the last moment, naive and in UTC.
+Period = tuple[datetime, datetime]
 
 #: Kinds of runs that send contacts to Mailchimp.
 PUSHES = ("push", "full")

@@ -17,11 +17,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
+from .credentials import is_loopback
 from .observe import BEFORE, ON_ITS_WAY
 from .plan import NO
 from .session import new_session
 from .storable import storable
-from .transport import is_loopback
+from .vocabulary import Json, Period
 
 #: Each webhook by name: the events and the sources it listens to. Our own writes come
 #: back from the source ``api``, so a push of 100,000 contacts would come back as
@@ -68,10 +69,10 @@ class Event:
     campaign: str = ""
 
 
-def is_reachable(base, api_url=None):
+def is_reachable(base: str, api_url: str | None = None) -> bool:
     """Return whether Mailchimp can be told to send deliveries to a URL.
 
-    :param str base: URL of this Odoo
+    :param base: URL of this Odoo
     :param api_url: base URL of the API, if it is not Mailchimp's: a stand-in on this
         machine reaches this machine without https
     """
@@ -86,7 +87,7 @@ def is_reachable(base, api_url=None):
     return parts.scheme == "https" or beside
 
 
-def probe(url, timeout, loopback=False):
+def probe(url: str, timeout: tuple[float, float], loopback: bool = False) -> int | None:
     """Ask a URL of ours, as Mailchimp does before it registers it.
 
     :param timeout: seconds for a connection and for the answer
@@ -104,13 +105,13 @@ def probe(url, timeout, loopback=False):
         session.close()
 
 
-def is_signed(header, secret, raw, now):
+def is_signed(header: str | None, secret: str, raw: bytes, now: float) -> bool:
     """Return whether Mailchimp signed a body, within the last minutes.
 
     :param header: ``X-Mailchimp-Signature``: ``t=<unix seconds>,v1=<hex>``
-    :param str secret: the ``signing_secret`` of the webhook
-    :param bytes raw: the body as it came
-    :param float now: Mailchimp's time, in seconds since 1970
+    :param secret: the ``signing_secret`` of the webhook
+    :param raw: the body as it came
+    :param now: Mailchimp's time, in seconds since 1970
     """
     stamp, digests = None, []
     for part in (header or "")[:1000].split(","):
@@ -119,10 +120,10 @@ def is_signed(header, secret, raw, now):
             stamp = value
         elif name == "v1":
             digests.append(value)
-    if not re.fullmatch("[0-9]{1,12}", stamp or "", re.ASCII):
+    if not stamp or not re.fullmatch("[0-9]{1,12}", stamp, re.ASCII):
         return False
-    expected = hmac.new(secret.encode(), f"{stamp}.".encode() + raw, hashlib.sha256)
-    expected = expected.hexdigest().encode()
+    made = hmac.new(secret.encode(), f"{stamp}.".encode() + raw, hashlib.sha256)
+    expected = made.hexdigest().encode()
     # Each is compared, and in constant time.
     fits = [
         hmac.compare_digest(expected, digest.encode("utf-8", "replace"))
@@ -131,18 +132,18 @@ def is_signed(header, secret, raw, now):
     return any(fits) and abs(now - int(stamp)) <= SIGNATURE_SECONDS
 
 
-def digest(raw):
+def digest(raw: bytes) -> str:
     """Return what a delivery is recognised by: a retry has another signature."""
     return hashlib.sha256(raw).hexdigest()
 
 
-def read(raw):
+def read(raw: bytes) -> Event:
     """Return the :class:`Event` of a form.
 
     One that is about nobody, such as a contact without an address, is an event, too:
     Mailchimp gives up a webhook that refuses too much.
 
-    :param bytes raw: the body
+    :param raw: the body
     :raise Malformed: not a form of Mailchimp
     """
     try:
@@ -172,38 +173,38 @@ def read(raw):
     )
 
 
-def _address(text):
+def _address(text: str | None) -> str | None:
     # Not what Odoo may send to, but what Mailchimp has.
     text = storable(text or "").strip().lower()
     return text if re.fullmatch(r"[^\s@]+@[^\s@]+", text) and len(text) < 255 else None
 
 
-def _text(text, length):
+def _text(text: str | None, length: int) -> str:
     return storable(text or "")[:length]
 
 
-def _moment(text):
+def _moment(text: str | None) -> datetime | None:
     try:
         return datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S")
     except ValueError:
         return None
 
 
-def bounds(fired_at, received_at):
+def bounds(fired_at: datetime | None, received_at: datetime) -> Period:
     """Return the earliest and the latest time at which an event can have happened.
 
     ``fired_at`` has no zone. Where it cannot be UTC, all that is known is that
     Mailchimp tries for 75 minutes.
 
     :param fired_at: naive datetime, or ``None``
-    :param datetime received_at: by Mailchimp's clock
+    :param received_at: by Mailchimp's clock
     """
     if fired_at and received_at - LATE <= fired_at <= received_at + AHEAD:
         return fired_at, fired_at
     return received_at - LATE, received_at
 
 
-def says_no(kind, action, reason):
+def says_no(kind: str, action: str | None, reason: str | None) -> str | None:
     """Return what a delivery by itself says of a person, if it is a "no".
 
     Archiving, by an application or by hand, comes as an unsubscribe with the action
@@ -220,17 +221,17 @@ def says_no(kind, action, reason):
     return None
 
 
-def verdict(delivery, seen, known):
+def verdict(delivery: Json, seen: Json, known: Json) -> tuple[str, datetime] | None:
     """Return the "no" to note because of a delivery, after a look at the member.
 
     What the member itself shows was noted when it was read, see :mod:`.observe`. It
     shows no "no" any more if it was archived or deleted meanwhile, and that is what a
     delivery is good for. Whoever subscribed after the "no" has not said no.
 
-    :param dict delivery: ``hook, kind, action, reason, fired_at, received_at``
-    :param dict seen: the member as Mailchimp showed it since: ``status``, ``None`` if
+    :param delivery: ``hook, kind, action, reason, fired_at, received_at``
+    :param seen: the member as Mailchimp showed it since: ``status``, ``None`` if
         it is not there, and ``agreed_at``, the time of its sign-up
-    :param dict known: of the ledger: ``sent_at``, when we last changed the member
+    :param known: of the ledger: ``sent_at``, when we last changed the member
     :return: ``(what, date)``, or ``None``
     """
     what = says_no(delivery["kind"], delivery["action"], delivery["reason"])

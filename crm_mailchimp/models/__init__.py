@@ -3,6 +3,8 @@ from . import mirrored
 from . import guarded
 from . import crm_lead
 from . import crm_mailchimp_account
+from . import audience_link
+from . import run_requests
 from . import connection
 from . import reauthorize
 from . import crm_mailchimp_app
@@ -22,6 +24,8 @@ from . import slices
 from . import opt_out
 from . import opted_out_before
 from . import crm_mailchimp_campaign
+from . import campaign_attribution
+from . import campaign_leads
 from . import campaign_reading
 from . import crm_mailchimp_campaign_link
 from . import crm_mailchimp_campaign_variant
@@ -41,6 +45,7 @@ from . import new_audience
 from . import lease
 from . import crm_mailchimp_webhook_delivery
 from . import webhooks
+from . import webhook_registration
 from . import crm_mailchimp_contact_status
 from . import contact_count
 from . import bring_back

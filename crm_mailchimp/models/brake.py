@@ -24,11 +24,11 @@ class CrmMailchimpRun(models.Model):
         return super()._is_due(now)
 
     def _is_planned_again(self):
-        """Tell whether this run waits at the brake, and not as an older database."""
+        """Return whether this run waits at the brake, and not as an older database."""
         return self.state == "brake" and not self._asks_as_older()
 
     def _plan_again(self, kind=None):
-        """Have runs that wait at the brake planned again at once.
+        """Plan runs that wait at the brake again, at once.
 
         :param str kind: ``full`` to read the whole audience before
         """
@@ -41,7 +41,7 @@ class CrmMailchimpRun(models.Model):
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
     def _waiting_sentence(self):
-        """Tell whoever asks for a run what this one, at the brake, waits for."""
+        """Return what this run, at the brake, is waiting for, in a sentence."""
         if not self._is_planned_again():
             return self.error_message
         return self.env._(
@@ -50,13 +50,13 @@ class CrmMailchimpRun(models.Model):
         )
 
     def action_confirm_archiving(self):
-        """Let a run that waits at the brake archive as many members as it said."""
+        """Confirm that a run may archive as many members as it announced."""
         self.ensure_one()
         self.account_id._check_manager()
         if self.state == "brake":
             run = self.sudo()
             run.account_id._forget_attention()
-            run._set_cursor(brake_confirmed=(run.cursor or {}).get("brake") or True)
+            run._set_cursor(brake_confirmed=run._get_cursor().brake or True)
             run.write({"state": "running", "phase": "segments", "resume_at": False})
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
@@ -88,7 +88,7 @@ class CrmMailchimpAccount(models.Model):
         return [name for name in SCOPE if name in sent and self[name] != sent[name]]
 
     def _scope_change(self):
-        """Word what changed since the last push; empty when nothing did."""
+        """Return what changed since the last push, in words; empty if nothing did."""
         changes = []
         for name in self._changed_scope():
             field = self._fields[name]

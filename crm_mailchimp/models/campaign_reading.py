@@ -1,6 +1,7 @@
 from odoo import fields, models
 
 from ..engine import report_calls, stats
+from ..engine.json_columns import ReadMarks
 
 # Entries of a page that is not halved any more when Mailchimp does not complete it.
 SMALLEST_PAGE = 10
@@ -11,18 +12,15 @@ class CrmMailchimpCampaign(models.Model):
 
     _inherit = "crm.mailchimp.campaign"
 
-    # ``read_marks`` has, by part, the totals at its last reading; further ``activity``
-    # readings begin at ``since``. ``last_id`` is the last recipient of those the
-    # campaign was sent to; ``again`` asks for a whole reading; ``grown`` is when an
-    # ongoing campaign was last seen to be sent to somebody; ``page`` is how many
-    # entries are asked for at once where Mailchimp was seen to come to no end.
+    def _marks(self):
+        return ReadMarks.from_json(self.read_marks)
 
     def _set_marks(self, **values):
-        marks = dict(self.read_marks or {}, **values)
-        self.read_marks = {k: v for k, v in marks.items() if v is not None}
+        """Change keys of ``read_marks``; ``None`` removes one."""
+        self.read_marks = self._marks().changed(**values).to_json()
 
     def _page_size(self):
-        return (self.read_marks or {}).get("page") or report_calls.RECIPIENT_PAGE
+        return self._marks().page or report_calls.RECIPIENT_PAGE
 
     def _shrink_pages(self, part):
         """Ask for half as many entries at once from now on.
@@ -44,11 +42,11 @@ class CrmMailchimpCampaign(models.Model):
         """Return whether a part of the report holds anything that was not read yet."""
         if part == "variants" and self.campaign_type != "variate":
             return False
-        marks = self.read_marks or {}
-        if part == "activity" and marks.get("again"):
+        marks = self._marks()
+        if part == "activity" and marks.again:
             return True
         mark = self._mark(part)
-        return any(mark) and marks.get(part) != mark
+        return any(mark) and getattr(marks, part) != mark
 
     def _entries_to_read(self):
         """Return the number of entries in the long parts that are to be read."""
@@ -63,7 +61,7 @@ class CrmMailchimpCampaign(models.Model):
             marks["last_id"] = last.id or None
         if part == "activity":
             whole = not self._activity_since()
-            marks.update(since=began, again=None, whole=whole or None)
+            marks.update(since=began, again=False, whole=whole)
         self._set_marks(**marks)
 
     def _activity_since(self):
@@ -72,13 +70,13 @@ class CrmMailchimpCampaign(models.Model):
         All of them when some are missing that Mailchimp counts, and for a campaign
         that is read every week only: what came late or was passed over comes then.
         """
-        marks = self.read_marks or {}
+        marks = self._marks()
         interval = self._poll_interval()
-        if not marks.get("since") or marks.get("again"):
+        if not marks.since or marks.again:
             return None
         if not interval or interval > stats.DAY:
             return None
-        return fields.Datetime.to_datetime(marks["since"]) - stats.OVERLAP
+        return fields.Datetime.to_datetime(marks.since) - stats.OVERLAP
 
     def _finish_reading(self, failed=()):
         """Match contacts, count what is accounted for, and decide when to come again.
@@ -90,24 +88,22 @@ class CrmMailchimpCampaign(models.Model):
         """
         Recipient = self.env["crm.mailchimp.recipient"]
         Recipient._match(self.account_id, self)
-        marks = self.read_marks or {}
-        if marks.get("last_id") and not self._is_ongoing():
-            Recipient._join_renamed(self, marks["last_id"])
+        marks = self._marks()
+        if marks.last_id and not self._is_ongoing():
+            Recipient._join_renamed(self, marks.last_id)
         accounted = Recipient._account_for(self)
         if accounted != self.accounted:
             self.accounted = accounted
         missing = [self.opens_unattributed, self.clicks_unattributed]
-        if "since" in marks and "activity" not in failed:
+        if marks.since and "activity" not in failed:
             more = any(
                 now > before
-                for now, before in zip(
-                    missing, marks.get("missing") or missing, strict=True
-                )
+                for now, before in zip(missing, marks.missing or missing, strict=True)
             )
-            again = more and not marks.get("whole") or None
-            if missing != marks.get("missing") or again != marks.get("again"):
+            again = more and not marks.whole
+            if missing != marks.missing or again != marks.again:
                 self._set_marks(missing=missing, again=again)
-        if not self.recipients_date and ("sent_to" in marks or not self.sent):
+        if not self.recipients_date and (marks.sent_to is not None or not self.sent):
             self.recipients_date = fields.Datetime.now()
         self._count_variants()
         if failed:
@@ -122,7 +118,7 @@ class CrmMailchimpCampaign(models.Model):
         )
 
     def _grown(self):
-        return fields.Datetime.to_datetime((self.read_marks or {}).get("grown"))
+        return fields.Datetime.to_datetime(self._marks().grown)
 
     def _poll_interval(self):
         now = fields.Datetime.now()

@@ -91,7 +91,7 @@ class CrmMailchimpAccount(models.Model):
             gateway.close()
 
     def _error_sentence(self, error):
-        """Word an error of the engine for users: what is wrong and what to do."""
+        """Return what is wrong and what to do about it, in a sentence for users."""
         _ = self.env._
         if isinstance(error, UserError):
             return str(error.args[0])
@@ -172,7 +172,7 @@ class CrmMailchimpAccount(models.Model):
         return _("%s, enter it in the account and save.", sentence)
 
     def _subject_label(self, subject):
-        """Word what a request was about, see :func:`.errors.subject`."""
+        """Return what a request was about, in words: see :func:`.errors.subject`."""
         _ = self.env._
         return {
             "account": _("the account"),
@@ -262,7 +262,7 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _clear_error(self, **vals):
-        """Let the account go on, and take back what managers were told."""
+        """Resume the account, and withdraw what managers were told."""
         for account in self.sudo():
             account.write(
                 {
@@ -276,7 +276,7 @@ class CrmMailchimpAccount(models.Model):
         self._forget_attention()
 
     def _look_soon(self):
-        """Have an account that stopped looked at in a moment."""
+        """Schedule a look at an account that stopped."""
         stopped = self.filtered(lambda account: account.state == "error")
         if stopped:
             stopped.sudo().next_look = fields.Datetime.now()

@@ -172,7 +172,7 @@ class CrmMailchimpAccount(models.Model):
         self.env["crm.mailchimp.contact.status"].check_access("read")
 
     def _count_soon(self):
-        """Let lists that are counted be counted after this run."""
+        """Schedule the counting of lists for after this run."""
         if self._has_many_contacts():
             self.env.ref("crm_mailchimp.ir_cron_count").sudo()._trigger()
 
@@ -212,7 +212,7 @@ class CrmMailchimpAccount(models.Model):
         return not counted_at or bool(last) and last.ended_at >= counted_at
 
     def _forget_count(self):
-        """Let lists be evaluated at every look again."""
+        """Go back to evaluating lists at every look."""
         if self.env["crm.mailchimp.contact.count"].search(
             [("account_id", "=", self.id)]
         ):

@@ -17,7 +17,7 @@ class CrmMailchimpMergeField(models.Model):
     _inherit = "crm.mailchimp.merge.field"
 
     def _is_writable(self):
-        """Tell whether a value of this line may be written to a contact.
+        """Return whether a value of this line may be written to a contact.
 
         The one rule of the way back: for contacts that are there and for new ones.
         """

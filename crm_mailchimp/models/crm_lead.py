@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-from ..sync.grounds import Grounds
+from ..sync.grounds import Grounds, Said
 
 
 class CrmLead(models.Model):
@@ -68,7 +68,7 @@ class CrmLead(models.Model):
         known = self.partner_id | (with_parent or self.env["res.partner"])
         partner = super()._create_customer(with_parent=with_parent)
         if partner not in known and self._mailchimp_passes_on_opt_in(partner):
-            said = (
+            said = Said(
                 partner.email_normalized,
                 self.mailchimp_opt_in_date,
                 self.mailchimp_opt_in_note,

@@ -213,8 +213,8 @@ class CrmMailchimpAccount(models.Model):
     keep_deliveries_days = fields.Integer(
         string="Forget webhook deliveries after (days)",
         default=30,
-        help="What Mailchimp delivered by webhook is deleted this many days after it was"
-        " processed. What it said about consent is kept.",
+        help="What Mailchimp delivered by webhook is deleted this many days after it"
+        " was processed. What it said about consent is kept.",
     )
     sync_user_id = fields.Many2one(
         "res.users",
@@ -457,148 +457,6 @@ class CrmMailchimpAccount(models.Model):
     def _managers_only_sentence(self):
         return self.env._("Only a Mailchimp manager may change the connection.")
 
-    def action_choose_audience(self):
-        """Open the choice of the audience to link."""
-        self.ensure_one()
-        self._check_manager()
-        if self.state == "draft" and not self.audience_ref:
-            self.action_connect()
-        wizard = self.env["crm.mailchimp.choose.audience"].create(
-            {"account_id": self.id}
-        )
-        if not wizard.line_ids:
-            # There is nothing to choose.
-            return self.action_create_audience()
-        return wizard._reopen()
-
-    def _link_audience(self, audience, root=None):
-        """Link an audience; another one than before starts a new ledger.
-
-        :param dict audience: an audience as Mailchimp's API returns it
-        :param root: the Mailchimp account that it is in, as the API returns it; the
-            one of the present audience if it is not told
-        :return: the account that has the audience now
-        """
-        self.ensure_one()
-        account = self
-        owner = {"account_ref": self.account_ref, "remote_name": self.remote_name}
-        if root and root.get("account_id") != self.account_ref:
-            owner = {
-                "account_ref": root.get("account_id"),
-                "remote_name": root.get("account_name"),
-                # Another key may have been entered since that was asked.
-                "key_verified": False,
-            }
-        if self.audience_ref and self.audience_ref != audience["id"]:
-            key, database_ref = self.sudo().api_key_secret, self.database_ref
-            hint, center = self.api_key_hint, self.data_center
-            self.sudo()._stop()
-            self._clear_error(active=False, api_key_secret=False)
-            self.flush_recordset()
-            # As the superuser: what was signed by others stays signed by them.
-            account = self.sudo().copy({"name": self.name, "active": True})
-            account = account.with_env(self.env)
-            account.sudo().write(
-                {
-                    "api_key_secret": key,
-                    "api_key_hint": hint,
-                    "data_center": center,
-                    "database_ref": database_ref,
-                    "key_verified": self.key_verified,
-                    "remote_name": self.remote_name,
-                }
-            )
-            self._replaced_by(account)
-        account._clear_error(
-            state="linked",
-            linked_at=self._mailchimp_now(),
-            audience_ref=audience["id"],
-            audience_name=audience["name"],
-            audience_url=(
-                f"https://{account.data_center}.admin.mailchimp.com/lists/members/"
-                f"?id={audience['web_id']}"
-                if audience.get("web_id")
-                else False
-            ),
-            **owner,
-        )
-        account.merge_field_ids or account._create_default_mapping()
-        account._request_run("push")
-        return account
-
-    def _create_default_mapping(self):
-        self.env["crm.mailchimp.merge.field"].sudo().create(
-            [
-                dict(line, account_id=self.id)
-                for line in self.env["crm.mailchimp.merge.field"]._default_lines()
-            ]
-        )
-
-    def action_sync_now(self):
-        """Ask for a run; the scheduled action does the work.
-
-        Pressing it on an account that never pushed is how somebody starts the first
-        push (the button says so and asks).
-        """
-        self.ensure_one()
-        self._check_ready()
-        if not self.push_enabled:
-            self._check_manager()
-            self.sudo().push_enabled = True
-        run, created = self._request_run("push")
-        if created and self.open_run_id != run:
-            return self._toast(self.env._("Another sync starts when this one is done."))
-        if created:
-            return self._toast(self.env._("The sync starts in a moment."))
-        if run.state == "brake":
-            toast = self._toast(run._waiting_sentence())
-            toast["params"].update(type="warning", sticky=True)
-            return toast
-        return self._toast(
-            self.env._("A sync is already in progress: %s", run.progress_label)
-        )
-
-    def _not_sending_sentence(self):
-        """Say why nothing is sent that somebody asks for, and who can change it."""
-        return self.env._(
-            "Contacts are not being synced: syncing has not been started, or is "
-            "paused. A Mailchimp manager can start it in CRM > Mailing > Overview, or "
-            "resume it on the account."
-        )
-
-    def action_pause(self):
-        """Send no contacts until somebody resumes; opt-outs still leave.
-
-        Of a run under way what is sent is sent; it ends with its next slice.
-        """
-        self.ensure_one()
-        self._check_manager()
-        self.sudo().push_enabled = False
-        return self._toast(
-            self.env._(
-                "Paused: contacts are not sent until somebody resumes. Opt-outs are "
-                "still sent, and changes in Mailchimp are still read."
-            )
-        )
-
-    def action_resync(self):
-        """Ask for a run that first reads the whole audience again."""
-        self.ensure_one()
-        self._check_ready()
-        self._request_run("full")
-        return self._toast(
-            self.env._("The whole audience is read and compared in a moment.")
-        )
-
-    def action_import_stats(self):
-        """Ask for an import of campaigns and their results."""
-        self.ensure_one()
-        self._check_ready()
-        self._request_run("stats")
-        return self._toast(
-            self.env._("Campaigns and their results are updated in a moment.")
-        )
-
     def action_open_members(self):
         return self._open("crm_mailchimp.action_crm_mailchimp_member")
 
@@ -618,22 +476,6 @@ class CrmMailchimpAccount(models.Model):
         action["domain"] = [("account_id", "in", self.ids)]
         return action
 
-    def _check_ready(self):
-        """Refuse whoever may not synchronise these accounts, and accounts not ready."""
-        self.check_access("read")
-        if not self.env.su and not self.env.user.has_group(
-            "crm_mailchimp.group_mailchimp_user"
-        ):
-            raise AccessError(
-                self.env._("You need the access rights of a Mailchimp user to do this.")
-            )
-        if self.state != "linked":
-            raise UserError(
-                self.error_message
-                or self.env._("Connect the account and choose an audience first.")
-            )
-        self._check_database()
-
     def _toast(self, message):
         return {
             "type": "ir.actions.client",
@@ -644,26 +486,6 @@ class CrmMailchimpAccount(models.Model):
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }
-
-    # === RUNS === #
-
-    def _request_run(self, kind):
-        """Queue a run and wake the scheduled action; a second request joins the first.
-
-        That is unless the first has compared already: see ``_get_or_create``.
-
-        :param str kind: ``push``, ``full``, ``preview``, ``audience`` or ``stats``
-        :return: ``(run, created)``
-        """
-        self.ensure_one()
-        cron = "ir_cron_stats" if kind == "stats" else "ir_cron_push"
-        run, created = (
-            self.env["crm.mailchimp.run"].sudo()._get_or_create(self.sudo(), kind)
-        )
-        if kind == "stats":
-            run._read_everything()
-        self.env.ref(f"crm_mailchimp.{cron}").sudo()._trigger()
-        return run, created
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_linked(self):

@@ -1,10 +1,9 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
-from odoo.tools import SQL, escape_psql, format_datetime
+from odoo.tools import SQL
 
 from ..engine import stats
-from ..engine.observe import utc
 from .clock import short_moment
 
 # Rate -> what it is a share of: an average counts each campaign by that.
@@ -127,7 +126,6 @@ class CrmMailchimpCampaign(models.Model):
     click_rate = fields.Float(string="Click rate", readonly=True, aggregator="avg")
     last_open = fields.Datetime(string="Last open", readonly=True)
     last_click = fields.Datetime(string="Last click", readonly=True)
-    forwards = fields.Integer(readonly=True)
     unsubscribed = fields.Integer(readonly=True)
     unsubscribe_rate = fields.Float(
         string="Unsubscribe rate", readonly=True, aggregator="avg"
@@ -183,21 +181,6 @@ class CrmMailchimpCampaign(models.Model):
     )
     # What the stored recipients and events add up to, counted at their last reading.
     accounted = fields.Json(readonly=True)
-    recipient_count = fields.Integer(
-        string="Recipients shown", compute="_compute_attribution"
-    )
-    recipients_unattributed = fields.Integer(
-        string="Recipients not shown", compute="_compute_attribution"
-    )
-    opens_unattributed = fields.Integer(
-        string="Opens without a recipient", compute="_compute_attribution"
-    )
-    clicks_unattributed = fields.Integer(
-        string="Clicks without a recipient", compute="_compute_attribution"
-    )
-    attribution_note = fields.Text(
-        string="What is missing", compute="_compute_attribution"
-    )
     google_analytics = fields.Char(string="Google Analytics campaign", readonly=True)
     utm_campaign_id = fields.Many2one(
         "utm.campaign",
@@ -206,123 +189,12 @@ class CrmMailchimpCampaign(models.Model):
         index="btree_not_null",
         readonly=True,
     )
-    lead_count = fields.Integer(string="Leads", compute="_compute_lead_count")
 
     _campaign_uniq = models.Constraint(
         "UNIQUE(account_id, campaign_ref)", "This campaign is already imported."
     )
 
     # === COMPUTES === #
-
-    @api.depends(
-        *("accounted", "sent", "opens_total", "opens_total_no_proxy", "proxy_known"),
-        *("clicks_total", "child_ids.accounted", "failure"),
-    )
-    def _compute_attribution(self):
-        for campaign in self:
-            known = campaign.accounted or {}
-            read = bool(known) and not campaign.child_ids
-            campaign.recipient_count = known.get("recipients", 0) + sum(
-                (child.accounted or {}).get("recipients", 0)
-                for child in campaign.child_ids
-            )
-            for field, total, name in (
-                ("recipients_unattributed", campaign.sent, "recipients"),
-                ("opens_unattributed", campaign.opens_total, "opens"),
-                ("clicks_unattributed", campaign.clicks_total, "clicks"),
-            ):
-                campaign[field] = max(total - known[name], 0) if read else 0
-            campaign.attribution_note = "\n".join(campaign._attribution()) or False
-
-    def _attribution(self):
-        """Return sentences about what is not attributable to a recipient, and why."""
-        self.ensure_one()
-        _ = self.env._
-        known = self.accounted or {}
-        if self.child_ids:
-            return [_("See the recipients of the emails it sent.")]
-        if self.failure:
-            # What is missing was not read: ``failure_note`` says so.
-            return []
-        if not known:
-            return [_("The recipients are not read yet.")] if self.sent else []
-        sentences = []
-        if self.recipients_unattributed:
-            sentences.append(
-                _(
-                    "Recipients not shown: %(count)s of %(total)s. Mailchimp no longer"
-                    " lists people who were permanently deleted there.",
-                    count=self.recipients_unattributed,
-                    total=self.sent,
-                )
-            )
-        if known["recipients"] > self.sent:
-            sentences.append(
-                _(
-                    "Recipients shown twice because their address was changed in "
-                    "Mailchimp after the campaign was sent: %s.",
-                    known["recipients"] - self.sent,
-                )
-            )
-        if known["nameless"]:
-            sentences.append(
-                _(
-                    "Recipients without an address because they were permanently "
-                    "deleted in Mailchimp: %s.",
-                    known["nameless"],
-                )
-            )
-        why = self._why_events_lack()
-        if self.opens_unattributed:
-            sentences.append(
-                _(
-                    "Opens that cannot be attributed to a recipient: %(count)s of"
-                    " %(total)s; %(why)s.",
-                    count=self.opens_unattributed,
-                    total=self.opens_total,
-                    why=why,
-                )
-            )
-        if self.clicks_unattributed:
-            sentences.append(
-                _(
-                    "Clicks that cannot be attributed to a recipient: %(count)s of"
-                    " %(total)s; %(why)s.",
-                    count=self.clicks_unattributed,
-                    total=self.clicks_total,
-                    why=why,
-                )
-            )
-        by_proxy = self.opens_total - self.opens_total_no_proxy
-        if self.opens_total and not self.proxy_known:
-            sentences.append(
-                _(
-                    "Mailchimp does not say how many opens came from Apple Mail's "
-                    "privacy protection instead of a person."
-                )
-            )
-        elif by_proxy > 0:
-            sentences.append(
-                _(
-                    "Opens that came from Apple Mail's privacy protection instead of "
-                    "a person: %s. Mailchimp does not say which ones.",
-                    by_proxy,
-                )
-            )
-        return sentences
-
-    def _why_events_lack(self):
-        _ = self.env._
-        reasons = []
-        if self.recipients_unattributed:
-            reasons.append(_("they belong to recipients who are not shown"))
-        if self.accounted["capped"]:
-            reasons.append(
-                _("Mailchimp lists no more than 1000 opens and clicks of a recipient")
-            )
-        if not reasons:
-            reasons.append(_("Mailchimp does not list them, or not yet"))
-        return _("; ").join(reasons)
 
     @api.depends("failure", "next_poll", "report_date")
     def _compute_failure_note(self):
@@ -390,81 +262,6 @@ class CrmMailchimpCampaign(models.Model):
             weight=weight,
         )
 
-    # === LEADS === #
-
-    @api.depends("utm_campaign_id", "send_time")
-    def _compute_lead_count(self):
-        Lead = self.env["crm.lead"].with_context(active_test=False)
-        for campaign in self:
-            campaign.lead_count = Lead.search_count(campaign._lead_domain())
-
-    def _lead_domain(self):
-        """Return the domain of the leads that came by links of these campaigns."""
-        return list(Domain.OR(campaign._own_leads() for campaign in self))
-
-    def _own_leads(self):
-        """Return the domain of the leads of one campaign; each lead is one campaign's.
-
-        Mailchimp's own ``utm_campaign`` begins with the id of the campaign, and
-        ``mc_cid`` is nothing else. Where a link carries a name, which several campaigns
-        may have, the lead is that of the last one sent before it came.
-        """
-        self.ensure_one()
-        ref = escape_psql(self.campaign_ref)
-        found = Domain("campaign_id.name", "=ilike", ref)
-        found |= Domain("campaign_id.name", "=ilike", f"{ref}-%")
-        if not self.utm_campaign_id:
-            return found
-        named = Domain("campaign_id", "=", self.utm_campaign_id.id)
-        others = self.sudo().search(
-            [("utm_campaign_id", "=", self.utm_campaign_id.id), ("id", "!=", self.id)]
-        )
-        own = self._place_in_time()
-        for other in others:
-            if other._place_in_time() > own:
-                named &= Domain("create_date", "<", other._place_in_time()[0])
-        if any(other._place_in_time() < own for other in others):
-            named &= Domain("create_date", ">=", own[0])
-        return found | named
-
-    def _place_in_time(self):
-        return self.send_time or self.create_date, self.id
-
-    def _link_utm(self):
-        """Give sent campaigns the UTM campaign of their name, an existing one first.
-
-        Mailchimp puts the Google Analytics name, else the title, into links as
-        ``utm_campaign``; Odoo looks that up on the leads they lead to.
-        """
-        for campaign in self:
-            if campaign.utm_campaign_id or campaign.status in stats.NOT_SENT:
-                continue
-            name = (campaign.google_analytics or campaign.name).strip()
-            Utm = self.env["utm.campaign"].sudo()
-            Utm.flush_model(["name", "title"])
-            found = self.env.execute_query(
-                SQL(
-                    """SELECT u.id FROM utm_campaign u
-                        WHERE LOWER(u.name) = LOWER(%(name)s)
-                           OR EXISTS (SELECT FROM JSONB_EACH_TEXT(u.title) t
-                                       WHERE LOWER(t.value) = LOWER(%(name)s))
-                     ORDER BY LOWER(u.name) <> LOWER(%(name)s), u.id LIMIT 1""",
-                    name=name,
-                )
-            )
-            campaign.utm_campaign_id = (
-                Utm.browse(found[0])
-                if found
-                else Utm.create(
-                    {
-                        "name": name,
-                        "title": campaign.name,
-                        "is_auto_campaign": True,
-                        "user_id": campaign.account_id.sync_user_id.id or self.env.uid,
-                    }
-                )
-            )
-
     # === BUTTONS === #
 
     def action_refresh(self):
@@ -501,90 +298,6 @@ class CrmMailchimpCampaign(models.Model):
             if key.startswith("search_default_")
         }
         return action
-
-    def _report_figures(self):
-        """Return the boxes at the top of the printed report.
-
-        A text in an expression of a template would not be translated.
-
-        :return: list of dicts with ``title``, ``figure`` and ``lines``
-        """
-        _, percent = self.env._, self._report_percent
-        industry = _("Industry: %s")
-        opens = [_("Unique opens: %s", self.opens_unique)]
-        clicks = [_("Unique clicks: %s", self.clicks_unique)]
-        if self.industry_known:
-            opens.append(industry % percent(self.industry_open_rate))
-            clicks.append(industry % percent(self.industry_click_rate))
-        if self.proxy_known:
-            opens.append(
-                _(
-                    "Excluding Apple Mail privacy: %s",
-                    percent(self.open_rate_no_proxy),
-                )
-            )
-        return [
-            {
-                "title": _("Sent"),
-                "figure": self.sent,
-                "lines": [_("Delivered: %s", self.delivered)],
-            },
-            {
-                "title": _("Open rate"),
-                "figure": percent(self.open_rate),
-                "lines": opens,
-            },
-            {
-                "title": _("Click rate"),
-                "figure": percent(self.click_rate),
-                "lines": clicks,
-            },
-            {
-                "title": _("Unsubscribed"),
-                "figure": self.unsubscribed,
-                "lines": [
-                    _("Hard bounces: %s", self.hard_bounces),
-                    _("Soft bounces: %s", self.soft_bounces),
-                    _("Complaints: %s", self.complaints),
-                ],
-            },
-        ]
-
-    def _report_percent(self, rate):
-        """Return a rate as the printed report writes it."""
-        return f"{100 * rate:.1f} %"
-
-    def _report_hours(self):
-        """Return the first 24 hours for the printed report.
-
-        :return: list of dicts with ``label``, ``opens``, ``clicks``, and their heights
-            in percent of the highest hour
-        """
-        hours = self.timeseries or []
-        top = max([hour.get("opens") or 0 for hour in hours] + [1])
-        return [
-            {
-                "label": format_datetime(
-                    self.env, utc(hour["time"]), str(self.env.tz), "HH:mm"
-                ),
-                "opens": hour.get("opens") or 0,
-                "clicks": hour.get("clicks") or 0,
-                "height": 100 * (hour.get("opens") or 0) // top,
-                "click_height": 100 * (hour.get("clicks") or 0) // top,
-            }
-            for hour in hours
-        ]
-
-    def action_open_leads(self):
-        """List the leads that came by links of these campaigns."""
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Leads"),
-            "res_model": "crm.lead",
-            "view_mode": "list,kanban,form",
-            "domain": self._lead_domain(),
-            "context": {"active_test": False, "create": False},
-        }
 
     def action_open_in_mailchimp(self):
         self.ensure_one()

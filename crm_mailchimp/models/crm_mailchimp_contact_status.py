@@ -191,7 +191,7 @@ class CrmMailchimpContactStatus(models.Model):
     @api.depends_context("uid", "su", "allowed_company_ids")
     @api.depends("winner_ref")
     def _compute_winner_id(self):
-        """Tell who stands for the address, if it is a contact one may read."""
+        """Show the contact that stands for the address to users who may read it."""
         Partner = self.env["res.partner"].with_context(active_test=False)
         refs = [line.winner_ref for line in self if line.winner_ref]
         winners = set(Partner.browse(refs)._filtered_access("read").ids)

@@ -135,7 +135,7 @@ class CrmMailchimpDisclosure(models.Model):
             line.can_take_over = bool(written) and line.user_id != self.env.user
 
     def action_take_over(self):
-        """Let these lines work with the rights of the manager who presses it.
+        """Give these lines the rights of the manager who presses the button.
 
         :raise UserError: when that user may not read what they use
         """
@@ -156,7 +156,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _sign_as_mine(self):
-        """Let the condition of the account work with one's own rights."""
+        """Give the account's condition the rights of the user."""
         self._check_manager()
         self.sudo().write(
             {

@@ -372,7 +372,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_login(self):
-        """Go to Mailchimp's login; for the same Mailchimp account it goes on."""
+        """Go to Mailchimp's login, to resume with the same Mailchimp account."""
         return self._log_in()
 
     def action_login_anew(self):

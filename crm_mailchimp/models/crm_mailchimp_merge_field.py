@@ -192,7 +192,7 @@ class CrmMailchimpMergeField(models.Model):
         return vals
 
     def action_take_over(self):
-        """Let lines work with the rights of the manager who presses it."""
+        """Give lines the rights of the manager who presses the button."""
         self.account_id._check_manager()
         self.check_access("write")
         self.sudo().write(
@@ -218,7 +218,7 @@ class CrmMailchimpMergeField(models.Model):
         return result
 
     def _is_american_phone(self):
-        """Tell whether it takes American numbers of contacts only."""
+        """Return whether it takes American numbers of contacts only."""
         return (
             self.kind == "phone"
             and (self.options or {}).get("phone_format") == "US"

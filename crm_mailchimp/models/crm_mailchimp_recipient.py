@@ -1,10 +1,22 @@
 from io import StringIO
+from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.tools import SQL, split_every
 
-from ..engine import stats
+from ..engine import activity
 from .recordset import recordset
+
+
+class KnownRecipient(NamedTuple):
+    """What is stored of a recipient."""
+
+    id: int
+    address: str | None
+    status: str
+    variant: str | None
+    bounced: bool
+
 
 BLOCK = 5000  # events of one statement
 # Columns that sum up the events of a recipient, with their types.
@@ -123,24 +135,24 @@ class CrmMailchimpRecipient(models.Model):
         A bounce seen among the events is not taken back, and an address that Mailchimp
         forgot is kept.
 
-        :param people: as ``stats.people`` returns them
+        :param people: as ``activity.people`` returns them
         :return: how many events were new
         """
-        known = self._known_rows(campaign, [person[0] for person in people])
-        new = [person for person in people if person[0] not in known]
-        events_of = {ref: events for ref, *_rest, events, _summary in people}
+        known = self._known_rows(campaign, [person.ref for person in people])
+        new = [person for person in people if person.ref not in known]
+        events_of = {person.ref: person.events for person in people}
         ids = dict(self._create_rows(campaign, new))
         count = self._copy_events(
-            (ids[person[0]], *event) for person in new for event in person[4]
+            (ids[person.ref], *event) for person in new for event in person.events
         )
         self._change_rows(known, people)
         # Looked for first: ON CONFLICT alone would use up an id for each known event.
-        seen = self._events_of([row[0] for ref, row in known.items() if events_of[ref]])
+        seen = self._events_of([row.id for ref, row in known.items() if events_of[ref]])
         rows = [
-            (row[0], *event)
+            (row.id, *event)
             for ref, row in known.items()
             for event in events_of[ref]
-            if (row[0], *event[:-1]) not in seen
+            if (row.id, *event.key) not in seen
         ]
         for block in split_every(BLOCK, rows, list):
             self.env.cr.execute(
@@ -151,7 +163,7 @@ class CrmMailchimpRecipient(models.Model):
                     rows=recordset(EVENT, block),
                 )
             )
-        self._summarise({row[0] for row in rows})
+        self._summarise({recipient for recipient, *_event in rows})
         self.invalidate_model(flush=False)
         self.env["crm.mailchimp.recipient.event"].invalidate_model(flush=False)
         return count + len(rows)
@@ -176,7 +188,7 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _known_rows(self, campaign, refs):
-        """Return ``{hash: (id, address, status, variant, bounced)}``.
+        """Return :class:`KnownRecipient` by hash.
 
         Here and below one look into the index for each row of a page (LATERAL): while
         a table grows, its statistics let PostgreSQL prefer to read all of it each time,
@@ -194,21 +206,24 @@ class CrmMailchimpRecipient(models.Model):
                 campaign.id,
             )
         )
-        return {ref: tuple(values) for ref, *values in rows}
+        return {ref: KnownRecipient(*values) for ref, *values in rows}
 
     @api.model
     def _change_rows(self, known, people):
         changed = []
-        for ref, email, status, variant, _events, _summary in people:
-            if ref in known:
-                recipient, *before, bounced = known[ref]
-                status = None if bounced and status == "sent" else status
-                after = [
-                    new or old
-                    for new, old in zip((email, status, variant), before, strict=True)
-                ]
-                if after != before:
-                    changed.append((recipient, *after))
+        for person in people:
+            if person.ref not in known:
+                continue
+            before, status = known[person.ref], person.status
+            if before.bounced and status == "sent":
+                status = None
+            after = before._replace(
+                address=person.address or before.address,
+                status=status or before.status,
+                variant=person.variant or before.variant,
+            )
+            if after != before:
+                changed.append(after[:-1])
         if not changed:
             return
         types = {
@@ -233,11 +248,16 @@ class CrmMailchimpRecipient(models.Model):
         no longer has.
         """
         rows = []
-        for ref, email, status, variant, _events, summary in people:
-            summary = dict(summary)
+        for person in people:
+            summary, status = dict(person.sums), person.status
             bounced = summary.pop("bounced")
             status = bounced if status in (None, "sent") and bounced else status
-            rows.append((ref, email, status or "sent", variant, *summary.values()))
+            rows.append(
+                (
+                    *(person.ref, person.address, status or "sent", person.variant),
+                    *summary.values(),
+                )
+            )
         if not rows:
             return []
         return self.env.execute_query(
@@ -287,7 +307,7 @@ class CrmMailchimpRecipient(models.Model):
             events_of[recipient].append((kind, date, detail))
         rows = []
         for recipient, events in events_of.items():
-            summary = stats.summary(events)
+            summary = activity.summary(events)
             rows.append((recipient, summary.pop("bounced"), *summary.values()))
         if not rows:
             return
@@ -429,7 +449,7 @@ class CrmMailchimpRecipient(models.Model):
                           COUNT(*) FILTER (WHERE GREATEST(open_count, click_count)
                                            >= %(listed)s)
                      FROM crm_mailchimp_recipient WHERE campaign_id = %(campaign)s""",
-                listed=stats.EVENTS_LISTED,
+                listed=activity.EVENTS_LISTED,
                 campaign=campaign.id,
             )
         )

@@ -94,15 +94,16 @@ class CrmMailchimpRecipientEvent(models.Model):
             if not rows:
                 return
             lines = {}
-            for _id, partner, *event in rows:
+            for event_id, partner, *event in rows:
                 lines.setdefault(partner, []).append(self._sentence(*event))
+                last_id = event_id
             self.env["res.partner"].browse(lines)._message_log_batch(
                 {
                     partner: Markup("<br/>").join(sentences)
                     for partner, sentences in lines.items()
                 }
             )
-            account.activity_noted_id = rows[-1][0]
+            account.activity_noted_id = last_id
             run._commit()
 
     @api.autovacuum

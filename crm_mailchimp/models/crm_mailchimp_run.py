@@ -6,6 +6,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.tools import SQL
 
+from ..engine.json_columns import Cursor
 from ..engine.vocabulary import PUSHES
 from .clock import short_moment
 
@@ -216,13 +217,14 @@ class CrmMailchimpRun(models.Model):
                 for name, label in labels.items()
                 if counters.get(name)
             )
-            if run.state == "brake" and "brake" in (run.cursor or {}):
-                run.summary = self.env._("Members to archive: %s", run.cursor["brake"])
+            archives = run._get_cursor().brake
+            if run.state == "brake" and archives is not None:
+                run.summary = self.env._("Members to archive: %s", archives)
             if not run.summary and run.state == "done":
                 run.summary = run._quiet_summary()
 
     def _quiet_summary(self):
-        """Say what a run did that counted nothing."""
+        """Return what a run did that counted nothing, in words."""
         if self.kind == "audience":
             return self.env._("Audience created")
         if self.kind == "webhook":
@@ -288,7 +290,7 @@ class CrmMailchimpRun(models.Model):
         return self.search(domain, limit=1), False
 
     def _is_too_late_for(self, kind):
-        """Tell whether this run, under way, cannot do what is asked for now."""
+        """Return whether this run, under way, cannot do what is asked for now."""
         if kind == "full" and self.kind != kind:
             return True
         return kind in PUSHES and self.phase in ("send", "verify")
@@ -329,7 +331,7 @@ class CrmMailchimpRun(models.Model):
             limit=1,
         )
         # A time of Mailchimp's clock, like those it is compared with.
-        since = (last.cursor or {}).get("let_go_until") or fields.Datetime.to_string(
+        since = last._get_cursor().let_go_until or fields.Datetime.to_string(
             self.account_id._mailchimp_now() - timedelta(seconds=1)
         )
         domain = [
@@ -339,13 +341,12 @@ class CrmMailchimpRun(models.Model):
         [(number, until)] = self.env["crm.mailchimp.member"]._read_group(
             domain, [], ["__count", "opt_out_confirmed_at:max"]
         )
-        own = (self.cursor or {}).get("let_go", 0)
-        self._count(let_go=max(number - own, 0))
+        self._count(let_go=max(number - self._get_cursor().let_go, 0))
         until = until and fields.Datetime.to_string(until)
         self._set_cursor(let_go_until=until or since)
 
     def _read_everything(self):
-        """Let a run of kind *stats* read the totals of all campaigns, however old."""
+        """Make a run of kind *stats* read the totals of all campaigns, however old."""
         if self.state in ("queued", "waiting"):
             self._set_cursor(everything=True, report_offset=None)
             self.phase = False
@@ -366,10 +367,12 @@ class CrmMailchimpRun(models.Model):
                 counters[name] = counters.get(name, 0) + number
         self.counters = counters
 
+    def _get_cursor(self):
+        return Cursor.from_json(self.cursor)
+
     def _set_cursor(self, **values):
         """Change keys of the cursor; ``None`` removes one."""
-        cursor = dict(self.cursor or {}, **values)
-        self.cursor = {key: value for key, value in cursor.items() if value is not None}
+        self.cursor = self._get_cursor().changed(**values).to_json()
 
     def _commit(self):
         """Keep what was done so far, unless it is a preview."""
@@ -390,7 +393,7 @@ class CrmMailchimpRun(models.Model):
         return last_notified
 
     def _notify(self):
-        """Tell those who may synchronise how far the run is (after the commit).
+        """Notify those who may synchronise how far the run is, after the commit.
 
         Each of them, not the group: a run is the business of its company only.
         """

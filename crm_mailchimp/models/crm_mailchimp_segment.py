@@ -404,7 +404,7 @@ class CrmMailchimpSegment(models.Model):
         self._write_changes(vals)
 
     def _has_members(self):
-        """Tell whether a matching contact is, or is going to be, in the audience."""
+        """Return whether a matching contact is, or is going to be, in the audience."""
         return bool(
             self.env.execute_query(
                 SQL(

@@ -159,7 +159,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _wake(self):
-        """Have the scheduled action look, in a moment: once for all that come now.
+        """Schedule one look, in a moment, for all deliveries that come now.
 
         One that is due already may be at work, past the look at what waits, and clears
         every trigger up to its start when it ends. So there is one a moment later, too.
@@ -316,7 +316,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         """
         found = self.browse()
         accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
-        for account in accounts.search([]):
+        for account in accounts.search([("keep_deliveries_days", ">", 0)]):
             days = timedelta(days=account.keep_deliveries_days)
             found |= self.search(
                 Domain("account_id", "=", account.id)

@@ -96,7 +96,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
                 SQL("o.id = ANY(%s)", self.ids),
             )
         )
-        found = {row[0]: row[1:] for row in rows}
+        found = {record_id: numbers for record_id, *numbers in rows}
         for record in self:
             count, opened, clicked, hard, soft, sent = found.get(
                 record._origin.id, (0, False, False, False, False, False)

@@ -261,7 +261,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _let_go_of(self, emails):
-        """Let members leave that nobody in Odoo stands for, too."""
+        """Archive members that no contact stands for, too."""
         members = self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "in", self.ids),
@@ -291,32 +291,28 @@ class CrmMailchimpRecipient(models.Model):
     def _import_page(self, campaign, people):
         """Leave out the addresses of people who were erased; they go on counting."""
         erased = self.env["crm.mailchimp.erasure"]._erased(
-            campaign.account_id, [row[0] for row in people]
+            campaign.account_id, [person.ref for person in people]
         )
         if erased:
             people = [
-                self._anonymous(person) if person[0] in erased else person
+                self._anonymous(person) if person.ref in erased else person
                 for person in people
             ]
         return super()._import_page(campaign, people)
 
     @api.model
     def _anonymous(self, person):
-        """Return a row of ``stats.people`` without what names the person."""
-        ref, _email, status, variant, events, summary = person
+        """Return a row of ``activity.people`` without what names the person."""
         events = [
-            (
-                kind,
-                date,
-                re.sub(PERSONAL, "…", url, flags=re.IGNORECASE),
-                number,
+            event._replace(
+                url=re.sub(PERSONAL, "…", event.url, flags=re.IGNORECASE),
                 # Of a bounce it is its kind.
-                detail if kind == "bounce" else None,
+                detail=event.detail if event.kind == "bounce" else None,
             )
-            for kind, date, url, number, detail in events
+            for event in person.events
         ]
-        summary = dict(summary, unsubscribe_reason=None)
-        return ref, None, status, variant, events, summary
+        sums = dict(person.sums, unsubscribe_reason=None)
+        return person._replace(address=None, events=events, sums=sums)
 
 
 class ResPartner(models.Model):

@@ -6,7 +6,7 @@ from odoo.tools import SQL
 
 from ..engine.payload import TEXT_BYTES
 from ..engine.vocabulary import MERGE_FIELDS, PREMIUM_MERGE_FIELDS
-from ..sync.member_values import MemberValues, SlowPath
+from ..sync.mapped_columns import MappedColumns, SlowPath
 
 # Merge fields Mailchimp allows in an audience, EMAIL included: the API does not tell
 # which of the two holds, so the first is warned of and the second never passed.
@@ -65,7 +65,7 @@ class CrmMailchimpMergeField(models.Model):
             if not account or not line._odoo_field():
                 continue
             if account not in readers:
-                readers[account] = MemberValues(account)
+                readers[account] = MappedColumns(account)
             readers[account].as_author(line)
             if readers[account].author is None:
                 continue
@@ -289,7 +289,7 @@ class CrmMailchimpAccount(models.Model):
 
     def _merge_fields_beyond(self, limit):
         """Return the lines that would have to be created, but have no room."""
-        count = self._refs().get("merge_field_count")
+        count = self._refs().merge_field_count
         if count is None:
             return self.merge_field_ids.browse()
         missing = self.merge_field_ids.filtered(

@@ -26,7 +26,7 @@ class CrmMailchimpAccount(models.Model):
     def _replaced_by(self, account):
         """Note that another audience is linked now, by ``account``."""
         self.ensure_one()
-        waiting = [row for row in self._opt_outs_to_send() if row[2]]
+        waiting = [row for row in self._opt_outs_to_send() if row.status]
         if waiting:
             account.sudo()._message_log(
                 body=self.env._(

@@ -2,6 +2,8 @@ from contextlib import contextmanager
 
 from odoo import fields, models
 
+from ..engine.json_columns import RemoteRefs
+
 # So many removals of groups and tags are remembered: see ``_noting_removal``.
 REMOVALS = 100
 
@@ -21,7 +23,7 @@ class CrmMailchimpAccount(models.Model):
         return "checkboxes" if self.show_groups else "hidden"
 
     def _refs(self):
-        return self.remote_refs or {}
+        return RemoteRefs.from_json(self.remote_refs)
 
     @contextmanager
     def _noting_removal(self, gateway):
@@ -32,7 +34,7 @@ class CrmMailchimpAccount(models.Model):
         first = gateway.clock()
         yield
         last = gateway.clock()
-        known = self._refs().get("removals", [])
+        known = self._refs().removals
         times = [fields.Datetime.to_string(moment) for moment in (first, last)]
         self._set_refs(removals=[*known, times][-REMOVALS:])
 
@@ -40,12 +42,12 @@ class CrmMailchimpAccount(models.Model):
         """Return ``(first, last)`` moment of each of the last removals."""
         return [
             tuple(map(fields.Datetime.to_datetime, times))
-            for times in self._refs().get("removals", ())
+            for times in self._refs().removals
         ]
 
     def _set_refs(self, **values):
         """Change keys of ``remote_refs``; ``None`` removes one."""
-        refs = dict(self._refs(), **values)
-        refs = {key: value for key, value in refs.items() if value is not None}
-        if refs != self._refs():
-            self.sudo().remote_refs = refs
+        refs = self._refs()
+        changed = refs.changed(**values)
+        if changed != refs:
+            self.sudo().remote_refs = changed.to_json()

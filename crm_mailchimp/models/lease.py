@@ -1,4 +1,5 @@
 import logging
+from typing import NamedTuple
 
 import psycopg2
 
@@ -15,6 +16,19 @@ HIDDEN = "hidden"
 # Nonces kept: a request that was given up may still arrive after later ones.
 NONCES = 5
 VERDICTS = ("other", "older", "ours")
+
+
+class FoundMark(NamedTuple):
+    """The mark of an audience.
+
+    :param ref: id of its category; ``None`` if there is none
+    :param mark: ``None`` also when somebody gave the category another name
+    :param verdict: one of ``VERDICTS``, see :func:`..engine.lease.judge`
+    """
+
+    ref: str | None
+    mark: Mark | None
+    verdict: str
 
 
 class CrmMailchimpAccount(models.Model):
@@ -73,7 +87,7 @@ class CrmMailchimpAccount(models.Model):
         return f"{get_param('database.uuid')}/{cr.dbname}/{cluster}"
 
     def _is_elsewhere(self):
-        """Tell whether the account was connected in another database than this one.
+        """Return whether the account was connected in another database than this one.
 
         Only parts that both references have are compared: earlier versions noted two.
         """
@@ -98,7 +112,7 @@ class CrmMailchimpAccount(models.Model):
         return bool(get_param("database.is_neutralized"))
 
     def _is_copy(self):
-        """Tell whether this database must not talk to Mailchimp for the account."""
+        """Return whether this database must not talk to Mailchimp for the account."""
         return self._is_neutralized() or bool(self.other_since) or self._is_elsewhere()
 
     @api.depends("database_ref", "other_since", "api_key_hint")
@@ -247,24 +261,23 @@ class CrmMailchimpAccount(models.Model):
         """Read the mark of an audience.
 
         :param audience: another audience than the account's
-        :return: ``(category id, mark, verdict)``; the id or both are ``None`` if there
-            is none, the mark alone when somebody gave its category another name
+        :return: :class:`FoundMark`
         """
         ref = None if audience else (self.lease or {}).get("ref")
         if ref:
             try:
                 category = gateway.category(self.audience_ref, ref)
                 mark = read_mark(category.get("title"))
-                return ref, mark, self._judge(mark)
+                return FoundMark(ref, mark, self._judge(mark))
             except errors.NotFound:
                 _logger.info("The mark was deleted in Mailchimp: made anew.")
         found = [
-            (ref, mark, self._judge(mark, audience))
+            FoundMark(ref, mark, self._judge(mark, audience))
             for ref, mark in gateway.marks(audience or self.audience_ref)
         ]
         # Another's counts more than one of ours that is left over.
-        found.sort(key=lambda entry: VERDICTS.index(entry[2]))
-        return found[0] if found else (None, None, "ours")
+        found.sort(key=lambda entry: VERDICTS.index(entry.verdict))
+        return found[0] if found else FoundMark(None, None, "ours")
 
     def _check_lease(self, gateway):
         """Look whose the audience is, and stop the account if it is another's.
@@ -318,7 +331,7 @@ class CrmMailchimpAccount(models.Model):
             _logger.warning("Mailchimp does not take the mark: %s", error)
         self._set_lease(ref=ref, take=None, must_read=None, seen=None)
         commit()
-        return ref, mark, "ours"
+        return FoundMark(ref, mark, "ours")
 
     def _forget_own_archiving(self):
         """Leave archived members archived: a database that forgot why cannot know.
@@ -348,7 +361,7 @@ class CrmMailchimpAccount(models.Model):
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def action_confirm_older(self):
-        """Let the run that waits because the database is an older one go on."""
+        """Resume the run that waits because the database is an older one."""
         self.ensure_one()
         self._check_manager()
         return self.open_run_id.action_confirm_archiving()
@@ -367,7 +380,7 @@ class CrmMailchimpRun(models.Model):
             run.is_older = run.state == "brake" and run._asks_as_older()
 
     def _asks_as_older(self):
-        return bool((self.cursor or {}).get("older"))
+        return bool(self._get_cursor().older)
 
     def action_confirm_archiving(self):
         self.ensure_one()
@@ -377,7 +390,7 @@ class CrmMailchimpRun(models.Model):
         account._check_manager()
         if self.state == "brake":
             run = self.sudo()
-            account.sudo()._take_lease(self.cursor["older"])
+            account.sudo()._take_lease(self._get_cursor().older)
             account._forget_attention()
             run._set_cursor(older=None, brake_confirmed=True)
             run.write({"state": "running", "phase": "segments", "error_message": False})

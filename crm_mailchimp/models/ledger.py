@@ -33,16 +33,13 @@ class CrmMailchimpAccount(models.Model):
             " edited, partner_id, wanted, web_id, origin, moved_from_id, last_changed,"
             " no_date"
         )
-        names = [name.strip() for name in columns.split(",")]
         self.env["crm.mailchimp.member"].flush_model()
         self.env.cr.execute(
             f"SELECT {columns} FROM crm_mailchimp_member"  # pylint: disable=sql-injection
             " WHERE account_id = %s AND email_normalized = ANY(%s)",
             (self.id, list(members)),
         )
-        known = {
-            row[1]: dict(zip(names, row, strict=True)) for row in self.env.cr.fetchall()
-        }
+        known = {row["email_normalized"]: row for row in self.env.cr.dictfetchall()}
         now, removals = self._mailchimp_now(), self._removals()
         inserts, changes, found = [], [], []
         for email, entry in members.items():

@@ -41,7 +41,7 @@ class CrmMailchimpAccount(models.Model):
                 limit=1,
             )
         )
-        known = (run.cursor or {}).get("audience") or {}
+        known = run._get_cursor().audience
         if run and known != body:
             raise UserError(
                 self.env._(

@@ -35,8 +35,8 @@ class CrmMailchimpRun(models.Model):
 
     def _end(self, state, error=None):
         for run in self:
-            account, cursor = run.account_id, run.cursor or {}
-            found_room = state == "done" and run.phase and "no_room" not in cursor
+            account, no_room = run.account_id, run._get_cursor().no_room
+            found_room = state == "done" and run.phase and no_room is None
             if found_room and account.no_room_message:
                 # Whoever had to be added was.
                 account.no_room_message = False

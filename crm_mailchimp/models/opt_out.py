@@ -1,7 +1,8 @@
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -30,6 +31,23 @@ FAILURES = 8
 SHOWN = timedelta(days=30)
 # From then on somebody should look.
 LATE = timedelta(minutes=30)
+
+
+class Leaving(NamedTuple):
+    """A member of the ledger whose contact said no.
+
+    :param status: the ledger's; ``None`` while a call may be on its way there
+    :param since: when it was said
+    :param sending: the call that got no answer, if one did not
+    :param sent_at: of that call
+    """
+
+    id: int
+    email: str
+    status: str | None
+    since: datetime
+    sending: str | None
+    sent_at: datetime | None
 
 
 class CrmMailchimpAccount(models.Model):
@@ -67,13 +85,15 @@ class CrmMailchimpAccount(models.Model):
                 now - SHOWN,
             )
         )
-        found = {row[0]: row[1:] for row in rows}
+        found = {account_id: numbers for account_id, *numbers in rows}
         for account in self:
             confirmed, slowest = found.get(account.id, (0, None))
             # Also those the lane has not come to: it may be switched off.
             live = account.active and account.audience_ref and account.id
             waiting = [
-                row[3] for row in live and account._opt_outs_to_send() or () if row[2]
+                leaving.since
+                for leaving in live and account._opt_outs_to_send() or ()
+                if leaving.status
             ]
             account.opt_out_waiting = len(waiting)
             account.opt_out_oldest = min(waiting, default=False)
@@ -94,7 +114,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.depends("opt_out_error")
     def _compute_health_message(self):
-        """Tell opt-outs that are late, too: a mail sent meanwhile is one too many."""
+        """Add opt-outs that are late: a mail sent meanwhile is one too many."""
         result = super()._compute_health_message()
         for account in self.filtered("audience_ref"):
             if not account._opt_outs_are_late():
@@ -115,14 +135,14 @@ class CrmMailchimpAccount(models.Model):
         return result
 
     def _opt_outs_are_late(self):
-        """Tell whether an opt-out waits for longer than it should."""
+        """Return whether an opt-out waits for longer than it should."""
         self.ensure_one()
         now = self._mailchimp_now()
         return bool(self.opt_out_oldest and now - self.opt_out_oldest > LATE)
 
     @api.model
     def _wake_opt_outs(self):
-        """Let the lane go at once, after the transaction."""
+        """Start the lane right after the transaction."""
         cron = self.env.ref("crm_mailchimp.ir_cron_opt_out", raise_if_not_found=False)
         if cron and self.sudo().search_count([("audience_ref", "!=", False)], limit=1):
             cron.sudo()._trigger()
@@ -157,7 +177,7 @@ class CrmMailchimpAccount(models.Model):
         commit(remaining=0)
 
     def _is_pushing(self):
-        """Tell whether a push, which opt-outs go ahead of, has its requests in flight.
+        """Return whether a push, which opt-outs overtake, has requests in flight.
 
         Accounts of one Mailchimp user share what Mailchimp gives.
         """
@@ -237,7 +257,7 @@ class CrmMailchimpAccount(models.Model):
         one that was only in Mailchimp when the contact opted out before the audience
         was linked is for a person to decide about.
 
-        :return: ``[(member id, address, status, said no since, sending, sent at)]``
+        :return: list of :class:`Leaving`
         """
         self.ensure_one()
         self._flush_contacts()
@@ -289,12 +309,15 @@ class CrmMailchimpAccount(models.Model):
         )
         # Who has another contact that agreed stays. A broken condition of the account
         # must not hold an opt-out up.
-        eligible = rows and self._eligible_emails(
-            [row[1] for row in rows], scoped=False
+        found = [Leaving(*row) for row in rows]
+        eligible = found and self._eligible_emails(
+            [row.email for row in found], scoped=False
         )
-        rows = [row for row in rows if row[1] not in eligible]
         # Who was tried before in vain comes after the others.
-        return sorted(rows, key=lambda row: bool(row[4]))
+        return sorted(
+            (row for row in found if row.email not in eligible),
+            key=lambda row: bool(row.sending),
+        )
 
     def _was_eligible_condition(self):
         """Return ``SQL``: the "no" ``s`` ended an opt-in while the audience was linked.
@@ -319,7 +342,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _send_opt_outs(self, gateway, deadline):
-        """Let members leave whose contacts said no, and note what Mailchimp confirms.
+        """Archive members whose contacts said no, and note what Mailchimp confirms.
 
         :return: ``(settled, archived)``: how many are gone or said yes since, and how
             many left by these calls
@@ -331,7 +354,7 @@ class CrmMailchimpAccount(models.Model):
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(
             ("opt_out_at", "opt_out_confirmed_at"),
-            [(row[0], row[3], None) for row in rows if row[2]],
+            [(row.id, row.since, None) for row in rows if row.status],
         )
         # Whatever else was planned or is under way for them, this is what counts.
         now = self._mailchimp_now()
@@ -341,15 +364,15 @@ class CrmMailchimpAccount(models.Model):
                 "UPDATE crm_mailchimp_member SET left_at = %s"
                 " WHERE id = ANY(%s) AND left_at IS NULL",
                 now,
-                [row[0] for row in rows],
+                [row.id for row in rows],
             )
         )
         Member._update_rows(
             ("operation", "cause", "sending", "sent_at", "wanted", "batch_ref"),
             [
-                (row[0], "archive", "opt_out", "archive", now, False, None)
+                (row.id, "archive", "opt_out", "archive", now, False, None)
                 for row in rows
-                if row[2]
+                if row.status
             ],
         )
         self.env["ir.cron"]._commit_progress()
@@ -360,14 +383,14 @@ class CrmMailchimpAccount(models.Model):
                 row,
                 gateway.let_go,
                 self.audience_ref,
-                member_hash(row[1]),
-                partial(agreed_since, row[2], no_at=row[3]),
+                member_hash(row.email),
+                partial(agreed_since, row.status, no_at=row.since),
             )
             for row in rows
         )
         # One that fails is no reason to leave the others; several in a row are.
         trouble, in_a_row, refusal, settled, archived = None, 0, None, 0, 0
-        unsent = {row[0]: row for row in rows if row[2]}
+        unsent = {row.id: row for row in rows if row.status}
 
         def enough():
             lost = trouble and not isinstance(trouble, errors.PASSING)
@@ -376,7 +399,7 @@ class CrmMailchimpAccount(models.Model):
         for outcomes in gateway.map(calls, enough):
             for row, outcome in outcomes:
                 if getattr(outcome, "outcome_unknown", True):
-                    unsent.pop(row[0], None)
+                    unsent.pop(row.id, None)
                 if isinstance(outcome, errors.Rejected):
                     refusal = self._error_sentence(outcome)
                 elif isinstance(outcome, errors.MailchimpError):
@@ -391,7 +414,8 @@ class CrmMailchimpAccount(models.Model):
             self.env["ir.cron"]._commit_progress()
         # An archiving by somebody else must not pass for a call that was never made.
         Member._update_rows(
-            ("sending", "sent_at"), [(row[0], *row[4:]) for row in unsent.values()]
+            ("sending", "sent_at"),
+            [(row.id, row.sending, row.sent_at) for row in unsent.values()],
         )
         self.env["ir.cron"]._commit_progress()
         if trouble:
@@ -402,27 +426,28 @@ class CrmMailchimpAccount(models.Model):
     def _record_opt_out(self, row, outcome, now):
         """Note what became of one member.
 
-        :param row: of :meth:`_opt_outs_to_send`
+        :param row: the :class:`Leaving` of it
         :param outcome: of :meth:`.Gateway.let_go`
         :param now: Mailchimp's time
         :return: whether Mailchimp confirmed that it left
         """
-        member_id, email, status, since, *earlier = row
         seen, left = outcome
         Member = self.env["crm.mailchimp.member"]
         if left is None:
-            if status is None:
+            if row.status is None:
                 return False  # it was not there yet: its call may be under way
-            self._note_forgotten([email])
+            self._note_forgotten([row.email])
             Member._update_rows(
                 ("status", "reason", "operation", "opt_out_confirmed_at"),
-                [(member_id, None, "forgotten", None, now)],
+                [(row.id, None, "forgotten", None, now)],
             )
             return True
         if left is seen:
             # Nothing was sent before this look but by an earlier call: the person said
             # so, or somebody in Mailchimp archived it.
-            Member._update_rows(("sending", "sent_at"), [(member_id, *earlier)])
+            Member._update_rows(
+                ("sending", "sent_at"), [(row.id, row.sending, row.sent_at)]
+            )
         self._apply_seen([seen])
         if left["status"] in REACHABLE:
             return False
@@ -435,7 +460,7 @@ class CrmMailchimpAccount(models.Model):
                 ),
                 [
                     (
-                        member_id,
+                        row.id,
                         left["status"],
                         seen["status"],
                         "odoo" if left["status"] == "archived" else None,
@@ -446,8 +471,8 @@ class CrmMailchimpAccount(models.Model):
             )
         Member._update_rows(
             ("operation", "sending", "wanted", "opt_out_confirmed_at"),
-            [(member_id, None, None, False, now)],
+            [(row.id, None, None, False, now)],
         )
-        if status is None:
-            Member._update_rows(("opt_out_at",), [(member_id, since)])
+        if row.status is None:
+            Member._update_rows(("opt_out_at",), [(row.id, row.since)])
         return True

@@ -161,7 +161,7 @@ class CrmMailchimpAccount(models.Model):
         return found, complete
 
     def _archive_opted_out(self, members):
-        """Let the lane of opt-outs archive members that somebody decided about.
+        """Hand members that somebody decided about to the lane of opt-outs.
 
         :param members: records of the ledger
         """

@@ -13,7 +13,7 @@ class CrmMailchimpRun(models.Model):
     @api.depends("cursor", "kind")
     def _compute_left_out(self):
         for run in self:
-            counts = (run.cursor or {}).get("left_out") or {}
+            counts = run._get_cursor().left_out
             names = run.account_id._merge_field_names()
             run.left_out = bool(counts) and self.env._(
                 "Left out because the value is incomplete or Mailchimp does not "

@@ -19,13 +19,13 @@ SECRET_WORDS = {
 
 
 def is_secret(field):
-    """Tell whether nobody may send a field away, or find contacts by it."""
+    """Return whether nobody may send a field away, or find contacts by it."""
     words = set(re.split(r"[^a-z]+", field.name.lower()))
     return field.groups == NO_ACCESS or bool(words & SECRET_WORDS)
 
 
 def is_kept(field):
-    """Tell whether Odoo keeps a field from some employees, or it holds a secret."""
+    """Return whether Odoo keeps a field from some employees, or it holds a secret."""
     groups = field.groups.split(",") if field.groups else ["base.group_user"]
     return is_secret(field) or "base.group_user" not in groups
 

@@ -43,7 +43,7 @@ class IrFilters(models.Model):
         return notice
 
     def action_mailchimp_unflag(self):
-        """Let the group or tag be withdrawn; the saved filter stays."""
+        """Withdraw the group or tag; the saved filter stays."""
         self.ensure_one()
         self.check_access("write")
         self._check_mailchimp_right()

@@ -67,7 +67,7 @@ class CrmMailchimpAccount(models.Model):
         return due
 
     def _push_due(self, now):
-        """Tell whether the night has come."""
+        """Return whether the night has come."""
         last = self.env["crm.mailchimp.run"].search(
             [("account_id", "=", self.id), ("kind", "in", PUSHES)], limit=1
         )
@@ -77,7 +77,7 @@ class CrmMailchimpAccount(models.Model):
         return not last or last.create_date < night
 
     def _full_due(self, now):
-        """Tell whether the weekly comparison of the whole audience is due.
+        """Return whether the weekly comparison of the whole audience is due.
 
         The first reading, when an audience is linked, is one, too.
         """
@@ -96,7 +96,7 @@ class CrmMailchimpRun(models.Model):
     _inherit = "crm.mailchimp.run"
 
     def _is_due(self, now):
-        """Tell whether the run is to be entered now."""
+        """Return whether the run is to be entered now."""
         return self.state in ("queued", "running") or (
             self.state == "waiting" and (not self.resume_at or self.resume_at <= now)
         )

@@ -27,7 +27,7 @@ class CrmMailchimpAccount(models.Model):
             account.next_sync_date = well and account._next_run(now)
 
     def _is_set_up(self):
-        """Tell whether the contacts were sent once, as far as they go."""
+        """Return whether the contacts were sent once, as far as they go."""
         return bool(self.scope_sent) and not (
             self.open_run_id.kind in PUSHES and not self._pushed()
         )
@@ -208,7 +208,7 @@ class CrmMailchimpAccount(models.Model):
         }
         if not self.audience_ref:
             return step
-        known = self._refs().get("merge_fields_read")
+        known = self._refs().merge_fields_read
         sentences = [
             _("Sent: %s.", ", ".join(self.merge_field_ids.mapped("name"))),
             self.mapping_message,

@@ -112,7 +112,7 @@ class CrmMailchimpRun(models.Model):
             return True
 
     def _is_followed(self):
-        """Tell whether this run is over and another one was queued behind it."""
+        """Return whether this run is over and another one was queued behind it."""
         return not self.is_open and bool(
             self.search_count(
                 [

@@ -23,7 +23,7 @@ class ResultsPhase(Phase):
 
     def listed_on(self):
         """Return when the campaigns were listed: what is due was due then."""
-        return fields.Datetime.to_datetime(self.run.cursor["listed"])
+        return fields.Datetime.to_datetime(self.cursor.listed)
 
     def due_campaigns(self, leaves=False):
         """Return the campaigns that were due when they were listed.
@@ -64,7 +64,7 @@ class ResultsPhase(Phase):
 
     def was_unanswered(self):
         """Return whether Mailchimp did not answer what was asked for before."""
-        return bool(self.run.attempts or self.cursor.get("shrunk"))
+        return bool(self.run.attempts or self.cursor.shrunk)
 
     def note_failure(self, failure):
         """Count a campaign that could not be read; stop when it is not that one's.
@@ -74,7 +74,7 @@ class ResultsPhase(Phase):
         """
         if failure:
             self.count(campaigns_failed=1)
-        in_a_row = self.cursor.get("in_a_row", 0) + 1
+        in_a_row = self.cursor.in_a_row + 1
         # Reports that are not there say nothing about others.
         over = failure not in (None, "missing") and in_a_row >= IN_A_ROW
         if failure != "missing":

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 from odoo import fields
 
-from ..engine import errors, stats
+from ..engine import activity, errors, stats
 from .phase import NOT_OURS, ResultsPhase
 
 # A first import of many years goes on for hours: new campaigns do not wait for it.
@@ -22,7 +22,7 @@ class RecipientImport(ResultsPhase):
 
     def work(self):
         self._read_next_campaign()
-        if self.cursor.get("campaign"):
+        if self.cursor.campaign:
             return None
         now = fields.Datetime.now()
         if self.due_campaigns(leaves=True):
@@ -45,15 +45,13 @@ class RecipientImport(ResultsPhase):
         )
 
     def _read_next_campaign(self):
-        """Go on with the campaign of the cursor, or begin with the next."""
-        campaign = self.env["crm.mailchimp.campaign"].browse(
-            self.cursor.get("campaign")
-        )
+        """Continue with the campaign of the cursor, or begin the next."""
+        campaign = self.env["crm.mailchimp.campaign"].browse(self.cursor.campaign)
         campaign = campaign.exists() or self.due_campaigns(leaves=True)[:1]
         if not campaign:
             self.set_cursor(campaign=None, part=None, offset=None)
             return
-        if self.cursor.get("campaign") != campaign.id:
+        if self.cursor.campaign != campaign.id:
             began = fields.Datetime.to_string(fields.Datetime.now())
             fresh = dict.fromkeys(("part", "offset", "failed", "shrunk"))
             self.set_cursor(campaign=campaign.id, began=began, **fresh)
@@ -64,7 +62,7 @@ class RecipientImport(ResultsPhase):
         try:
             if not self._read_parts(campaign):
                 return
-            failed = self.cursor.get("failed") or {}
+            failed = self.cursor.failed
             campaign._finish_reading(failed)
             self.env.flush_all()
             failure = next(iter(failed.values()), None)
@@ -85,17 +83,17 @@ class RecipientImport(ResultsPhase):
         :return: whether all was read in time
         """
         names = list(stats.READ_FOR)
-        start = self.cursor.get("part")
+        start = self.cursor.part
         for part in names[names.index(start) if start else 0 :]:
-            failed = self.cursor.get("failed") or {}
+            failed = self.cursor.failed
             if part in failed or not campaign._has_news(part):
                 continue
-            if self.cursor.get("part") != part:
+            if self.cursor.part != part:
                 self.set_cursor(part=part, offset=None)
             try:
                 if not self._read_part(campaign, part):
                     return False
-                campaign._note_reading(part, self.cursor["began"])
+                campaign._note_reading(part, self.cursor.began)
             except errors.MailchimpError as error:
                 # What is known stays, and the other parts may be there.
                 failure = self.own_failure(campaign, error)
@@ -116,7 +114,7 @@ class RecipientImport(ResultsPhase):
 
         :return: whether its end was reached in time
         """
-        offset = self.cursor.get("offset", 0)
+        offset = self.cursor.offset
         since = campaign._activity_since() if part == "activity" else None
         collected, kept = [], time.monotonic()
         pages = self.gateway.report_part(
@@ -129,7 +127,7 @@ class RecipientImport(ResultsPhase):
         whole = part in ("links", "variants")
         # What to write is made of a page while the one before it is being written.
         pages = (
-            (page if whole else stats.people(part, page, since), len(page), more)
+            (page if whole else activity.people(part, page, since), len(page), more)
             for page, more in pages
         )
         for page, length, more in self._kept(self.gateway.ahead(pages, self.deadline)):

@@ -7,7 +7,7 @@ REPORT_FIELDS = ",".join(
     f"reports.{name}"
     for name in (
         *("id", "campaign_title", "type", "list_id", "subject_line", "emails_sent"),
-        *("abuse_reports", "unsubscribed", "send_time", "bounces", "forwards"),
+        *("abuse_reports", "unsubscribed", "send_time", "bounces"),
         *("opens", "clicks", "industry_stats", "list_stats", "timeseries"),
         "ab_split",
     )
@@ -43,7 +43,7 @@ class TotalsImport(CampaignPhase):
 
     def _wants_everything(self):
         """Return whether to read all totals, however old: at first, and when asked."""
-        everything = self.cursor.get("everything")
+        everything = self.cursor.everything
         if everything is None:
             everything = not any(c.report_date for c in self.known.values())
             self.set_cursor(everything=everything)
@@ -54,7 +54,7 @@ class TotalsImport(CampaignPhase):
 
         :return: whether its end was reached in time
         """
-        offset = self.cursor.get("report_offset", 0)
+        offset = self.cursor.report_offset
         for page in self.gateway.reports(
             since=since, fields=REPORT_FIELDS, offset=offset
         ):
@@ -110,7 +110,7 @@ class TotalsImport(CampaignPhase):
 
         :return: whether all were read in time
         """
-        after = self.cursor.get("single", 0)
+        after = self.cursor.single
         for campaign in self.due_campaigns().sorted("id"):
             was_listed = campaign.send_time and campaign.send_time > since
             if campaign.id <= after or campaign.report_date and was_listed:

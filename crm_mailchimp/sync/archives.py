@@ -24,7 +24,7 @@ class Archives(SendingPhase):
                 # Should an answer get lost, it is known whose doing it was.
                 self.env["crm.mailchimp.member"]._update_rows(
                     ("sending", "sent_at"),
-                    [(row[0], "archive", account._mailchimp_now()) for row in rows],
+                    [(row.id, "archive", account._mailchimp_now()) for row in rows],
                 )
                 self.commit()
                 for row in rows:
@@ -32,7 +32,7 @@ class Archives(SendingPhase):
                         row,
                         self.gateway.archive_member,
                         account.audience_ref,
-                        member_hash(row[1]),
+                        member_hash(row.email),
                     )
 
         def record(row, result):
@@ -49,17 +49,17 @@ class Archives(SendingPhase):
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.MailchimpError):
             self.record_refusals([(row, None, result)])
-            Member._update_rows(("sending", "batch_ref"), [(row[0], None, None)])
+            Member._update_rows(("sending", "batch_ref"), [(row.id, None, None)])
             return
         status, member = result
         done = {"operation": None, "sending": None, "batch_ref": None, "wanted": False}
         if status is None:
             done.update(status=None, reason="forgotten")
-            self.account._note_forgotten([row[1]])
+            self.account._note_forgotten([row.email])
         elif member is None:
             done.update(
                 status=status,
-                status_before=reader.known(row)["status"],
+                status_before=row.status,
                 archived_by="odoo",
                 last_changed=when,
                 # What was refused before must not keep it from coming back.
@@ -70,13 +70,12 @@ class Archives(SendingPhase):
         else:
             if member["status"] == "archived":
                 # Not by this call, which was refused; by an earlier one perhaps.
-                known = reader.known(row)
                 Member._update_rows(
                     ("sending", "sent_at", "batch_ref"),
-                    [(row[0], None, None, None)]
-                    if known["batch_ref"]
-                    else [(row[0], known["sending"], known["sent_at"], None)],
+                    [(row.id, None, None, None)]
+                    if row.batch_ref
+                    else [(row.id, row.sending, row.sent_at, None)],
                 )
             self.apply_seen([member])
-        Member._update_rows(tuple(done), [(row[0], *done.values())])
+        Member._update_rows(tuple(done), [(row.id, *done.values())])
         self.count(archived=1, sent=1)

@@ -17,7 +17,7 @@ class AudienceCreation(Creation):
         if account.audience_ref:
             # Once another one is linked nothing more is sent to the present audience.
             account._send_opt_outs_now()
-        body = self.cursor.get("audience")
+        body = self.cursor.audience
         found = self.gateway.audiences()
         existing = {audience["id"]: audience["name"] for audience in found["lists"]}
         key = f"audience {self.run.id}"

@@ -18,7 +18,7 @@ class Batches(SendingPhase):
         :return: whether others are still going on
         """
         waiting = []
-        batches = self.cursor.get("batches") or []
+        batches = self.cursor.batches
         for ref in batches:
             try:
                 batch = self.gateway.batch(ref)
@@ -40,7 +40,7 @@ class Batches(SendingPhase):
         reader = MemberValues(self.account)
         updates, archives = self.beside(Updates), self.beside(Archives)
         rows = {
-            row[0]: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
+            row.id: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
         looks, not_ours = [], []
         when = utc(batch.get("completed_at")) or self.gateway.clock()
@@ -49,18 +49,17 @@ class Batches(SendingPhase):
             row = rows.get(int(operation_id or 0))
             if row is None or isinstance(result, errors.PASSING):
                 continue
-            known = reader.known(row)
-            if not known["sending"]:
+            if not row.sending:
                 # A reading has shown meanwhile what came of it; whose doing it was only
                 # the result tells.
-                if known["archived_by"] == "odoo":
+                if row.archived_by == "odoo":
                     if not isinstance(result, errors.MailchimpError):
                         self.count(archived=1, sent=1)
                     elif getattr(result, "code", None) == "not_archivable":
-                        not_ours.append((row[0], "mailchimp"))
+                        not_ours.append((row.id, "mailchimp"))
                 continue
             # What was sent, not what is planned by now, nor what the contact holds.
-            if known["sending"] == "archive":
+            if row.sending == "archive":
                 if getattr(result, "code", None) == "not_archivable":
                     looks.append(row)
                 elif isinstance(result, errors.NotFound):
@@ -70,14 +69,14 @@ class Batches(SendingPhase):
                 else:
                     archives.record(reader, row, ("archived", None), when)
             else:
-                updates.record(reader, row, known["values_sending"], result)
+                updates.record(reader, row, row.values_sending, result)
         self.env["crm.mailchimp.member"]._update_rows(("archived_by",), not_ours)
         calls = (
             (
                 row,
                 self.gateway.archive_member,
                 self.account.audience_ref,
-                member_hash(row[1]),
+                member_hash(row.email),
             )
             for row in looks
         )
@@ -90,7 +89,7 @@ class Batches(SendingPhase):
         )
 
     def _release(self, ref):
-        """Let what a batch did not settle be sent again."""
+        """Release what a batch did not settle, to be sent again."""
         self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
             {"batch_ref": False, "sending": False}
         )

@@ -24,11 +24,11 @@ class Brake(Phase):
         if self.run._asks_as_older():
             return self._wait_as_older()
         archives, sentence = self.question()
-        confirmed = self.cursor.get("brake_confirmed")
+        confirmed = self.cursor.brake_confirmed
         if sentence and confirmed is not True and archives > (confirmed or 0):
             self._wait_at_brake(archives, sentence)
             return "wait"
-        if "brake" in self.cursor:
+        if self.cursor.brake is not None:
             self.set_cursor(brake=None)
             self.account._forget_attention()
         self.run.error_message = False

@@ -41,28 +41,27 @@ class Restores(SendingPhase):
         """
         account = self.account
         audience = account.audience_ref
-        known = reader.known(row)
         Member = self.env["crm.mailchimp.member"]
-        member = self.gateway.find_member(audience, member_hash(row[1]))
+        member = self.gateway.find_member(audience, member_hash(row.email))
         if member is None:
             Member._update_rows(
-                ("status", "operation", "reason"), [(row[0], None, None, "forgotten")]
+                ("status", "operation", "reason"), [(row.id, None, None, "forgotten")]
             )
-            account._note_forgotten([row[1]])
+            account._note_forgotten([row.email])
             return
         if member["status"] != "archived":
             self.apply_seen([member])
-            Member._update_rows(("operation",), [(row[0], None)])
+            Member._update_rows(("operation",), [(row.id, None)])
             return
         # Without a new transaction an opt-out that came meanwhile would be overlooked:
         # one sees the database as it was at its first query.
-        verdict = self._verdict(known, member, row[1])
+        verdict = self._verdict(row, member)
         self.commit()
-        eligible = row[1] in account._eligible_emails([row[1]])
-        if verdict is True and eligible and known["operation"] != "inquire":
+        eligible = row.email in account._eligible_emails([row.email])
+        if verdict is True and eligible and row.operation != "inquire":
             try:
                 member = self.gateway.restore_member(
-                    audience, member_hash(row[1]), "subscribed"
+                    audience, member_hash(row.email), "subscribed"
                 )
             except errors.Rejected as error:
                 self.record_refusals([(row, reader.desired(row), error)])
@@ -70,7 +69,7 @@ class Restores(SendingPhase):
             self.apply_seen([member])
             Member._update_rows(
                 ("operation", "reason", "reason_text", "values_refused"),
-                [(row[0], None, None, None, None)],
+                [(row.id, None, None, None, None)],
             )
             self.count(restored=1, sent=1)
             return
@@ -80,13 +79,14 @@ class Restores(SendingPhase):
             said_at = utc(verdict.get("created_at_timestamp"))
             vals["no_date"] = said_at = said_at or account._mailchimp_now()
             kind = {"abuse": "complained"}.get(verdict["activity_type"], "unsubscribed")
-            no = account._no_row(row[1], kind, said_at)
+            no = account._no_row(row.email, kind, said_at)
             self.env["crm.mailchimp.suppression"]._note([no])
-        Member._update_rows(tuple(vals), [(row[0], *vals.values())])
+        Member._update_rows(tuple(vals), [(row.id, *vals.values())])
 
-    def _verdict(self, known, member, email):
+    def _verdict(self, row, member):
         """Return what :func:`may_restore` makes of a member and its activity."""
-        audience, digest = self.account.audience_ref, member_hash(email)
+        audience = self.account.audience_ref
+        digest = member_hash(row.email)
         events = self.gateway.activity_feed(audience, digest)
         # A complaint need not be in the feed, but is among the last events.
         events += [
@@ -97,8 +97,8 @@ class Restores(SendingPhase):
             }
             for event in self.gateway.recent_activity(audience, digest)
         ]
-        since, changed = known["subscribed_at"], known["last_changed"]
-        by_hand = known["operation"] in ("readmit", "inquire")
+        since, changed = row.subscribed_at, row.last_changed
+        by_hand = row.operation in ("readmit", "inquire")
         latest = utc(member.get("last_changed"))
         if changed and is_removal(latest, self.account._removals()):
             changed = max(changed, latest)
@@ -124,43 +124,43 @@ class Asks(SendingPhase):
         """
         account = self.account
         Member = self.env["crm.mailchimp.member"]
-        if account._winners([row[1]], asking=True).get(row[1]) is None:
-            Member._update_rows(("operation",), [(row[0], None)])
+        if account._winners([row.email], asking=True).get(row.email) is None:
+            Member._update_rows(("operation",), [(row.id, None)])
             return
-        Member._update_rows(("asked_at",), [(row[0], account._mailchimp_now())])
+        Member._update_rows(("asked_at",), [(row.id, account._mailchimp_now())])
         self.commit()
         try:
-            if reader.known(row)["status"]:
+            if row.status:
                 member = self.gateway.restore_member(
-                    account.audience_ref, member_hash(row[1]), "pending"
+                    account.audience_ref, member_hash(row.email), "pending"
                 )
             else:
                 desired, since = reader.desired(row), row[reader.opt_in_date]
-                item = creation(row[1], desired, "pending", since)
+                item = creation(row.email, desired, "pending", since)
                 created, refused = self.gateway.subscribe_batch(
                     account.audience_ref, [item]
                 )
-                if refused:
-                    raise refused[0][1]
+                for _email, error in refused:
+                    raise error
                 if not created:
                     # Neither asked nor refused: look before it is repeated.
-                    Member._update_rows(("operation",), [(row[0], "read")])
+                    Member._update_rows(("operation",), [(row.id, "read")])
                     return
                 member = created[0]
         except errors.NotFound:
             Member._update_rows(
                 ("status", "operation", "reason", "asked_at"),
-                [(row[0], None, None, "forgotten", None)],
+                [(row.id, None, None, "forgotten", None)],
             )
-            account._note_forgotten([row[1]])
+            account._note_forgotten([row.email])
             return
         except errors.Rejected as error:
-            Member._update_rows(("asked_at",), [(row[0], None)])
+            Member._update_rows(("asked_at",), [(row.id, None)])
             self.record_refusals([(row, None, error)])
             return
         asked_at = utc(member.get("last_changed")) or account._mailchimp_now()
         self.apply_seen([member])
         Member._update_rows(
-            ("operation", "reason", "asked_at"), [(row[0], None, None, asked_at)]
+            ("operation", "reason", "asked_at"), [(row.id, None, None, asked_at)]
         )
         self.count(asked=1, sent=1)

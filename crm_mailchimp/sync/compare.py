@@ -1,8 +1,10 @@
 import logging
+from typing import NamedTuple
 
 from odoo import fields
 from odoo.tools import SQL, split_every
 
+from ..engine.json_columns import Comparison
 from ..engine.plan import decide
 from ..engine.vocabulary import NOT_TAKEN
 from .contacts import CONTACTS, ContactPhase
@@ -18,26 +20,33 @@ MANY_CHANGED = 20000
 BY_HAND = ("read", "ask", "readmit")
 
 
+class Change(NamedTuple):
+    """What to write to a contact, and the member it comes from."""
+
+    member_id: int
+    vals: dict
+
+
 class Compare(ContactPhase):
     """Phase *diff*: what has to be done so that the audience is right."""
 
     def work(self):
         """Note in the ledger what Odoo wants, then walk it and plan each difference."""
-        cursor = dict(self.cursor.get("diff") or {})
-        if "after" not in cursor:
+        state = self.cursor.diff or Comparison()
+        if state.after is None:
             self._release_foreign_batches()
             self._note_wanted()
-            cursor["after"] = ""
-            self.set_cursor(diff=cursor)
+            state.after = ""
+            self.set_cursor(diff=state)
             self.commit()
         reader = MemberValues(self.account)
-        condition = self._to_compare(reader, cursor)
-        while cursor["after"] is not None:
-            rows = reader.chunk(condition(cursor["after"]), CHUNK)
+        condition = self._to_compare(reader, state)
+        while state.after is not None:
+            rows = reader.chunk(condition(state.after), CHUNK)
             self._plan(reader, rows)
-            cursor["after"] = rows[-1][1] if len(rows) == CHUNK else None
-            if cursor["after"] is not None:
-                self.set_cursor(diff=cursor)
+            state.after = rows[-1].email if len(rows) == CHUNK else None
+            if state.after is not None:
+                self.set_cursor(diff=state)
                 self.commit()
                 if self.is_over():
                     return None
@@ -45,23 +54,21 @@ class Compare(ContactPhase):
         return "brake"
 
     def _release_foreign_batches(self):
-        """Let be sent again what a batch of a run that is over did not settle."""
-        own = self.cursor.get("batches") or []
+        """Release what a batch of a run that is over did not settle."""
         self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "=", self.account.id),
-                ("batch_ref", "not in", [False, *own]),
+                ("batch_ref", "not in", [False, *self.cursor.batches]),
             ]
         ).write({"batch_ref": False, "sending": False})
 
-    def _to_compare(self, reader, cursor):
+    def _to_compare(self, reader, state):
         """Find the rows of the ledger to look at.
 
         The database compares fingerprints; a full comparison looks at every row, and so
         does one of values that only the ORM can compute.
 
-        :param dict cursor: ``after``, the address up to which everything was compared;
-            ``many`` is noted in it
+        :param state: the :class:`Comparison`; ``many`` is noted in it
         :return: function of an address: condition (``SQL``) of the rows after it
         """
         ours = SQL(
@@ -75,23 +82,23 @@ class Compare(ContactPhase):
         )
         now, cr = fields.Datetime.now(), self.env.cr
         cr.execute("SET LOCAL jit = off")
-        if not (self.run.kind == "full" or reader.slow or cursor.get("many")):
+        if not (self.run.kind == "full" or reader.slow or state.many):
             cr.execute("DROP TABLE IF EXISTS mailchimp_changed")
             cr.execute(
                 SQL(
                     "CREATE TEMPORARY TABLE mailchimp_changed AS %s",
                     reader.changed(
-                        SQL("m.email_normalized > %s AND %s", cursor["after"], ours),
+                        SQL("m.email_normalized > %s AND %s", state.after, ours),
                         now,
                     ),
                 )
             )
             # To find so many again in each slice would take longer than to go past
             # those that did not change.
-            cursor["many"] = cr.rowcount >= MANY_CHANGED
+            state.many = cr.rowcount >= MANY_CHANGED
         if self.run.kind == "full" or reader.slow:
             return lambda after: SQL("m.email_normalized > %s AND %s", after, ours)
-        if cursor["many"]:
+        if state.many:
             return lambda after: SQL(
                 "m.email_normalized > %s AND %s AND %s",
                 *(after, ours, reader.is_changed(now)),
@@ -210,7 +217,7 @@ class Compare(ContactPhase):
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def _plan_moves(self):
-        """Let a new address take the place of the one its contact had.
+        """Plan to replace the address that a contact had by its new one.
 
         Changing the address of the member keeps its history in Mailchimp.
         """
@@ -273,35 +280,33 @@ class Compare(ContactPhase):
         planned, adopted, arrived, settled = [], [], [], []
         targets, unsettled = self._bring_back(reader, rows)
         for row in rows:
-            known = reader.known(row)
             state = reader.state(row, now)
-            desired = targets.get(row[0])
-            if known["wanted"] and desired is None:
+            desired = targets.get(row.id)
+            if row.wanted and desired is None:
                 continue  # somebody holds the contact locked: the next run
             operation, _body = decide(
                 state,
-                bool(known["wanted"]),
+                bool(row.wanted),
                 desired,
                 reader.tags,
                 reader.owned,
                 reader.required,
             )
             if row[reader.unchanged] and not state.retry:
-                self._check_fingerprint(row, operation, known)
+                self._check_fingerprint(row, operation)
             if operation == "adopt":
-                origin = known["origin"]
-                origin = "claimed" if origin == "foreign" else origin
-                adopted.append((known["id"], desired, origin, None, False))
+                origin = "claimed" if row.origin == "foreign" else row.origin
+                adopted.append((row.id, desired, origin, None, False))
                 operation = None
-            if known["values_sending"] and operation is None and not known["batch_ref"]:
+            if row.values_sending and operation is None and not row.batch_ref:
                 # It never arrived: should somebody enter it later, it is an edit.
-                arrived.append((known["id"], None))
-            if known["operation"] in BY_HAND:
+                arrived.append((row.id, None))
+            if row.operation in BY_HAND:
                 continue
-            if operation != known["operation"]:
-                planned.append((known["id"], operation))
-            if not (operation or row[reader.unchanged] or row[0] in unsettled):
-                settled.append((known["id"], row[reader.inputs]))
+            if operation != row.operation:
+                planned.append((row.id, operation))
+            if not (operation or row[reader.unchanged] or row.id in unsettled):
+                settled.append((row.id, row[reader.inputs]))
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(("operation",), planned)
         Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
@@ -310,15 +315,15 @@ class Compare(ContactPhase):
             # With what the statements above have made of the rows.
             Member._update_rows(("inputs",), settled)
 
-    def _check_fingerprint(self, row, operation, known):
+    def _check_fingerprint(self, row, operation):
         """Note that a row has to be worked on although its fingerprint is the same.
 
         Only a full comparison can find that out, and repairs it.
         """
-        if operation and operation != known["operation"] and not known["batch_ref"]:
+        if operation and operation != row.operation and not row.batch_ref:
             _logger.warning(
                 "Member %s: %s, although its fingerprint is the same.",
-                *(row[0], operation),
+                *(row.id, operation),
             )
             self.count(repaired=1)
 
@@ -331,31 +336,35 @@ class Compare(ContactPhase):
         """
         targets, changes, refusing, unsettled = {}, {}, set(), set()
         for row in rows:
-            known = reader.known(row)
-            if not known["wanted"]:
+            if not row.wanted:
                 continue
-            if known["reason"] == NOT_TAKEN:
-                refusing.add(row[0])
-            targets[row[0]], vals, complete = reader.target(row)
+            if row.reason == NOT_TAKEN:
+                refusing.add(row.id)
+            targets[row.id], vals, complete = reader.target(row)
             if vals or not complete:
-                unsettled.add(row[0])
+                unsettled.add(row.id)
             if vals:
-                changes[row[2]] = (row[0], vals)
+                changes[row.partner_id] = Change(row.id, vals)
         # Those that refused the last time do not spoil a group.
-        ordered = sorted(changes.items(), key=lambda item: item[1][0] in refusing)
+        ordered = sorted(
+            changes.items(), key=lambda item: item[1].member_id in refusing
+        )
         held_up = set()
         for chunk in split_every(CONTACTS, ordered, dict):
             written, refused = self.write_contacts(
-                {partner_id: vals for partner_id, (_row, vals) in chunk.items()}
+                {partner_id: change.vals for partner_id, change in chunk.items()}
             )
-            for partner_id, (row_id, _vals) in chunk.items():
+            for partner_id, change in chunk.items():
                 if partner_id not in written:
                     # Neither side takes anything from the other until they agree.
-                    del targets[row_id]
-                    held_up.add(row_id)
+                    del targets[change.member_id]
+                    held_up.add(change.member_id)
             self.note_not_taken(
                 {
-                    chunk[partner_id][0]: (sentence, {"back": chunk[partner_id][1]})
+                    chunk[partner_id].member_id: (
+                        sentence,
+                        {"back": chunk[partner_id].vals},
+                    )
                     for partner_id, sentence in refused.items()
                 }
             )

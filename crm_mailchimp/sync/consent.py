@@ -4,7 +4,7 @@ from odoo import fields
 from odoo.tools import SQL, split_every
 
 from .contacts import CONTACTS, ContactPhase
-from .grounds import Grounds
+from .grounds import Grounds, Said
 from .phase import OutOfTime
 
 
@@ -21,14 +21,14 @@ class ConsentUpdate(ContactPhase):
         :raise OutOfTime: when it has to go on in another slice: notes in the chatter
             of thousands of contacts take longer than Odoo lets a job take
         """
-        rows = self.said_no()
+        rows = list(self.said_no().items())
         if len(rows) > CONTACTS:
             # Contacts that refuse must not always come first, and use up the time.
             random.shuffle(rows)
         for number, chunk in enumerate(split_every(CONTACTS, rows)):
             if number and not whole and self.is_over():
                 raise OutOfTime
-            details = {row[0]: row[1:] for row in chunk}
+            details = dict(chunk)
             partners = (
                 self.env["res.partner"]
                 .browse(details)
@@ -40,21 +40,22 @@ class ConsentUpdate(ContactPhase):
         self.forget_not_taken()
 
     def said_no(self):
-        """Return ``[(contact id, address, date, reason)]`` of contacts to opt out."""
+        """Return the contacts to opt out: :class:`.Said` by contact id."""
         account = self.account
         account._flush_contacts()
-        return self.env.execute_query(
+        rows = self.env.execute_query(
             SQL(
                 "SELECT DISTINCT ON (partner_id) partner_id, email, date, note"
                 " FROM (%s) said ORDER BY partner_id, date DESC",
                 account._said_no_sql(),
             )
         )
+        return {partner_id: Said(*said) for partner_id, *said in rows}
 
     def _opt_out(self, partners, details):
         """Take the opt-in of contacts; one that refuses keeps nobody else's.
 
-        :param dict details: contact id -> ``(address, date, reason)``
+        :param dict details: :class:`.Said` by contact id
         """
         Partner = self.env["res.partner"]
         refused = self.each(
@@ -63,11 +64,11 @@ class ConsentUpdate(ContactPhase):
         self._note_opt_in_kept(refused, details)
         done = partners.filtered(lambda partner: partner.id not in refused)
         if self.account.blacklist_on_unsubscribe:
-            self._blacklist({details[partner.id][0] for partner in done})
+            self._blacklist({details[partner.id].email for partner in done})
         self.count(opted_out=len(done))
 
     def _note_opt_in_kept(self, refused, details):
-        emails = {details[partner_id][0]: partner_id for partner_id in refused}
+        emails = {details[partner_id].email: partner_id for partner_id in refused}
         members = self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "=", self.account.id),
@@ -82,7 +83,7 @@ class ConsentUpdate(ContactPhase):
                         "removed: %s",
                         refused[emails[member.email_normalized]],
                     ),
-                    {"opt_out": str(details[emails[member.email_normalized]][1])},
+                    {"opt_out": str(details[emails[member.email_normalized]].date)},
                 )
                 for member in members
             }
@@ -96,14 +97,14 @@ class ConsentUpdate(ContactPhase):
         )
         if account.log_to_chatter:
             for partner in partners:
-                email, moment, reason = details[partner.id]
+                no = details[partner.id]
                 partner._track_set_log_message(
                     self.env._(
                         "%(email)s unsubscribed in Mailchimp on %(date)s UTC."
                         " %(reason)s",
-                        email=email,
-                        date=fields.Datetime.to_string(moment),
-                        reason=reason or "",
+                        email=no.email,
+                        date=fields.Datetime.to_string(no.date),
+                        reason=no.note or "",
                     )
                 )
         partners.write({"mailchimp_opt_in": False})

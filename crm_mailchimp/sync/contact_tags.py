@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 from odoo import fields
 from odoo.tools import SQL
 
@@ -6,16 +8,24 @@ from ..engine.vocabulary import TAGGED_AT_ONCE
 from .phase import Phase
 
 
+class ToGive(NamedTuple):
+    """A tag that can be given now, at one of the addresses of its contact."""
+
+    id: int
+    name: str
+    email: str
+
+
 class ContactTags(Phase):
     """Tags that somebody asked for on contacts, as opposed to those of segments."""
 
     def to_give(self, name=None, limit=TAGGED_AT_ONCE):
-        """Return ``(row id, name, address)`` of tags that can be given now.
+        """Return :class:`ToGive` of the tags that can be given now.
 
         A tag waits until its contact stands in the audience as subscribed.
         """
         self.env["crm.mailchimp.contact.tag"].flush_model()
-        return self.env.execute_query(
+        rows = self.env.execute_query(
             SQL(
                 """SELECT t.id, t.name, m.email_normalized
                      FROM crm_mailchimp_contact_tag t
@@ -29,6 +39,7 @@ class ContactTags(Phase):
                 limit,
             )
         )
+        return [ToGive(*row) for row in rows]
 
     def wait(self):
         """Return whether a tag can be given now."""
@@ -45,11 +56,11 @@ class ContactTags(Phase):
             first = self.to_give(limit=1)
             if not first:
                 return
-            name = first[0][1]
+            name = first[0].name
             rows = self.to_give(name)
-            if len(rows) == TAGGED_AT_ONCE and rows[0][0] != rows[-1][0]:
+            if len(rows) == TAGGED_AT_ONCE and rows[0].id != rows[-1].id:
                 # The last contact may have more addresses than fit.
-                rows = [row for row in rows if row[0] != rows[-1][0]]
+                rows = [row for row in rows if row.id != rows[-1].id]
             try:
                 if refs is None:
                     refs = self._by_name()
@@ -60,12 +71,12 @@ class ContactTags(Phase):
                         "decides who gets it.",
                         name=segment.name,
                     )
-                    self._record(rows, {row[2]: sentence for row in rows})
+                    self._record(rows, {row.email: sentence for row in rows})
                     continue
                 answer = self.gateway.change_static_segment(
                     self.account.audience_ref,
                     self._ref(name, refs),
-                    add=list(dict.fromkeys(row[2] for row in rows)),
+                    add=list(dict.fromkeys(row.email for row in rows)),
                 )
             except errors.REFUSED as error:
                 if isinstance(error, errors.NotFound) and name not in gone:
@@ -74,7 +85,7 @@ class ContactTags(Phase):
                     refs = None
                     continue
                 sentence = self.account._error_sentence(error)
-                self._record(rows, {row[2]: sentence for row in rows})
+                self._record(rows, {row.email: sentence for row in rows})
                 continue
             refused = {
                 address.lower(): entry.get("error") or ""
@@ -127,12 +138,8 @@ class ContactTags(Phase):
         """
         Tag = self.env["crm.mailchimp.contact.tag"]
         now = fields.Datetime.now()
-        given = {row_id for row_id, _name, email in rows if email not in refused}
-        reasons = {
-            row_id: refused[email]
-            for row_id, _name, email in rows
-            if row_id not in given
-        }
+        given = {row.id for row in rows if row.email not in refused}
+        reasons = {row.id: refused[row.email] for row in rows if row.id not in given}
         Tag.browse(given).write({"state": "done", "done_at": now, "reason": False})
         for row_id, reason in reasons.items():
             Tag.browse(row_id).write({"state": "refused", "reason": reason})

@@ -51,7 +51,7 @@ class ContactPhase(Phase):
         return refused
 
     def _why_refused(self, error):
-        """Word whatever a contact refused a change with."""
+        """Return why a contact refused a change, in words."""
         if isinstance(error, UserError):
             _logger.info("A contact refuses a change: %s", error)
             return " ".join(str(error.args[0]).split())

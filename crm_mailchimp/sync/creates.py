@@ -19,7 +19,7 @@ class Creates(SendingPhase):
         account = self.account
         reader = MemberValues(account)
         status = "pending" if account.double_opt_in else "subscribed"
-        size = self.cursor.get("portion", LARGEST)
+        size = self.cursor.portion or LARGEST
         portion, subscribe, halves = Portion(size), self.gateway.subscribe_batch, []
 
         def calls():

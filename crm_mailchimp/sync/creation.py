@@ -1,4 +1,5 @@
 from ..engine import errors
+from ..engine.json_columns import Creating
 from ..engine.naming import free_name
 from .phase import Phase
 
@@ -28,7 +29,7 @@ class Creation(Phase):
         """Create things in Mailchimp, several at once; what came of each is committed.
 
         :param wanted: ``{what: (key, title, existing, create)}``, as for
-            :meth:`_create_once`; ``create`` returns what Mailchimp answered, and is
+            :meth:`create_once`; ``create`` returns what Mailchimp answered, and is
             called in another thread
         :return: generator of ``(what, name, id or refusal)``
         :raise MailchimpError: the first one that is not about a single thing
@@ -72,8 +73,8 @@ class Creation(Phase):
         :return: ``{what: (name, id)}``; the id is ``None`` of what is still to create
         """
         account, found, taken = self.account, {}, {}
-        creating = account._refs().get("creating") or {}
-        tried, known = creating.get("names", {}), creating.get("known", ())
+        creating = account._refs().creating or Creating()
+        tried, known = creating.names, creating.known
         for what, (key, title, existing) in wanted.items():
             ours = [
                 ref
@@ -91,10 +92,11 @@ class Creation(Phase):
         if None in ours:
             known = {ref for entry in wanted.values() for ref in entry[2]} - ours
             names = {wanted[what][0]: name for what, (name, _ref) in found.items()}
-            account._set_refs(creating={"names": names, "known": sorted(known)})
+            account._set_refs(creating=Creating(names, sorted(known)))
             self.commit()
         return found
 
     def is_tried(self, key):
         """Return whether this was about to be created when the last try ended."""
-        return key in (self.account._refs().get("creating") or {}).get("names", {})
+        creating = self.account._refs().creating
+        return bool(creating) and key in creating.names

@@ -3,6 +3,7 @@ import math
 from odoo import fields
 
 from ..engine import errors
+from ..engine.json_columns import FormerAudience
 from .members import NO_LISTINGS, OVERLAP, MemberPhase
 from .phase import OutOfTime
 
@@ -39,14 +40,14 @@ class FormerAudiences(MemberPhase):
         """
         since = former._pulled_until()
         since = since and since - OVERLAP
-        state = self.cursor.get("former") or {}
-        if state.get("id") != former.id:
-            state = {"id": former.id, "done": [], "offset": 0}
+        state = self.cursor.former
+        if not state or state.id != former.id:
+            state = FormerAudience(id=former.id)
         for name in NO_LISTINGS:
-            if name in state["done"]:
+            if name in state.done:
                 continue
             for _attempt in range(3):
-                first = offset = state["offset"]
+                first = offset = state.offset
                 seen, total = set(), math.inf
                 while offset < total:
                     # The first page tells how many there are.
@@ -67,14 +68,14 @@ class FormerAudiences(MemberPhase):
                         _news, said_no = former._apply_seen(reply["members"])
                         self.count(unsubscribed=said_no)
                     offset = offsets[-1] + self.PAGE
-                    state["offset"] = offset if offset < total else 0
+                    state.offset = offset if offset < total else 0
                     self.set_cursor(former=state)
                     self.commit()
                     if offset < total and self.is_over():
                         raise OutOfTime
                 if first or len(seen) >= total:
                     break
-            state["done"] = [*state["done"], name]
+            state.done.append(name)
             self.set_cursor(former=state)
             self.commit()
             if self.is_over():

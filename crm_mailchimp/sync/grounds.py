@@ -1,4 +1,14 @@
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Said(NamedTuple):
+    """Which address said it, when by Mailchimp's clock, and in which words."""
+
+    email: str
+    date: datetime
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -9,8 +19,7 @@ class Grounds:
     is JSON and can never be an object of this class, so nobody can forge one.
 
     :param str source: a value of the consent line's ``source``
-    :param dict said: contact id -> ``(address, date, note)``: which address said it,
-        when by Mailchimp's clock, and in which words
+    :param dict said: :class:`Said` by contact id
     """
 
     source: str

@@ -19,7 +19,7 @@ class Groups(Creation):
     def withdraw(self):
         """Delete the groups of filters that are not flagged any more."""
         account = self.account
-        categories = account._refs().get("categories", {})
+        categories = account._refs().categories
         for segment in account.segment_ids.filtered(
             lambda segment: (
                 segment.state == "withdrawn" or account.segment_target == "tag"
@@ -50,9 +50,9 @@ class Groups(Creation):
         Only after the option changed: what somebody set in Mailchimp stays.
         """
         account = self.account
-        ours = set(account._refs().get("categories", {}).values())
+        ours = set(account._refs().categories.values())
         kind = account._group_kind()
-        if not ours or account._refs().get("group_kind") == kind:
+        if not ours or account._refs().group_kind == kind:
             return
         try:
             for category in self.gateway.categories(account.audience_ref):
@@ -78,7 +78,7 @@ class Groups(Creation):
         )
         if not renamed:
             return
-        categories = account._refs().get("categories", {})
+        categories = account._refs().categories
         try:
             _titles, interests = self._read()
         except errors.REFUSED as error:
@@ -143,8 +143,8 @@ class Groups(Creation):
             )
         needed = needed[:room]
         refused = self._create_categories(needed, categories)
-        needed = [pair for pair in needed if pair[1] not in refused]
-        ours = account._refs().get("categories", {})
+        needed = [(s, kind) for s, kind in needed if kind not in refused]
+        ours = account._refs().categories
         create = needed and self.gateway.create_interest
         wanted = {
             (segment, kind): (
@@ -260,7 +260,7 @@ class Groups(Creation):
         :return: the kinds whose category Mailchimp refused
         """
         account = self.account
-        ours = account._refs().get("categories", {})
+        ours = account._refs().categories
         missing = {kind for _s, kind in needed if ours.get(kind) not in categories}
         audience, shown, refused = account.audience_ref, account._group_kind(), set()
         create = missing and self.gateway.create_category
@@ -281,9 +281,7 @@ class Groups(Creation):
                         segment._note_refusal(result)
                 continue
             account._set_refs(
-                categories=dict(
-                    account._refs().get("categories", {}), **{kind: result}
-                ),
+                categories=dict(account._refs().categories, **{kind: result}),
                 group_kind=shown,
             )
         return refused

@@ -24,8 +24,11 @@ class MemberImport(ContactPhase):
             refused = self.each(chunk, self._import_members)
             self.note_not_taken(
                 {
-                    row[0]: (sentence, {"import": Member.browse(row[0]).values_seen})
-                    for row, sentence in refused.items()
+                    member_id: (
+                        sentence,
+                        {"import": Member.browse(member_id).values_seen},
+                    )
+                    for (member_id, _partner_id), sentence in refused.items()
                 }
             )
             self.commit()

@@ -34,10 +34,10 @@ class LeaseCheck(Phase):
         decided = account._decided(mark, verdict)
         if decided == "other" or decided == "older" and not opt_outs_only:
             raise NotOurs(decided, mark)
-        if opt_outs_only or self.cursor.get("lease"):
+        if opt_outs_only or self.cursor.lease:
             return None
         if (account.lease or {}).get("must_read"):
-            if not self.cursor.get("full_read"):
+            if not self.cursor.full_read:
                 raise NotOurs("unread")
             if not mark or mark.nonce not in account._known_nonces():
                 account._forget_own_archiving()

@@ -1,16 +1,15 @@
 """Reading what the contacts of members hold, by chunk, in one SQL query a chunk."""
 
 import hashlib
-from operator import itemgetter
 
 from odoo import release
-from odoo.exceptions import AccessError
 from odoo.modules.module import Manifest
-from odoo.tools import SQL, Query, html2plaintext
+from odoo.tools import SQL
 
-from ..engine.payload import KEEP, reconcile, split_as, split_name, values
+from ..engine.payload import KEEP, reconcile, split_as, values
 from ..engine.plan import Known, held
 from ..engine.vocabulary import NOT_TAKEN
+from .mapped_columns import MappedColumns
 
 # Another version may decide otherwise on the same values.
 VERSION = f"{release.version} {Manifest.for_addon('crm_mailchimp').version}"
@@ -42,11 +41,29 @@ HEAD = (
 )
 
 
-class SlowPath(Exception):
-    """The path has a field that only the ORM can read."""
+NUMBERS = {name: number for number, name in enumerate(HEAD)}
 
 
-class MemberValues:
+class MemberRow(tuple):
+    """A row of a chunk: the ledger's columns by name, the others by number.
+
+    Which others there are depends on the mapping: their reader knows the numbers.
+    """
+
+    __slots__ = ()
+
+    @property
+    def email(self):
+        return self.email_normalized
+
+    def __getattr__(self, name):
+        try:
+            return self[NUMBERS[name]]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class MemberValues(MappedColumns):
     """Reads rows of the ledger together with the mapped values of their contacts.
 
     A row that was compared and needed nothing keeps a *fingerprint*: a hash of all that
@@ -55,25 +72,11 @@ class MemberValues:
     the ledger's own columns are added to it, see ``crm.mailchimp.member``. As long as
     the database computes the same fingerprint, Python need not look at the row again.
 
-    Each line of the mapping is read with the rights of who wrote it: of contacts, and
-    of records behind them, that this user may not see, no value goes to Mailchimp, and
-    none that is there is touched.
-
     :param account: record of ``crm.mailchimp.account``
     """
 
     def __init__(self, account):
-        self.writer = account
-        self.account = account.sudo().with_context(
-            lang=account.lang, active_test=False, prefetch_fields=False
-        )
-        env = self.account.env
-        self.partners = env["res.partner"]
-        self.query = Query(env, "m", SQL.identifier("crm_mailchimp_member"))
-        self.alias = self.query.left_join(
-            "m", "partner_id", "res_partner", "id", "partner_id"
-        )
-        self.columns = [SQL.identifier("m", name) for name in HEAD]
+        super().__init__(account, HEAD)
         # Not one of the inputs: it is sent to Mailchimp once, with a new member.
         self.opt_in_date = self._add(
             SQL.identifier(self.alias, "mailchimp_opt_in_date")
@@ -88,17 +91,16 @@ class MemberValues:
             and (segment.person_ref or segment.company_ref)
         }
         self.segments = self._add(self._segments())
-        self.merge_fields, self.getters, self.slow = [], [], {}
-        # Of what, besides columns, the values are made.
-        self.rules = [
+        self.merge_fields, self.getters = [], []
+        self.rules += [
             VERSION,
             account.lang,
             account.sync_direction,
             account.conflict_winner,
             sorted(self.groups.items()),
         ]
-        # Columns that tell whether somebody may see a record, and those of each line.
-        self.seen, self.needed = {}, []
+        # Columns that tell whether the author of a line may see what it reads.
+        self.needed = []
         halves = {}
         for line in account.merge_field_ids.filtered("remote_ref"):
             self.merge_fields.append(line._engine_field())
@@ -124,7 +126,7 @@ class MemberValues:
         self.checked = sorted(set(self.seen.values()))
         self.tags = [merge_field.tag for merge_field in self.merge_fields]
         self.owned = account._owned_interests()
-        self.required = account._refs().get("required_tags") or []
+        self.required = account._refs().required_tags
         self.writable = {
             line.tag
             for line in account.merge_field_ids.filtered("remote_ref")
@@ -140,36 +142,6 @@ class MemberValues:
         self.last_input = len(self.columns)
         self.inputs = self._add(self._inputs(self.columns[self.segments]))
         self.unchanged = self._add(self._unchanged(self.columns[self.inputs]))
-
-    def as_author(self, line):
-        """Read what follows with the rights of who wrote a line of the mapping."""
-        self.author, self.need = None, set()
-        if not line._trouble():
-            self.author = line._author_env()
-            self._note_seen(self.partners, self.alias)
-
-    def _note_seen(self, model, alias):
-        """Have the rules for the author looked at, where there are any."""
-        key = self.author.uid, alias
-        if key not in self.seen and not self.author.su:
-            rules = self.author["ir.rule"]._compute_domain(model._name, "read")
-            model = self.author[model._name].sudo().with_context(active_test=False)
-            rules = rules.optimize_full(model)
-            if rules.is_true():
-                return
-            self.seen[key] = self._add(
-                SQL(
-                    "(%s IS NULL OR COALESCE(%s, FALSE))",
-                    SQL.identifier(alias, "id"),
-                    rules._to_sql(model, alias, self.query),
-                )
-            )
-        if key in self.seen:
-            self.need.add(self.seen[key])
-
-    def _add(self, column):
-        self.columns.append(column)
-        return len(self.columns) - 1
 
     def _segments(self):
         """Return ``SQL``: the segments with groups that the contact is in, in order."""
@@ -247,110 +219,12 @@ class MemberValues:
             self._unchanged(self._inputs(segments)),
         )
 
-    def _getter(self, line):
-        """Return a function of a row that gives the raw value of a mapping line."""
-        if line.source == "field":
-            path = self._path(line.field_path)
-            return self._american(path) if line._is_american_phone() else path
-        if line.source == "address":
-            parts = {
-                "addr1": self._path("street"),
-                "addr2": self._path("street2"),
-                "city": self._path("city"),
-                "state": self._path("state_id.name"),
-                "zip": self._path("zip"),
-                "country": self._path("country_id.code"),
-            }
-            return lambda row: {part: get(row) for part, get in parts.items()}
-        oca_field = {"first_name": "firstname", "last_name": "lastname"}[line.source]
-        index = 0 if line.source == "first_name" else 1
-        name, company = self._path("name"), self._path("is_company", raw=True)
-        if oca_field not in self.partners._fields:
-            return lambda row: split_name(name(row), company(row))[index]
-        part = self._path(oca_field)
-        return lambda row: (
-            split_name(name(row), True)[index] if company(row) else part(row)
-        )
-
-    def _american(self, number):
-        """Return a getter of phones that says of which country a number is.
-
-        A number without the code of a country is one of the contact's country: ten
-        digits there may be somebody else's in America.
-        """
-        code = self._path("country_id.phone_code")
-
-        def get(row):
-            text, country = str(number(row) or "").strip(), str(code(row) or 1)
-            # The countries of the North American plan have codes from 1 to 1939.
-            if not text or text.startswith("+") or country.startswith("1"):
-                return text
-            return f"+{country} {text}"
-
-        return get
-
-    def _path(self, path, raw=False):
-        try:
-            column, convert = self._column(path)
-        except SlowPath:
-            key = path, self.author.uid
-            self.slow[key] = self.author, self._slow_converter(path)
-            return lambda row: row[-1][key]
-        index = self._add(column)
-        if convert is None or raw:
-            return itemgetter(index)
-        return lambda row: convert(row[index])
-
-    def _column(self, path):
-        model, alias = self.partners, self.alias
-        *hops, last = path.split(".")
-        for hop in hops:
-            field = model._fields[hop]
-            if field.type != "many2one" or not field.store:
-                raise SlowPath(path)
-            model, alias = field.join(model, alias, self.query)
-            self._note_seen(model, alias)
-        field = model._fields[last]
-        if field.type == "many2one" and field.store:
-            model, alias = field.join(model, alias, self.query)
-            self._note_seen(model, alias)
-            field = model._fields.get(model._rec_name or "")
-        if field is None or not field.store or not field.column_type:
-            raise SlowPath(path)
-        return model._field_to_sql(alias, field.name, self.query), self._converter(
-            field
-        )
-
-    def _converter(self, field):
-        env = self.account.env
-        if field.type == "selection":
-            labels = dict(field._description_selection(env))
-            self.rules.append(labels)
-            return labels.get
-        if field.type == "boolean":
-            answers = {True: env._("Yes"), False: env._("No"), None: env._("No")}
-            self.rules.append(answers)
-            return answers.get
-        if field.type == "html":
-            return lambda html: html2plaintext(html or "")
-        return None
-
-    def _slow_converter(self, path):
-        """Return what makes of a value read by the ORM what a column would give."""
-        field, model = None, self.partners
-        for name in path.split("."):
-            field = model._fields[name]
-            model = self.account.env[field.comodel_name] if field.relational else None
-        if field.relational or field.type == "reference":
-            return lambda record: record.display_name if record else None
-        return self._converter(field)
-
     def chunk(self, where, limit):
         """Return rows of the ledger in the order of their addresses.
 
         :param SQL where: condition on the ledger, which is aliased ``m``
         :param int limit: number of rows
-        :return: list of tuples for :meth:`known` and :meth:`desired`
+        :return: list of :class:`MemberRow`
         """
         rows = self.account.env.execute_query(
             SQL(
@@ -363,35 +237,13 @@ class MemberValues:
                 limit,
             )
         )
+        rows = [MemberRow(row) for row in rows]
         if not self.slow:
             return rows
         return [
-            (*row, slow) for row, slow in zip(rows, self._read_slow(rows), strict=True)
+            MemberRow((*row, slow))
+            for row, slow in zip(rows, self._read_slow(rows), strict=True)
         ]
-
-    def _read_slow(self, rows):
-        ids = [row[2] for row in rows if row[2]]
-        partners = self.partners.browse(ids).exists()
-        context = self.partners.env.context
-        result = [{} for _row in rows]
-        for (path, uid), (author, convert) in self.slow.items():
-            readable = partners.with_env(author).with_context(
-                **{**context, **author.context, "lang": self.account.lang}
-            )
-            readable = readable._filtered_access("read")
-            by_id = {partner.id: partner for partner in readable}
-            for row, found in zip(rows, result, strict=True):
-                found[path, uid] = self._slow_value(by_id.get(row[2]), path, convert)
-        self.account.env.invalidate_all(flush=False)
-        return result
-
-    def _slow_value(self, value, path, convert):
-        try:
-            for name in path.split("."):
-                value = value[:1][name] if value else None
-            return convert(value) if convert and value is not None else value
-        except AccessError:
-            return KEEP
 
     def known(self, row):
         """Return the ledger's part of a row as a dict."""
@@ -402,19 +254,18 @@ class MemberValues:
 
         :param now: time after which refusals that pass are tried again
         """
-        known = self.known(row)
         return Known(
-            status=known["status"],
-            ours=known["origin"] != "foreign",
-            status_before=known["status_before"],
-            by_odoo=known["archived_by"] == "odoo",
+            status=row.status,
+            ours=row.origin != "foreign",
+            status_before=row.status_before,
+            by_odoo=row.archived_by == "odoo",
             # What Odoo refuses is no refusal of Mailchimp.
-            reason=None if known["reason"] == NOT_TAKEN else known["reason"],
-            sent=known["values_sent"],
-            seen=known["values_seen"],
-            edited=bool(known["edited"]),
-            refused=known["values_refused"],
-            retry=bool(now and known["next_try"] and known["next_try"] <= now),
+            reason=None if row.reason == NOT_TAKEN else row.reason,
+            sent=row.values_sent,
+            seen=row.values_seen,
+            edited=bool(row.edited),
+            refused=row.values_refused,
+            retry=bool(now and row.next_try and row.next_try <= now),
         )
 
     def interests(self, row):
@@ -483,15 +334,14 @@ class MemberValues:
         :return: ``(values both sides should hold, field values to write in Odoo,
             whether Odoo can take everything)``
         """
-        account, known = self.account, self.known(row)
-        desired = self.desired(row)
-        if account.sync_direction == "push" or known["status"] != "subscribed":
+        account, desired = self.account, self.desired(row)
+        if account.sync_direction == "push" or row.status != "subscribed":
             return desired, {}, True
         writable, refused, unfit = self.writable, True, self.unfit(row)
         while refused:
             target, back = reconcile(
                 desired,
-                known["values_sent"],
+                row.values_sent,
                 held(self.state(row)),
                 self.tags,
                 writable,

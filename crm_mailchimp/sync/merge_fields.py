@@ -1,4 +1,5 @@
 from ..engine import errors
+from ..engine.json_columns import Creating
 from ..engine.vocabulary import PREMIUM_MERGE_FIELDS
 from .creation import Creation
 
@@ -15,7 +16,7 @@ class MergeFields(Creation):
         account = self.account
         if (
             self.run.kind == "full"
-            or not account._refs().get("merge_fields_read")
+            or not account._refs().merge_fields_read
             or self._lacks_required_values()
         ):
             self.fetch()
@@ -29,7 +30,7 @@ class MergeFields(Creation):
                 account._set_refs(creating=None)
                 if line.remote_ref:
                     continue
-            account._set_refs(creating={"names": {f"field {line.id}": line.tag}})
+            account._set_refs(creating=Creating({f"field {line.id}": line.tag}))
             self.commit()
             try:
                 found = self.gateway.create_merge_field(
@@ -47,7 +48,7 @@ class MergeFields(Creation):
                 continue
             account._set_refs(
                 creating=None,
-                merge_field_count=(account._refs().get("merge_field_count") or 0) + 1,
+                merge_field_count=account._refs().merge_field_count + 1,
             )
             line._write_remote(found)
             self.count(merge_fields_created=1)

@@ -23,19 +23,19 @@ class Moves(SendingPhase):
         account = self.account
         audience = account.audience_ref
         Member = self.env["crm.mailchimp.member"]
-        old = Member.browse(reader.known(row)["moved_from_id"])
-        if not old or account._winners([row[1]]).get(row[1]) != row[2]:
-            Member._update_rows(("operation", "moved_from_id"), [(row[0], None, None)])
+        old = Member.browse(row.moved_from_id)
+        if not old or account._winners([row.email]).get(row.email) != row.partner_id:
+            Member._update_rows(("operation", "moved_from_id"), [(row.id, None, None)])
             return
         old_hash = member_hash(old.email_normalized)
         try:
             member = self.gateway.patch_member(
-                audience, old_hash, {"email_address": row[1]}
+                audience, old_hash, {"email_address": row.email}
             )
         except errors.NotFound:
             self.look_up(old)
             Member._update_rows(
-                ("operation", "moved_from_id"), [(row[0], "create", None)]
+                ("operation", "moved_from_id"), [(row.id, "create", None)]
             )
             return
         except errors.Rejected as error:
@@ -49,7 +49,7 @@ class Moves(SendingPhase):
             ),
             [
                 (
-                    row[0],
+                    row.id,
                     member["status"],
                     old.origin,
                     None,
@@ -68,7 +68,7 @@ class Moves(SendingPhase):
             ("status", "operation", "cause", "wanted", "values_sent", "values_seen"),
             [(old.id, None, None, None, False, None, None)],
         )
-        self.env["crm.mailchimp.segment"]._move_tagged([(old.id, row[0])])
+        self.env["crm.mailchimp.segment"]._move_tagged([(old.id, row.id)])
         # Its values may differ, too.
         self.set_cursor(plan_again=True)
         self.count(moved=1, sent=1)
@@ -84,7 +84,7 @@ class Moves(SendingPhase):
             after = None if old.status == "unsubscribed" else "create"
         else:
             self.record_refusals([(row, None, error)])
-        Member._update_rows(("operation", "moved_from_id"), [(row[0], after, None)])
+        Member._update_rows(("operation", "moved_from_id"), [(row.id, after, None)])
         if old.status in REACHABLE:
             old_member = self.gateway.find_member(
                 audience, member_hash(old.email_normalized)

@@ -47,8 +47,8 @@ class Permissions(SendingPhase):
                 rows = self.members(permissions, after=after)
                 if not rows:
                     return
-                after = rows[-1][0]
                 for member_id, email in rows:
+                    after = member_id
                     given = permissions.filtered(
                         lambda one, member_id=member_id: one.after_member < member_id
                     )

@@ -39,7 +39,8 @@ class Phase:
 
     @property
     def cursor(self):
-        return self.run.cursor or {}
+        """Where the run is: a :class:`~..engine.json_columns.Cursor`, to read only."""
+        return self.run._get_cursor()
 
     def set_cursor(self, **values):
         """Change keys of the cursor; ``None`` removes one."""
@@ -60,7 +61,7 @@ class Phase:
 
     def is_full(self):
         """Return whether this run has found that Mailchimp takes nobody new."""
-        return bool(self.cursor.get("no_room"))
+        return bool(self.cursor.no_room)
 
     def beside(self, phase):
         """Return another phase of the same slice, for work that both need.

@@ -2,6 +2,7 @@ import json
 import math
 import tempfile
 from collections import Counter
+from typing import NamedTuple
 
 from odoo.tools import SQL
 
@@ -23,7 +24,20 @@ from .tags import Tags
 from .updates import Updates
 
 CHUNK = 2000
-COLUMNS = "partner_id, email_normalized, action, detail, entering, leaving"
+
+
+class Line(NamedTuple):
+    """What a preview says of one contact: columns of its line."""
+
+    partner_id: int | None
+    email_normalized: str
+    action: str
+    detail: str = ""
+    entering: str = ""
+    leaving: str = ""
+
+
+COLUMNS = ", ".join(Line._fields)
 
 
 class Preview(Phase):
@@ -49,7 +63,7 @@ class Preview(Phase):
         with tempfile.TemporaryFile("w+") as spool:
             counters = Counter()
             for line in self._lines():
-                counters[line[2]] += 1
+                counters[line.action] += 1
                 json.dump(line, spool)
                 spool.write("\n")
             sentence = self._brake()
@@ -86,16 +100,16 @@ class Preview(Phase):
     def _lines(self):
         """Go through the phases and yield what they would do.
 
-        :return: generator of tuples of ``COLUMNS``
+        :return: generator of :class:`Line`
         """
         account = self.account
         self.beside(Pull).work()
         listed = account.blacklist_on_unsubscribe and self.env._("blacklisted")
         said_no = self.beside(ConsentUpdate).said_no()
         self._expect_opt_outs(said_no)
-        for partner_id, email, _date, reason in said_no:
-            detail = "; ".join(filter(None, [reason, listed]))
-            yield (partner_id, email, "opt_out", detail, "", "")
+        for partner_id, no in said_no.items():
+            detail = "; ".join(filter(None, [no.note, listed]))
+            yield Line(partner_id, no.email, "opt_out", detail)
         importing = ()
         if account.foreign_members == "import":
             importing = self.beside(MemberImport).to_import()
@@ -113,7 +127,7 @@ class Preview(Phase):
             refused, words = refusing.get(partner_id, (None, None))
             if refused == {"back": values}:
                 detail, action = words, "not_taken"
-            yield (partner_id, partner.email_normalized, action, detail, "", "")
+            yield Line(partner_id, partner.email_normalized, action, detail)
         reader = MemberValues(account)
         names = {
             segment[f"{kind}_ref"]: segment.name
@@ -134,7 +148,7 @@ class Preview(Phase):
             )
             if not rows:
                 break
-            after = rows[-1][1]
+            after = rows[-1].email
             yield from self._rows(reader, rows, names, tags, causes)
             self.env.invalidate_all()
         yield from self._lane(causes)
@@ -142,22 +156,20 @@ class Preview(Phase):
         yield from self._permissions()
 
     def _expect_opt_outs(self, said_no):
-        """Let the other addresses of who said no leave, as they do with the opt-in.
+        """Plan the archiving of other addresses of who said no, as a run does.
 
         The contacts themselves stay as they are, not even locked.
         """
-        by = {partner_id: email for partner_id, email, *_rest in said_no}
-        dates = {partner_id: date for partner_id, _email, date, _note in said_no}
         self.env["crm.mailchimp.suppression"]._note(
             {
                 "email": email,
                 "source": "odoo",
                 "kind": "opt_out",
-                "date": dates[partner.id],
+                "date": said_no[partner.id].date,
             }
-            for partner in self.env["res.partner"].browse(by)
+            for partner in self.env["res.partner"].browse(said_no)
             for email in partner._mailchimp_addresses()
-            if email != by[partner.id]
+            if email != said_no[partner.id].email
         )
 
     def _refusing(self):
@@ -177,16 +189,16 @@ class Preview(Phase):
             detail, action = "", "opt_in" if partner_id else "import"
             if member.reason == NOT_TAKEN:
                 detail, action = member.reason_text, "not_taken"
-            yield (partner_id, member.email_normalized, action, detail, "", "")
+            yield Line(partner_id, member.email_normalized, action, detail)
 
     def _lane(self, causes):
         """Yield the opt-outs that only their own lane knows of."""
         Member = self.env["crm.mailchimp.member"]
-        for member_id, email, status, *_rest in self.account._opt_outs_to_send():
-            member = Member.browse(member_id)
-            if status and member.operation != "archive":
+        for leaving in self.account._opt_outs_to_send():
+            member = Member.browse(leaving.id)
+            if leaving.status and member.operation != "archive":
                 partner = member.partner_id.id or None
-                yield (partner, email, "archive", causes["opt_out"], "", "")
+                yield Line(partner, leaving.email, "archive", causes["opt_out"])
 
     def _permissions(self):
         """Yield members that are there and wait for marketing permissions."""
@@ -201,35 +213,34 @@ class Preview(Phase):
             )
             if given:
                 partner = Member.browse(member_id).partner_id.id or None
-                yield (partner, email, "permit", _join(given.mapped("name")), "", "")
+                yield Line(partner, email, "permit", _join(given.mapped("name")))
 
     def _rows(self, reader, rows, names, tags, causes):
-        creates = [row for row in rows if reader.known(row)["operation"] == "create"]
+        creates = [row for row in rows if row.operation == "create"]
         permissions = _join(self.beside(Permissions).to_give().mapped("name"))
         items = self.beside(Creates).items(reader, creates, "subscribed")
         for item, row, desired in items:
             entering = [names[ref] for ref in desired["i"]]
-            entering += tags.get(row[2], ())
+            entering += tags.get(row.partner_id, ())
             email = item["email_address"]
             left_out = self._note_left_out(reader, row)
             detail = "; ".join(filter(None, [permissions, left_out]))
-            yield (row[2], email, "create", detail, _join(entering), "")
+            yield Line(row.partner_id, email, "create", detail, _join(entering))
         for row in self._held_rows(reader, creates):
             yield row
         for row in rows:
-            known = reader.known(row)
-            operation = known["operation"]
+            operation = row.operation
             if operation == "update":
                 for _row, _desired, body in self.beside(Updates).bodies(reader, [row]):
                     self._note_left_out(reader, row)
                     yield self._update(reader, row, body, names)
             elif operation in ("move", "restore", "readmit", "ask", "inquire"):
-                old = self.env["crm.mailchimp.member"].browse(known["moved_from_id"])
+                old = self.env["crm.mailchimp.member"].browse(row.moved_from_id)
                 detail = old.email_normalized if operation == "move" else ""
-                yield (row[2], row[1], operation, detail, "", "")
+                yield Line(row.partner_id, row.email, operation, detail)
             elif operation == "archive":
-                cause = causes.get(self._cause(row[0]), "")
-                yield (row[2], row[1], "archive", cause, "", "")
+                cause = causes.get(self._cause(row.id), "")
+                yield Line(row.partner_id, row.email, "archive", cause)
 
     def _note_left_out(self, reader, row):
         """Count and name the values of a contact that Mailchimp would not take."""
@@ -239,17 +250,15 @@ class Preview(Phase):
         return names and self.env._("Left out: %s", names)
 
     def _held_rows(self, reader, rows):
-        ids = [row[0] for row in rows]
+        ids = [row.id for row in rows]
         for member in self.env["crm.mailchimp.member"].search(
             [("id", "in", ids), ("reason", "=", "required_field")]
         ):
-            yield (
+            yield Line(
                 member.partner_id.id or None,
                 member.email_normalized,
                 "held",
                 member.reason_text,
-                "",
-                "",
             )
 
     def _cause(self, member_id):
@@ -270,9 +279,9 @@ class Preview(Phase):
             names.get(ref, ref) for ref, inside in interests.items() if not inside
         ]
         action = "update" if changes else "segment"
-        return (
-            row[2],
-            row[1],
+        return Line(
+            row.partner_id,
+            row.email,
             action,
             "; ".join(changes),
             _join(entering),
@@ -372,7 +381,7 @@ class Preview(Phase):
                     entry[index].append(segment.name)
         for (member_id, email), (entering, leaving) in found.items():
             member = Member.browse(member_id)
-            yield (
+            yield Line(
                 member.partner_id.id or None,
                 email,
                 "segment",

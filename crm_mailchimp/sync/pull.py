@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from odoo import fields
 
+from ..engine.json_columns import Changes, WholeAudience
 from .former import FormerAudiences
 from .members import CURRENT, NO_LISTINGS, OVERLAP, MemberPhase
 from .merge_fields import MergeFields
@@ -33,10 +34,10 @@ class Pull(MemberPhase):
         """
         account = self.account
         self.beside(FormerAudiences).work()
-        if not account._refs().get("merge_fields_read"):
+        if not account._refs().merge_fields_read:
             self.beside(MergeFields).fetch()
         since = account._pulled_until()
-        whole = self.run.kind == "full" and not self.cursor.get("full_read")
+        whole = self.run.kind == "full" and not self.cursor.full_read
         if since is not None:
             drifted = self._read_changes(since)
             if drifted and not whole:
@@ -75,32 +76,31 @@ class Pull(MemberPhase):
         :param datetime since: by Mailchimp's clock
         :return: whether the number shows that something was missed
         """
-        state = dict(self.cursor.get("changes") or {})
-        state.setdefault("since", fields.Datetime.to_string(since - OVERLAP))
-        state.setdefault("done", [])
-        since = fields.Datetime.to_datetime(state["since"])
+        state = self.cursor.changes or Changes()
+        state.since = state.since or fields.Datetime.to_string(since - OVERLAP)
+        since = fields.Datetime.to_datetime(state.since)
         many = self._written_since(since) >= self.PAGE
         # Who left the current ones must not stand for somebody new when they are
         # counted.
         names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
-        names = [name for name in names if name not in state["done"]]
+        names = [name for name in names if name not in state.done]
         started, audience = time.monotonic(), self.account.audience_ref
         calls = [self._page_call(name, since) for name in names]
         if not many:
             calls.append(("count", self.gateway.member_count, audience, COUNTED))
         replies = self.together(calls)
         asked = self.gateway.clock() - timedelta(seconds=time.monotonic() - started + 1)
-        state.setdefault("mark", fields.Datetime.to_string(asked))
+        state.mark = state.mark or fields.Datetime.to_string(asked)
         if not many and replies.get(CURRENT, {}).get("total_items", 0) > self.PAGE:
             # Who said no may lie below the first page.
-            more = [name for name in NO_LISTINGS if name not in state["done"]]
+            more = [name for name in NO_LISTINGS if name not in state.done]
             calls = [self._page_call(name, since) for name in more]
             replies.update(self.together(calls))
             names = [*more, *names]
         for name in names:
             self._read_listing(name, since, replies[name], state)
-        if not state.get("skipped"):
-            self.run.pulled_until = fields.Datetime.to_datetime(state["mark"])
+        if not state.skipped:
+            self.run.pulled_until = fields.Datetime.to_datetime(state.mark)
         self.set_cursor(changes=None)
         self.commit()
         return not many and self._has_drifted(replies["count"])
@@ -111,13 +111,13 @@ class Pull(MemberPhase):
         Members that leave the listing meanwhile move the others up, so that some may be
         skipped: it is read again while fewer turned up than Mailchimp counts.
         """
-        first = state.get("offset", {}).get(name, 0)
+        first = state.offset.get(name, 0)
         seen = {member["email_address"].lower() for member in page["members"]}
         news, total = self.apply_seen(page["members"]), page["total_items"]
         self.commit()
         own = name == CURRENT and not news and not self.account.look_again
         if own and total > self.PAGE and total == self._written_since(since):
-            state["skipped"] = True
+            state.skipped = True
             return
         for _attempt in range(3):
             offset = max(first, self.PAGE)
@@ -136,14 +136,14 @@ class Pull(MemberPhase):
                 self.commit()
                 # After a step forward, however slow Mailchimp is.
                 if offset < total and self.is_over():
-                    state["offset"] = {name: offset}
+                    state.offset = {name: offset}
                     self.set_cursor(changes=state)
                     self.commit()
                     raise OutOfTime
             if first or len(seen) >= total:
                 break
-        state["done"].append(name)
-        state.pop("offset", None)
+        state.done.append(name)
+        state.offset = {}
 
     def _written_since(self, since):
         """Return how many members the ledger knows to have changed since a time."""
@@ -183,13 +183,13 @@ class Pull(MemberPhase):
         :param bool compare: the ledger should hold all of it already: count what
             differs
         """
-        state = dict(self.cursor.get("read_all") or {})
+        state = self.cursor.read_all or WholeAudience()
         known_tags = self.beside(Tags)
         for name in (CURRENT, "archived"):
-            if state.get(name) == "done":
+            if getattr(state, name) == "done":
                 continue
             for _attempt in range(3):
-                seen, first = set(), state.get(name) or 0
+                seen, first = set(), getattr(state, name)
                 offset, total = first, math.inf
                 while offset < total:
                     last = min(
@@ -204,7 +204,7 @@ class Pull(MemberPhase):
                     )
                     passed = timedelta(seconds=time.monotonic() - started + 1)
                     mark = fields.Datetime.to_string(self.gateway.clock() - passed)
-                    state.setdefault("mark", mark)
+                    state.mark = state.mark or mark
                     for page in pages.values():
                         total = page["total_items"]
                         seen.update(m["email_address"].lower() for m in page["members"])
@@ -212,21 +212,21 @@ class Pull(MemberPhase):
                         news += known_tags.compare(page["members"])
                         self.count(repaired=news if compare else 0)
                     offset = offsets[-1] + self.PAGE
-                    state[name] = offset
+                    setattr(state, name, offset)
                     self.set_cursor(read_all=state)
                     self.checkpoint()
                     if offset < total and self.is_over():
                         raise OutOfTime
-                state[name] = 0
+                setattr(state, name, 0)
                 if first or len(seen) >= total:
                     break
-            state[name] = "done"
+            setattr(state, name, "done")
             self.set_cursor(read_all=state)
         self._look_up_vanished()
         self.set_cursor(read_all=None, full_read=True)
         self.run.read_all = True
         # What changed while it was read is read once more.
-        self.run.pulled_until = fields.Datetime.to_datetime(state["mark"])
+        self.run.pulled_until = fields.Datetime.to_datetime(state.mark)
         self.commit()
 
     def _look_up_vanished(self):

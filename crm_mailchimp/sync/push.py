@@ -107,7 +107,7 @@ class Push(Phase):
         return phase.work()
 
     def _opt_outs_first(self):
-        """Let who said no leave before anything is written; the lane may be on its way.
+        """Archive who said no before anything is written; the lane may be on its way.
 
         One member that Mailchimp cannot let go must not hold all others for ever.
         """
@@ -117,7 +117,7 @@ class Push(Phase):
                 self.gateway, self.deadline
             )
             self.count(archived=archived)
-            told = self.cursor.get("let_go", 0) + archived
+            told = self.cursor.let_go + archived
             self.set_cursor(let_go=told or None)
         except errors.PASSING:
             if self.run.attempts < OPT_OUT_TRIES:

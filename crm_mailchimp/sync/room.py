@@ -9,7 +9,7 @@ TRIES = 4
 
 
 class Room(Phase):
-    """Whether the plan of the Mailchimp account has room for more contacts.
+    """Finds out whether the Mailchimp plan has room for more contacts.
 
     Where it has none, Mailchimp refuses whole calls that add somebody. Nothing is
     concluded about the people in them, and nobody is asked one by one: they wait, while
@@ -31,7 +31,7 @@ class Room(Phase):
             return error
         if self.is_full():
             # Told of each person, in an answer to the whole.
-            return errors.NoRoom(self.cursor["no_room"])
+            return errors.NoRoom(self.cursor.no_room)
         return None
 
     def conclude(self, error):

@@ -63,7 +63,7 @@ class Send(SendingPhase):
         )
         if left or any(self.beside(phase).wait() for phase in UNPLANNED):
             return None
-        if waiting or self.cursor.get("batches"):
+        if waiting or self.cursor.batches:
             at = fields.Datetime.now() + POLL
             self.run.write({"state": "waiting", "resume_at": at})
             self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
@@ -117,8 +117,8 @@ class Verify(MemberPhase):
             self.look_up(uncertain)
             # What is known now was planned on a guess: plan again.
             uncertain.filtered(lambda m: m.operation == "read").operation = False
-        again = self.cursor.get("again", 0)
-        if (uncertain or self.cursor.get("plan_again")) and again < AGAIN:
+        again = self.cursor.again
+        if (uncertain or self.cursor.plan_again) and again < AGAIN:
             self.set_cursor(again=again + 1, plan_again=None)
             return "diff"
         return "done"

@@ -119,8 +119,7 @@ class SendingPhase(MemberPhase):
                     for item, values in made
                 ],
             )
-            batches = self.cursor.get("batches") or []
-            self.set_cursor(batches=[*batches, batch["id"]])
+            self.set_cursor(batches=[*self.cursor.batches, batch["id"]])
             self.commit()
 
     def batched(self, method, row, body=None):
@@ -181,14 +180,14 @@ class SendingPhase(MemberPhase):
 
         :return: whether it has to be looked for; once in a run is enough
         """
-        if self.cursor.get("looked"):
+        if self.cursor.looked:
             return False
         if not self.is_lost():
             self.set_cursor(lost=True)
         return True
 
     def is_lost(self):
-        return bool(self.cursor.get("lost"))
+        return self.cursor.lost
 
     def stored(self, desired, member, before=None):
         """Return what Mailchimp kept of the values sent, going by its reply.

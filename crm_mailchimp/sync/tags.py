@@ -177,7 +177,7 @@ class Tags(Creation):
 
     def _to_send(self):
         """Return the segments that have a tag, but those refused in this run."""
-        refused = self.cursor.get("tags_refused", ())
+        refused = self.cursor.tags_refused
         return self.segments().filtered(
             lambda segment: segment.tag_ref and segment.id not in refused
         )
@@ -204,7 +204,7 @@ class Tags(Creation):
                 except errors.REFUSED as error:
                     # The other tags go on, and this one with the next run.
                     segment._note_refusal(error)
-                    refused = self.cursor.get("tags_refused", [])
+                    refused = self.cursor.tags_refused
                     self.set_cursor(tags_refused=[*refused, segment.id])
                     self.commit()
                     break

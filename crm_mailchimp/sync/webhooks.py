@@ -135,7 +135,7 @@ class Deliveries(MemberPhase):
             self.commit()
 
     def _wake_campaigns(self, refs):
-        """Have the results of campaigns read soon that Mailchimp told about."""
+        """Schedule the reading of campaigns that Mailchimp sent a delivery about."""
         if not refs:
             return
         self.env["crm.mailchimp.campaign"].search(

@@ -104,11 +104,10 @@ class TestUpgradeDuringCreation(MailchimpCase):
         route = "POST /lists/*/interest-categories/*/interests"
         self.simulator.fault(route, "drop_applied")
         run = self.push(state="waiting")
-        creating = self.account._refs()["creating"]
+        creating = self.account.remote_refs["creating"]
         [(key, name)] = creating["names"].items()
-        self.account._set_refs(
-            creating={"key": key, "name": name, "known": creating["known"]}
-        )
+        former = {"key": key, "name": name, "known": creating["known"]}
+        self.account.remote_refs = dict(self.account.remote_refs, creating=former)
         migrate(self.env, "19.0.2.1.0", "19.0.2.0.0", "post-creating.py")
         run.resume_at = False
         self.tick()

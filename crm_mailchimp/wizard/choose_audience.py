@@ -164,7 +164,7 @@ class ChooseAudience(models.TransientModel):
         )
 
     def _explain_others(self):
-        """Tell that another company of this database has the audience already."""
+        """Return a warning if another company here has the audience already."""
         others = (
             self.env["crm.mailchimp.account"]
             .sudo()

@@ -331,3 +331,109 @@ def test_the_plan_has_no_room(status, title, detail):
 def test_other_refusals_are_not_the_plan(status, body):
     found = errors.classify(status, body, method="POST", path=ADD)
     assert not isinstance(found, errors.NoRoom)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_refused", "passes"),
+    [
+        (errors.Rejected, True, False),
+        (errors.Forbidden, True, False),
+        (errors.NoRoom, True, False),
+        (errors.NotFound, True, False),
+        (errors.Retryable, False, True),
+        (errors.Protocol, False, True),
+        # About the account, and not about what was asked for.
+        (errors.AuthLost, False, False),
+        (errors.OtherAccount, False, False),
+        (errors.InvalidKey, False, False),
+        (errors.InvalidUrl, False, False),
+        (errors.LoginRefused, False, False),
+    ],
+)
+def test_what_a_refusal_says_of_others_and_what_passes(kind, is_refused, passes):
+    assert issubclass(kind, errors.REFUSED) is is_refused
+    assert issubclass(kind, errors.PASSING) is passes
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["API Key Invalid", "api key missing ", "User Disabled", "Wrong Datacenter"],
+)
+def test_a_403_may_mean_that_the_key_is_lost(title):
+    assert type(errors.classify(403, problem(title))) is errors.AuthLost
+
+
+def test_every_code_is_explained():
+    """What the members' reasons and sentences are made of."""
+    assert set(errors.REJECTED_CODES) == {
+        *("member_exists", "compliance", "forgotten", "fake", "invalid_address"),
+        *("too_many_signups", "merge_fields", "not_archivable", "interest_gone"),
+        *("interest_limit", "merge_field_limit", "tag_exists", "other"),
+        *("address_change_status", "address_taken"),
+    }
+
+
+def test_what_support_finds_a_request_by():
+    body = problem("Bad Request")
+    assert errors.classify(400, body, request_id="header").request_id == "header"
+    named = {**body, "instance": "document"}
+    assert errors.classify(400, named, request_id="header").request_id == "document"
+    assert errors.classify(400, body).request_id is None
+
+
+def test_what_is_kept_of_a_book():
+    entry = {"field": "F", "message": "m" * 5000}
+    found = errors.classify(
+        400, {"title": "t" * 5000, "detail": "d" * 5000, "errors": [entry] * 50}
+    )
+    assert len(found.detail) == len(found.title) == 1000
+    assert found.detail.endswith("…")
+    assert len(found.field_errors) == 20
+    assert len(found.field_errors[0]["message"]) == 1000
+    assert len(str(found)) == 400
+
+
+def test_a_refused_member_says_so_in_the_log_with_field_or_message():
+    found = errors.classify_member({"error": "Nein.", "field": "MMERGE6"})
+    assert "Member not subscribed" in str(found)
+    assert found.field_errors == [{"field": "MMERGE6", "message": ""}]
+    found = errors.classify_member({"error": "Nein.", "field_message": "Leer."})
+    assert found.field_errors == [{"field": "", "message": "Leer."}]
+    assert errors.classify_member({"error": "Nein."}).field_errors == []
+
+
+def test_an_error_of_our_own_needs_no_words():
+    found = errors.Retryable()
+    assert (found.detail, found.title, found.field_errors) == ("", "", [])
+    assert (found.status, found.request_id, found.after) == (None, None, None)
+    assert found.outcome_unknown is False
+    assert str(found) == "Retryable"
+    assert errors.Rejected().code == "other"
+    assert errors.LoginRefused().code == errors.OtherAccount().name == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("x@y.be is already a list member. Use PUT.", "member_exists"),
+        ("x@y.be is in a compliance state due to bounce.", "compliance"),
+        ("x@y.be was permanently deleted and cannot be reimported.", "forgotten"),
+        ("x@y.be was permanently deleted and cannot be re-imported.", "forgotten"),
+        ("x@y.be has too many recent signup requests", "too_many_signups"),
+        ("Invalid interest ID: 'a' does not exist", "interest_gone"),
+        ("The domain portion of the email address is invalid", "invalid_address"),
+        ("The username portion of the email address is invalid", "invalid_address"),
+        ("An email address must contain a single @.", "invalid_address"),
+        ("Your merge fields were invalid.", "merge_fields"),
+    ],
+)
+def test_a_text_alone_is_enough(text, code):
+    """Where title and code say nothing: in a batch, or of a field."""
+    assert errors.classify(400, problem(detail=text)).code == code
+    in_field = problem(detail="Nein.", field="email address", message=text)
+    assert errors.classify(400, in_field).code == code
+
+
+def test_the_line_for_the_log_names_the_field():
+    body = problem(detail="Nein.", field="MMERGE6", message="Leer.")
+    assert str(errors.classify(400, body)).endswith("Nein.: MMERGE6: Leer.")

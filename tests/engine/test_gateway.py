@@ -761,12 +761,6 @@ CALLS = [
         [{"tag": "CITY", "name": "City", "type": "text"}],
     ),
     (
-        "patch",
-        "/lists/{list_id}/merge-fields/{merge_id}",
-        "update_merge_field",
-        [4, {"name": "Town"}],
-    ),
-    (
         "post",
         "/lists/{list_id}/interest-categories",
         "create_category",
@@ -929,7 +923,6 @@ def test_a_tag_and_a_batch_and_the_way_back():
             assert found["b"] == {}
             assert isinstance(found["c"], errors.NotFound)
             assert audience.members["b@firma.be"].status == "archived"
-            assert gateway.delete_batch(batch["id"]) is True
         assert not simulator.violations
 
 

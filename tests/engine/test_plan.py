@@ -2,7 +2,16 @@ from datetime import datetime, timedelta
 
 import pytest
 from engine.observe import agreed_since, observe, said, utc
-from engine.plan import FINAL, Known, brake, decide, may_restore
+from engine.plan import (
+    COMING,
+    FINAL,
+    NEXT,
+    Known,
+    brake,
+    decide,
+    may_restore,
+    next_step,
+)
 
 BY_ADMIN = "N/A (Unsubscribed by admin)"
 VALUES = {"m": {"FNAME": "Ann"}, "i": ["g1"]}
@@ -32,6 +41,13 @@ def test_a_known_member_is_changed_without_its_status():
     operation, body = plan(status="subscribed", sent=OTHER)
     assert operation == "update"
     assert body == {"merge_fields": {"FNAME": "Ann"}, "interests": {"g1": True}}
+
+
+def test_a_member_of_which_no_values_are_known_gets_them_all():
+    assert plan(status="subscribed") == (
+        "update",
+        {"merge_fields": {"FNAME": "Ann"}, "interests": {"g1": True}},
+    )
 
 
 def test_nothing_to_do():
@@ -324,3 +340,66 @@ def test_a_soft_bounce_passes():
     assert may_restore({"status": "archived"}, [event], None) is True
     event = {"activity_type": "bounce", "bounce_type": "hard"}
     assert may_restore({"status": "archived"}, [event], None) == event
+
+
+# === WHAT COMES NEXT TO AN ADDRESS THAT SOMEBODY STANDS FOR === #
+
+REFUSED = {"reason": "other", "refused": VALUES}
+ARCHIVED = {"status": "archived", "status_before": "subscribed"}
+NEXT_STEPS = [
+    ({"status": "subscribed"}, "keep"),
+    ({"status": "pending"}, "keep"),
+    # Who is reachable stays, whatever was refused before.
+    ({"status": "subscribed", **REFUSED}, "keep"),
+    *(
+        ({"status": status, "reason": reason}, "leave_alone")
+        for status in ("unsubscribed", "cleaned", "transactional")
+        for reason in (None, "compliance")
+    ),
+    *(({"reason": reason}, "refused") for reason in FINAL),
+    *(({**ARCHIVED, "reason": reason}, "refused") for reason in FINAL),
+    (REFUSED, "refused"),
+    ({**REFUSED, "retry": True}, "create"),
+    ({"reason": "other"}, "create"),
+    ({}, "create"),
+    ({**ARCHIVED, "reason": "archived", "by_odoo": True}, "stay_out"),
+    ({**ARCHIVED, "by_odoo": True}, "restore"),
+    ({**ARCHIVED, **REFUSED, "by_odoo": True}, "refused"),
+    ({**ARCHIVED}, "inquire"),
+    ({"status": "archived", "by_odoo": True}, "stay_out"),
+    ({"status": "archived", "status_before": "pending"}, "stay_out"),
+    ({"status": "archived", "status_before": "unsubscribed"}, "stay_out"),
+]
+
+
+@pytest.mark.parametrize(("known", "step"), NEXT_STEPS)
+def test_what_comes_next(known, step):
+    """The status list shows these words: that two of them do the same is no excuse."""
+    assert next_step(Known(**known)) == step
+
+
+def test_each_line_of_the_table_is_the_answer_to_something():
+    assert {step for step, _conditions in NEXT} == {step for _known, step in NEXT_STEPS}
+    assert set(FINAL) == {"forgotten", "fake", "invalid_address", "compliance"}
+    assert COMING == ("create", "restore")
+
+
+def test_an_address_of_which_nothing_is_known_is_one_of_ours():
+    assert Known() == Known(
+        status=None,
+        ours=True,
+        status_before=None,
+        by_odoo=False,
+        reason=None,
+        sent=None,
+        seen=None,
+        edited=False,
+        refused=None,
+        retry=False,
+    )
+
+
+def test_a_wanted_address_without_values_is_a_mistake():
+    """As if nobody wanted it, it would be archived."""
+    with pytest.raises(ValueError):
+        decide(Known(status="subscribed"), True, None, ["FNAME"], ["g1"])

@@ -4,7 +4,7 @@ import math
 from datetime import datetime, timedelta
 
 import pytest
-from engine import stats
+from engine import activity, stats, storable
 
 HASH = "0123456789abcdef0123456789abcdef"
 ANN = {"email_id": HASH, "email_address": "Ann@Firma.be"}
@@ -78,12 +78,12 @@ def test_an_odd_entry_does_not_keep_the_others(odd):
     good = {**ANN, "activity": [event("open"), odd]}
     columns = "email_id email_address activity status absplit_group timestamp reason"
     for entry in (odd, *({**ANN, name: odd} for name in columns.split())):
-        rows = stats.recipient_rows([entry, good])
+        rows = activity.recipient_rows([entry, good])
         assert (HASH, "ann@firma.be") in [row[:2] for row in rows]
         assert all(len(value or "") <= 254 for row in rows for value in row)
-        rows = stats.activity_rows([entry, good])
+        rows = activity.activity_rows([entry, good])
         assert [row[2] for row in rows] == ["open"]
-        stats.unsubscribe_rows([entry])
+        activity.unsubscribe_rows([entry])
     for name in ("type", "status", "settings", "tracking", "send_time", "recipients"):
         stats.listed({"id": "c1", name: odd})
         stats.reported({"id": "c1", name: odd})
@@ -99,7 +99,7 @@ def test_a_number_as_a_link_is_a_text():
     "stamp", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59-05:00", "0001-01-01"]
 )
 def test_a_time_no_campaign_can_have(stamp):
-    assert stats.moment(stamp) is None
+    assert storable.moment(stamp) is None
     assert stats.totals({**REPORT, "timeseries": [{"timestamp": stamp}]})
 
 
@@ -131,7 +131,7 @@ def test_zero_opens_without_proxy_are_known():
 
 @pytest.mark.parametrize("stamp", ["", None, "soon", 5, "0000-00-00 00:00:00"])
 def test_no_time(stamp):
-    assert stats.moment(stamp) is None
+    assert storable.moment(stamp) is None
 
 
 def test_listed_campaign():
@@ -221,7 +221,7 @@ def test_variants():
 
 
 def test_recipients():
-    rows = stats.recipient_rows(
+    rows = activity.recipient_rows(
         [
             {**ANN, "status": "soft", "absplit_group": "a"},
             {"email_id": "F" * 32, "email_address": "", "status": "odd"},
@@ -232,7 +232,7 @@ def test_recipients():
     assert rows == [
         (HASH, "ann@firma.be", "soft", "a"),
         ("f" * 32, None, None, None),
-        (stats.member_hash("bob@firma.be"), "bob@firma.be", None, None),
+        (activity.member_hash("bob@firma.be"), "bob@firma.be", None, None),
     ]
 
 
@@ -247,7 +247,7 @@ def event(action, second=0, **more):
 def rows_of(*events, since=None, **who):
     return [
         row[2:]
-        for row in stats.activity_rows([{**ANN, **who, "activity": events}], since)
+        for row in activity.activity_rows([{**ANN, **who, "activity": events}], since)
     ]
 
 
@@ -271,7 +271,7 @@ def test_events_of_one_second_are_numbered():
     rows = rows_of(click, click, event("click", url="https://b.be"), event("open"))
     assert [row[3] for row in rows] == [1, 2, 1, 1]
     entry = {**ANN, "activity": [click, click]}
-    assert len(stats.activity_rows([entry, entry])) == 2, "listed twice on a page"
+    assert len(activity.activity_rows([entry, entry])) == 2, "listed twice on a page"
 
 
 def test_since_is_cut_again():
@@ -281,7 +281,7 @@ def test_since_is_cut_again():
     )
     assert [row[1].second for row in rows] == [2]
     assert rows_of() == []
-    assert stats.activity_rows([ANN, {**ANN, "activity": None}]) == []
+    assert activity.activity_rows([ANN, {**ANN, "activity": None}]) == []
 
 
 def test_text_that_postgresql_does_not_take():
@@ -291,7 +291,7 @@ def test_text_that_postgresql_does_not_take():
 
 def test_summary():
     later = NOON + timedelta(hours=1)
-    summary = stats.summary(
+    summary = activity.summary(
         [
             *(("open", later, None), ("open", NOON, None), ("click", later, None)),
             *(("bounce", NOON, "soft"), ("bounce", later, "hard")),
@@ -306,14 +306,14 @@ def test_summary():
         **{"unsubscribed_date": later, "unsubscribe_reason": "NORMAL"},
         "complaint_date": NOON,
     }
-    assert not any(stats.summary([]).values())
+    assert not any(activity.summary([]).values())
 
 
 def test_unsubscribes_and_complaints():
     stamp = "2026-11-21T12:00:00+00:00"
-    [row] = stats.unsubscribe_rows([{**ANN, "timestamp": stamp, "reason": "NORMAL"}])
+    [row] = activity.unsubscribe_rows([{**ANN, "timestamp": stamp, "reason": "NORMAL"}])
     assert row == (HASH, "ann@firma.be", "unsubscribe", NOON, "", 1, "NORMAL")
-    [row] = stats.complaint_rows([{**ANN, "date": stamp}, {**ANN, "date": None}])
+    [row] = activity.complaint_rows([{**ANN, "date": stamp}, {**ANN, "date": None}])
     assert row == (HASH, "ann@firma.be", "complaint", NOON, "", 1, None)
 
 

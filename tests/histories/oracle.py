@@ -99,7 +99,7 @@ class Address:
 
     @property
     def barred(self):
-        """Tell whether the person or its mail server said no last."""
+        """Return whether the person or its mail server said no last."""
         return (self.no_at or self.bounced_at) is not None and not self.back
 
 
@@ -176,7 +176,7 @@ class Oracle:
         self.opt_outs[email] = max(now, self.opt_outs.get(email, 0))
 
     def is_opted_out(self, email):
-        """Tell whether an address said no in Odoo since the opt-in of its contact."""
+        """Return whether an address said no in Odoo since the opt-in of its contact."""
         return any(
             contact.opt_in is not None
             and email in contact.emails
@@ -245,7 +245,7 @@ class Oracle:
                 self.address(other).maybe_ours = True  # see ``claim``
 
     def is_sure(self, contact, email):
-        """Tell whether a "no" of an address surely takes the opt-in of a contact.
+        """Return whether a "no" of an address surely takes the opt-in of a contact.
 
         The opt-in may have got a later date, or the address may be another's by now.
         """
@@ -305,7 +305,7 @@ class Oracle:
         )
 
     def importable(self, email, signed_up):
-        """Tell whether a subscribed foreign member is to become a contact.
+        """Return whether a subscribed foreign member is to become a contact.
 
         :return: ``None``, or the contact that gets the opt-in (``0``: a new one)
         """

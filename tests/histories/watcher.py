@@ -176,7 +176,7 @@ class Watcher:
         """Let a manager start the first push."""
 
     def shows_unsubscribes(self):
-        """Tell whether an unsubscribe outside a campaign shows in the activity."""
+        """Return whether an unsubscribe outside a campaign shows in the activity."""
         return False
 
     def run(self):
@@ -251,7 +251,7 @@ class Watcher:
         return member and member.status
 
     def is_ours(self, segment_or_interest):
-        """Tell whether a group or tag is one of ours: filters are named alike."""
+        """Return whether a group or tag is one of ours: filters are named alike."""
         return segment_or_interest.name.startswith("In ")
 
     def theirs(self, member):
@@ -330,7 +330,7 @@ class Watcher:
                 address.restorable = address.restorable and None
 
     def may_leave_scope(self, email):
-        """Tell whether a value this run brings back takes the contact out of scope."""
+        """Return whether a value brought back by this run ends the scope."""
         return self.oracle.options.partner_domain != "[]" and any(
             there == email
             and "Rome" in self.oracle.settle(*values, self.oracle.address(email).agreed)
@@ -611,7 +611,7 @@ class Watcher:
             self.oracle.opt_out(contact.key, self.now)
 
     def is_sent(self, contact):
-        """Tell whether it is a contact whose opt-out matters."""
+        """Return whether it is a contact whose opt-out matters."""
         emails = self.oracle.emails(contact)
         return contact.opt_in is not None and any(
             self.status(email) in REACHABLE for email in emails
@@ -700,7 +700,7 @@ class Watcher:
     # === STEPS IN MAILCHIMP === #
 
     def unsure(self, address):
-        """Tell whether a failing run may have seen a "no" that nobody else saw."""
+        """Return whether a failing run may have seen a "no" that nobody else saw."""
         return address.maybe_heard and not address.heard
 
     def members(self, *statuses):
@@ -1060,7 +1060,7 @@ class Watcher:
         contact.values["CITY"] = here
 
     def has_lost_opt_in(self, contact):
-        """Tell whether the run took the opt-in of a contact."""
+        """Return whether the run took the opt-in of a contact."""
         return True
 
     def compare(self):
@@ -1110,7 +1110,7 @@ class Watcher:
                 assert shown == "Foreign", f"{context}: {shown}"
 
     def unsettled(self, email):
-        """Tell whether nobody can say which values a member has to have."""
+        """Return whether nobody can say which values a member has to have."""
         return email in self.refused
 
     def compare_values(self, email, contact, context):

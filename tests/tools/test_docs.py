@@ -22,3 +22,22 @@ def test_every_test_that_is_named_exists(document, number):
         f"{file}::{test}" for file, test in named if f"def {test}(" not in files[file]
     ]
     assert not missing
+
+
+def test_every_model_has_its_line_among_the_tables():
+    addon = ROOT / "crm_mailchimp"
+    models = {
+        name
+        for path in addon.rglob("*.py")
+        for name in re.findall(r'^    _name = "([\w.]+)"', path.read_text(), re.M)
+        if name.startswith("crm.mailchimp.")
+    }
+    assert len(models) > 30
+    text = (ROOT / "docs" / "tables.md").read_text()
+    listed = [
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(crm\.mailchimp\.[\w.]+)`", line.split("|")[1])
+    ]
+    assert sorted(listed) == sorted(models)
