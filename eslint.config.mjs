@@ -11,6 +11,7 @@ export default [
         console: "readonly",
         document: "readonly",
         fetch: "readonly",
+        luxon: "readonly",
         setInterval: "readonly",
         setTimeout: "readonly",
         window: "readonly",

@@ -206,10 +206,18 @@ class AudienceActs:
         member.compliance = why
         member.unsubscribed_by = "person"
         member.unsubscribe_reason = reason
-        self._audience.set_status(member, "unsubscribed")
-        if when is not None:
-            self._audience.touch(member, when)
-        member.unsubscribed_at = member.last_changed
+        self._set_status(member, "unsubscribed", when)
+        member.unsubscribed_at = member.last_changed if when is None else when
+
+    def _set_status(self, member, status, when):
+        """Change a status, if need be in the past.
+
+        ``last_changed`` never goes back, whatever past is made up: who reads what
+        changed since the last time would never hear of it.
+        """
+        if when is not None and when < member.last_changed:
+            when = None
+        self._audience.set_status(member, status, when)
 
     def bounce(self, email, kind="hard", campaign=None, when=None):
         """A hard bounce cleans the address, a soft one is only counted."""
@@ -223,9 +231,7 @@ class AudienceActs:
                 self._feed(member, "bounce", bounce_type=kind)
             if kind == "hard":
                 member.compliance = "bounce"
-                self._audience.set_status(member, "cleaned")
-                if when is not None:
-                    self._audience.touch(member, when)
+                self._set_status(member, "cleaned", when)
                 self._cleaned(member, campaign)
             return member
 

@@ -8,14 +8,15 @@ import tempfile
 from . import packages
 from .demo import DATABASE as DEMO
 from .instance import Environment, alone
-from .paths import ADDON, CACHE, ENV, REPOSITORY, SetupError, main
+from .paths import ADDON, CACHE, ENV, REPOSITORY, WEBSITE_ADDON, SetupError, main
 from .postgres import Postgres
 
 # Paths below the repository, from where everything here is run.
-STATIC = "crm_mailchimp/static/**/*.{js,css,scss,xml}"
+STATIC = "crm_mailchimp{,_website}/static/**/*.{js,css,scss,xml}"
 PRETTIER = ("--plugin", ".env/node/node_modules/@prettier/plugin-xml/src/plugin.js")
+ADDONS = ["crm_mailchimp", "crm_mailchimp_website"]
 PYTHON_FOLDERS = [
-    "crm_mailchimp",
+    *ADDONS,
     "mailchimp_simulator",
     "tests",
     "tools",
@@ -34,9 +35,9 @@ def linters(python):
         [python, "-m", "ruff", "check", *_folders()],
         [python, "-m", "ruff", "format", "--check", *_folders()],
         [python, "-m", "mypy"],
-        [python, "-m", "pylint", "crm_mailchimp"],
+        [python, "-m", "pylint", *ADDONS],
         *_node("prettier", *PRETTIER, "--check", STATIC),
-        *_node("eslint", "crm_mailchimp/static"),
+        *_node("eslint", *(f"{name}/static" for name in ADDONS)),
     ]
 
 
@@ -113,20 +114,25 @@ def bench():
 
 
 def pot():
-    """Write the translation template of the add-on, and merge it into each language."""
+    """Write the translation templates, and merge them into each language."""
+    code = 0
     with Environment() as environment:
-        template, _lines = environment.addon_database()
-        database = environment.clone_database(template, "crm_mailchimp_pot")
-        target = ADDON / "i18n" / "crm_mailchimp.pot"
-        target.parent.mkdir(exist_ok=True)
-        code = subprocess.run(
-            environment.command(
-                *("i18n", "export", "--config", str(environment.config)),
-                *("-d", database, "-o", str(target), "crm_mailchimp"),
-            ),
-            env=environment.environment(),
-        ).returncode
-        environment.drop_database(database)
+        # The website adds fields of its own to what the first one's template shows.
+        for addon, prepare in (
+            (ADDON, environment.addon_database),
+            (WEBSITE_ADDON, environment.website_database),
+        ):
+            template, _lines = prepare()
+            database = environment.clone_database(template, "crm_mailchimp_pot")
+            target = addon / "i18n" / f"{addon.name}.pot"
+            code |= subprocess.run(
+                environment.command(
+                    *("i18n", "export", "--config", str(environment.config)),
+                    *("-d", database, "-o", str(target), addon.name),
+                ),
+                env=environment.environment(),
+            ).returncode
+            environment.drop_database(database)
         return code or po()
 
 

@@ -36,7 +36,7 @@ def tell(instance, simulator_url, say=print):
     run = _run(odoo, account, "action_sync_now")
     _say_push(odoo, account, run, say)
     _send_campaigns(odoo, mailchimp, say)
-    _run(odoo, account, "action_resync")
+    _run(odoo, account, "action_sync_now")
     _run(odoo, account, "action_import_stats")
     _say_campaigns(odoo, say)
 

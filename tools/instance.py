@@ -15,7 +15,7 @@ import xmlrpc.client
 from pathlib import Path
 
 from . import packages
-from .paths import ADDON, CACHE, ENV, REPOSITORY, SetupError, say
+from .paths import ADDON, CACHE, ENV, REPOSITORY, WEBSITE_ADDON, SetupError, say
 from .postgres import Postgres, free_port
 
 BASE = "crm_mailchimp_base"
@@ -204,14 +204,40 @@ class Environment:
                 self.drop_database(building)
         return name, complaints(ENV / f"{name}_building.install.log")
 
-    def addon_digest(self):
+    def website_database(self):
+        """Return ``(template, complaints)``: the same with the website's add-on."""
+        template, _complaints = self.addon_database()
+        name = f"crm_mailchimp_website_{self.addon_digest(ADDON, WEBSITE_ADDON)}"
+        log = ENV / f"{name}.install.log"
+        with alone(ENV):
+            if not self.postgres.exists(name):
+                for old in self.postgres.names():
+                    if re.fullmatch(
+                        "crm_mailchimp_website_[0-9a-f]{12}(_building)?", old
+                    ):
+                        self.drop_database(old)
+                say("Installing the add-on for the website …")
+                building = self.clone_database(template, f"{name}_building")
+                self.odoo(
+                    f"--database={building}",
+                    f"--init={WEBSITE_ADDON.name}",
+                    "--stop-after-init",
+                    "--no-http",
+                    log=log,
+                )
+                self.clone_database(building, name)
+                self.drop_database(building)
+        return name, complaints(log)
+
+    def addon_digest(self, *addons):
         """Return what changes whenever a database needs the add-on's update."""
         release = (self.odoo_home / "odoo" / "release.py").read_bytes()
         digest = hashlib.sha256(release)
-        for path in sorted(filter(Path.is_file, ADDON.rglob("*.*"))):
-            inside = path.relative_to(ADDON)
-            if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
-                digest.update(f"{inside}\n".encode() + path.read_bytes())
+        for addon in addons or (ADDON,):
+            for path in sorted(filter(Path.is_file, addon.rglob("*.*"))):
+                inside = path.relative_to(addon)
+                if path.suffix != ".pyc" and inside.parts[0] not in ("tests", "static"):
+                    digest.update(f"{inside}\n".encode() + path.read_bytes())
         return digest.hexdigest()[:12]
 
     def install(self, name, demo=False):

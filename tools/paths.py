@@ -11,6 +11,7 @@ CACHE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crm_mailchimp"
 )
 ADDON = REPOSITORY / "crm_mailchimp"
+WEBSITE_ADDON = REPOSITORY / "crm_mailchimp_website"
 STARTED = time.monotonic()
 
 

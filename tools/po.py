@@ -1,12 +1,10 @@
-"""Bring the translations up to the template; run by ``make po``."""
+"""Bring the translations up to the templates; run by ``make po``."""
 
 import sys
 
 import polib
 
-from .paths import ADDON
-
-TEMPLATE = ADDON / "i18n" / "crm_mailchimp.pot"
+from .paths import ADDON, WEBSITE_ADDON
 
 
 def merge(template, path):
@@ -36,8 +34,10 @@ def _words(text):
 
 
 def run():
-    for path in sorted(TEMPLATE.parent.glob("*.po")):
-        merge(TEMPLATE, path)
+    for addon in (ADDON, WEBSITE_ADDON):
+        template = addon / "i18n" / f"{addon.name}.pot"
+        for path in sorted(template.parent.glob("*.po")):
+            merge(template, path)
     return 0
 
 

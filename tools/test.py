@@ -19,6 +19,7 @@ KINDS = {
     "odoo": ["crm_mailchimp/tests"],
     "histories": ["tests/histories", "tests/faults"],
     "e2e": ["tests/e2e"],
+    "website": ["crm_mailchimp_website/tests"],
     "engine": ["tests/engine", "tests/tools"],
     "simulator": ["tests/simulator"],
     "lint": [],
@@ -26,7 +27,8 @@ KINDS = {
 }
 # All of the fault matrix takes long: "histories" plays a selection of it.
 DEFAULT = [kind for kind in KINDS if kind != "faults"]
-IN_ODOO = {"odoo", "histories", "faults"}
+IN_ODOO = {"odoo", "histories", "faults", "website"}
+BROWSING = {"odoo", "e2e", "website"}
 
 
 def run():
@@ -35,11 +37,15 @@ def run():
     if unknown:
         raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
     results, failed = {}, False
-    with Environment(browser="odoo" in kinds or "e2e" in kinds) as environment:
+    with Environment(browser=bool(BROWSING & set(kinds))) as environment:
         database = None
         if {*IN_ODOO, "e2e"} & set(kinds):
-            database, results["install"] = install(environment)
-        kinds = [kind for kind in kinds if database or kind not in IN_ODOO]
+            database, results["install"] = install(environment.addon_database)
+        templates = dict.fromkeys(IN_ODOO, database)
+        if database and "website" in kinds:
+            website, results["install website"] = install(environment.website_database)
+            templates["website"] = website
+        kinds = [kind for kind in kinds if kind not in IN_ODOO or templates[kind]]
         # Here, since two kinds that start at once would both fetch the packages.
         shared = {*IN_ODOO, "lint"} & set(kinds)
         modules = packages.node_modules() if shared else None
@@ -48,7 +54,12 @@ def run():
                 kind: pool.submit(lint, environment)
                 if kind == "lint"
                 else pool.submit(
-                    pytest, environment, kind, database, modules, len(kinds) == 1
+                    pytest,
+                    environment,
+                    kind,
+                    templates.get(kind),
+                    modules,
+                    len(kinds) == 1,
                 )
                 for kind in kinds
             }
@@ -58,14 +69,15 @@ def run():
     return report(results, failed)
 
 
-def install(environment):
-    """Install the add-on: one test, that neither warning nor error is logged.
+def install(prepare):
+    """Install an add-on: one test, that neither warning nor error is logged.
 
+    :param prepare: function that returns ``(template, complaints)``
     :return: ``(template database or None, counts)``
     """
     database, lines = None, []
     try:
-        database, lines = environment.addon_database()
+        database, lines = prepare()
     except SetupError as error:
         lines = [str(error)]
     for line in lines:
@@ -162,7 +174,7 @@ def report(results, failed):
     for kind, counts in results.items():
         for name, number in counts.items():
             total[name] += number
-        print(f"{kind:>10}: {counts['passed']} passed, {counts['failed']} failed")
+        print(f"{kind:>15}: {counts['passed']} passed, {counts['failed']} failed")
     if total["without_spec"]:
         print(f"{total['without_spec']} tests need Mailchimp's specification file")
     if total["skipped"]:

@@ -18,6 +18,8 @@ LOOK_EVERY = timedelta(hours=1)
 # an account that answers slower than that is looked at again anyway.
 LOOK_SECONDS = (5, 10)
 LOOKING_SECONDS = 20
+# What ends with another key or login, and not by itself.
+NEW_KEY = (errors.AuthLost, errors.OtherAccount)
 
 
 class CrmMailchimpAccount(models.Model):
@@ -190,17 +192,15 @@ class CrmMailchimpAccount(models.Model):
 
         Two requests that do not wait long: the rest of the work waits for them.
 
-        :return: why the account has to stop, or nothing
+        :return: why the account has to stop, as :meth:`_set_error` takes it, or nothing
         :raise Retryable, Protocol: there is no answer
         """
         _ = self.env._
         with self._gateway(timeout=LOOK_SECONDS) as gateway:
             try:
                 gateway.root()
-            except errors.AuthLost:
-                return self._key_sentence("error")
-            except errors.OtherAccount as error:
-                return self._other_account_sentence(error.name)
+            except NEW_KEY as error:
+                return error
             except errors.REFUSED:
                 return _(
                     "Mailchimp has suspended the whole account, as it does when an "
@@ -213,14 +213,14 @@ class CrmMailchimpAccount(models.Model):
             return trouble
 
     def _audience_trouble(self, gateway):
-        """Return why the linked audience cannot be used, or nothing."""
+        """Return why the linked audience cannot be used, as above, or nothing."""
         _ = self.env._
         if not self.audience_ref:
             return None
         try:
             gateway.audience(self.audience_ref)
-        except errors.AuthLost:
-            return self._key_sentence("error")
+        except errors.AuthLost as error:
+            return error
         except errors.NotFound:
             return _(
                 "The audience %(name)s is no longer in this Mailchimp account. If it"
@@ -245,16 +245,18 @@ class CrmMailchimpAccount(models.Model):
         """
         now = fields.Datetime.now()
         for account in self:
+            again = account.state == "error"
+            # A sentence names a button of the state it stands in.
+            account.state = "error"
             sentence = (
                 error if isinstance(error, str) else account._error_sentence(error)
             )
-            again = account.state == "error"
             if not again:
                 account._notify_managers(sentence)
             account.write(
                 {
-                    "state": "error",
                     "error_message": sentence,
+                    "needs_new_key": isinstance(error, NEW_KEY),
                     "next_look": now + (LOOK_EVERY if again else LOOK_FIRST),
                 }
             )
@@ -266,6 +268,7 @@ class CrmMailchimpAccount(models.Model):
                 {
                     "state": "linked" if account.audience_ref else "connected",
                     "error_message": False,
+                    "needs_new_key": False,
                     "next_look": False,
                     **vals,
                 }
@@ -314,13 +317,13 @@ class CrmMailchimpAccount(models.Model):
         self.next_look = fields.Datetime.now() + LOOK_EVERY
         self.env["ir.cron"]._commit_progress()
         try:
-            sentence = self._second_look()
+            trouble = self._second_look()
         except errors.PASSING as error:
             _logger.info("Mailchimp account %s cannot be looked at: %s", self.id, error)
             return
-        if sentence:
+        if trouble:
             # Perhaps another one than before.
-            self._set_error(sentence)
+            self._set_error(trouble)
             return
         self._clear_error()
         if self.audience_ref:
@@ -404,6 +407,7 @@ class CrmMailchimpAccount(models.Model):
                 "key_verified": False,
                 "push_enabled": False,
                 "error_message": False,
+                "needs_new_key": False,
                 "next_look": False,
                 "other_since": False,
             }

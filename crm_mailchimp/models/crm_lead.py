@@ -33,20 +33,32 @@ class CrmLead(models.Model):
         help="Where the person agreed, and to which text: kept as evidence of consent.",
     )
 
+    @api.model
+    def default_get(self, fields):
+        """Take no default, of a context or a user, for what only Odoo itself writes."""
+        own = self._mailchimp_own_fields()
+        return super().default_get([name for name in fields if name not in own])
+
     @api.model_create_multi
     def create(self, vals_list):
-        return super().create([self._mailchimp_dated(vals) for vals in vals_list])
+        # Of a default, too, the date is noted.
+        default = self.default_get(["mailchimp_opt_in"])
+        return super().create(
+            [self._mailchimp_dated({**default, **vals}) for vals in vals_list]
+        )
 
     def write(self, vals):
         return super().write(self._mailchimp_dated(vals))
 
+    @api.model
+    def _mailchimp_own_fields(self):
+        """Return the names of the fields that nobody may enter or import."""
+        return {"mailchimp_opt_in_date"}
+
     def _mailchimp_dated(self, vals):
         """Return values in which the date of the opt-in is that of its being ticked."""
-        vals = {
-            name: value
-            for name, value in vals.items()
-            if name != "mailchimp_opt_in_date"
-        }
+        own = self._mailchimp_own_fields()
+        vals = {name: value for name, value in vals.items() if name not in own}
         if "mailchimp_opt_in" in vals:
             now = self.env["crm.mailchimp.account"].sudo()._mailchimp_now()
             vals["mailchimp_opt_in_date"] = now if vals["mailchimp_opt_in"] else False
@@ -55,7 +67,7 @@ class CrmLead(models.Model):
     def _create_customer(self, with_parent=None):
         known = self.partner_id | (with_parent or self.env["res.partner"])
         partner = super()._create_customer(with_parent=with_parent)
-        if self.mailchimp_opt_in and partner not in known:
+        if partner not in known and self._mailchimp_passes_on_opt_in(partner):
             said = Said(
                 partner.email_normalized,
                 self.mailchimp_opt_in_date,
@@ -70,3 +82,7 @@ class CrmLead(models.Model):
                 }
             )
         return partner
+
+    def _mailchimp_passes_on_opt_in(self, partner):
+        """Return whether the contact that was made of the lead gets its opt-in."""
+        return self.mailchimp_opt_in

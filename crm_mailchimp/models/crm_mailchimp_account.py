@@ -37,6 +37,8 @@ class CrmMailchimpAccount(models.Model):
         copy=False,
     )
     error_message = fields.Text(readonly=True, copy=False)
+    # Nothing goes on by itself then.
+    needs_new_key = fields.Boolean(readonly=True, copy=False)
     next_look = fields.Datetime(
         string="Next check",
         readonly=True,

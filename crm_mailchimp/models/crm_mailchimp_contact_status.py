@@ -3,6 +3,11 @@ from odoo.tools import SQL
 
 from .crm_mailchimp_member import REFUSALS
 
+STATUSES = [
+    ("in", "In Mailchimp"),
+    ("waiting", "Waiting to be sent"),
+    ("out", "Not in Mailchimp"),
+]
 REASONS = [
     ("no_opt_in", "No opt-in"),
     ("contact_archived", "Contact is archived"),
@@ -67,15 +72,13 @@ class CrmMailchimpContactStatus(models.Model):
         compute="_compute_winner_id",
         compute_sudo=False,
     )
-    status = fields.Selection(
-        [
-            ("in", "In Mailchimp"),
-            ("waiting", "Waiting to be sent"),
-            ("out", "Not in Mailchimp"),
-        ],
-        readonly=True,
-    )
+    status = fields.Selection(STATUSES, readonly=True)
     reason = fields.Selection(REASONS, readonly=True)
+    outcome = fields.Selection(
+        [*STATUSES, *REASONS],
+        readonly=True,
+        help="The reason, or the status where there is none.",
+    )
     remedy = fields.Char(compute="_compute_remedy", string="What to do")
     guide_url = fields.Char(string="Guide", compute="_compute_guide_url")
     counted_at = fields.Datetime(
@@ -83,6 +86,22 @@ class CrmMailchimpContactStatus(models.Model):
         readonly=True,
         help="When the contacts were counted; empty if counted just now.",
     )
+
+    def fields_get(self, allfields=None, attributes=None):
+        """Offer to group by the outcome, where each group has a name."""
+        result = super().fields_get(allfields, attributes)
+        if "groupable" in result.get("reason", ()):
+            result["reason"]["groupable"] = False
+        return result
+
+    def _field_to_sql(self, alias, field_expr, query=None):
+        if field_expr != "outcome":
+            return super()._field_to_sql(alias, field_expr, query)
+        return SQL(
+            "COALESCE(%s, %s)",
+            self._field_to_sql(alias, "reason", query),
+            self._field_to_sql(alias, "status", query),
+        )
 
     @property
     def _table_query(self):

@@ -161,8 +161,8 @@ class CrmMailchimpLogin(models.Model):
             sentence = str(refused.args[0])
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             sentence = self.env._(
-                "Others were changing this account all the time. Nothing was changed."
-                " Log in to Mailchimp again."
+                "The login was not saved, because somebody else kept changing this"
+                " account at the same time. Log in to Mailchimp again."
             )
         if sentence:
             self._apart(lambda own: own._tell(account, sentence))

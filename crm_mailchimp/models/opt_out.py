@@ -235,11 +235,11 @@ class CrmMailchimpAccount(models.Model):
         if passing or self.state == "error":
             return
         try:
-            sentence = self._second_look()
+            trouble = self._second_look()
         except errors.PASSING:
             return
-        if sentence:
-            self._set_error(sentence)
+        if trouble:
+            self._set_error(trouble)
 
     def _tell_opt_out_error(self, sentence):
         if (self.opt_out_error or False) != sentence:

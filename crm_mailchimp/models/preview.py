@@ -1,3 +1,5 @@
+from collections import Counter
+
 from odoo import api, fields, models
 
 
@@ -12,7 +14,7 @@ class CrmMailchimpRun(models.Model):
     def _compute_left_out(self):
         for run in self:
             counts = run._get_cursor().left_out
-            names = {line.tag: line.name for line in run.account_id.merge_field_ids}
+            names = run.account_id._merge_field_names()
             run.left_out = bool(counts) and self.env._(
                 "Left out because the value is incomplete or Mailchimp does not "
                 "accept it: %s.",
@@ -39,6 +41,17 @@ class CrmMailchimpRun(models.Model):
 
 class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
+
+    def _merge_field_names(self):
+        """Return ``{merge tag: the name people know it by}``."""
+        lines = self.merge_field_ids
+        count = Counter(lines.mapped("name"))
+        return {
+            line.tag: line.name
+            if count[line.name] == 1
+            else f"{line.name} ({line.tag})"
+            for line in lines
+        }
 
     def action_preview(self):
         """Find out what the next run would do; nothing is written anywhere."""

@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
 
+from ..engine import errors
+
 
 class CrmMailchimpAccount(models.Model):
     """Another key, or another login, for an account that has an audience.
@@ -88,7 +90,7 @@ class CrmMailchimpAccount(models.Model):
         account = self.sudo()
         account._stop()
         account.write(dict(values, key_verified=False))
-        account._set_error(self._other_account_sentence(root.get("account_name")))
+        account._set_error(errors.OtherAccount(name=root.get("account_name") or ""))
 
     def _other_account_sentence(self, name):
         """Say that the key is of another Mailchimp account than the audience."""

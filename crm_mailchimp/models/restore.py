@@ -12,6 +12,7 @@ DISCONNECTED = {
     "push_enabled": False,
     "api_key_hint": False,
     "error_message": False,
+    "needs_new_key": False,
     "next_look": False,
     "other_since": False,
     "look_again": True,

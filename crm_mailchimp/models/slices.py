@@ -232,14 +232,14 @@ class CrmMailchimpRun(models.Model):
             return False
         if not isinstance(error, errors.PASSING):
             try:
-                sentence = account._second_look()
+                trouble = account._second_look()
             except errors.PASSING as unanswered:
                 error = unanswered
             else:
-                if sentence:
-                    self._end("failed", sentence)
+                if trouble:
+                    account._set_error(trouble)
+                    self._end("failed", account.error_message)
                     self.error_detail = str(error)
-                    account._set_error(sentence)
                     return True
         self._wait(error)
         return True

@@ -90,7 +90,9 @@ class Creates(SendingPhase):
             tags = payload.missing(desired, reader.required)
             if tags:
                 # Mailchimp would refuse it: told before the call.
-                reason = self.env._("No value for: %s", ", ".join(tags))
+                names = account._merge_field_names()
+                lacking_names = ", ".join(names.get(tag, tag) for tag in tags)
+                reason = self.env._("No value for: %s", lacking_names)
                 lacking.append((row[0], None, "required_field", reason, desired))
                 continue
             item = payload.creation(row[1], desired, status, row[reader.opt_in_date])

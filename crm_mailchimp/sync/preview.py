@@ -53,6 +53,7 @@ class Preview(Phase):
         super().__init__(run, DryRun(gateway), math.inf)
         # How many contacts have a value that Mailchimp would not take, by merge tag.
         self.left_out = Counter()
+        self.merge_fields = self.account._merge_field_names()
 
     def work(self):
         """Store the lines of the preview.
@@ -243,9 +244,10 @@ class Preview(Phase):
 
     def _note_left_out(self, reader, row):
         """Count and name the values of a contact that Mailchimp would not take."""
-        tags = sorted(reader.unfit(row))
+        tags = reader.unfit(row)
         self.left_out.update(tags)
-        return tags and self.env._("Left out: %s", ", ".join(tags))
+        names = _join(self.merge_fields.get(tag, tag) for tag in tags)
+        return names and self.env._("Left out: %s", names)
 
     def _held_rows(self, reader, rows):
         ids = [row.id for row in rows]
@@ -265,7 +267,8 @@ class Preview(Phase):
     def _update(self, reader, row, body, names):
         before = held(reader.state(row))["m"]
         changes = [
-            f"{tag}: {_text(before.get(tag))} → {_text(value)}"
+            f"{self.merge_fields.get(tag, tag)}:"
+            f" {_text(before.get(tag))} → {_text(value)}"
             for tag, value in (body.get("merge_fields") or {}).items()
         ]
         if body.get("language"):

@@ -331,6 +331,48 @@ class TestErrors(MailchimpCase):
         self.tick()
         self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
 
+    def test_what_does_not_go_on_by_itself(self):
+        """A revoked key or login: the form says so, and names the button that helps."""
+
+        def shown():
+            """Return the words of the red box that stand there now."""
+            arch = etree.fromstring(self.account.get_view(view_type="form")["arch"])
+            (box,) = arch.xpath(
+                "//div[contains(@class, 'alert-danger')][field[@name='health_message']]"
+            )
+            values = self.account.read()[0]
+            return " ".join(
+                " ".join(node.itertext())
+                for node in [box, *box.iterchildren("div")]
+                if not safe_eval(node.get("invisible", "0"), dict(values))
+                and node is not box
+            )
+
+        self.simulator.fault("**", status=403, times=None)
+        self.push(state="failed")
+        self.assertIn("resumes automatically", shown())
+        self.assertNotIn("Until then", shown())
+        self.simulator.faults.clear()
+        self.account.action_reauthorize()
+        self.assertEqual(self.account.state, "linked")
+        self.simulator.revoke_key()
+        self.push(state="failed")
+        self.assertNotIn("resumes automatically", shown())
+        self.assertIn("Until then nothing is synced", shown())
+        self.assertIn("Create a new key", self.account.health_message)
+        self.assert_helps(self.account.health_message)
+        self.assertEqual(
+            self.account.run_ids.sorted("id")[-1].error_message,
+            self.account.error_message,
+        )
+        # As a look in an hour finds it.
+        self.account.next_look = fields.Datetime.now()
+        self.tick()
+        self.assertNotIn("resumes automatically", shown())
+        self.simulator.restore_key()
+        self.account.action_reauthorize()
+        self.assertFalse(self.account.needs_new_key)
+
     def test_a_new_key_is_tried_without_a_button(self):
         self.simulator.revoke_key()
         self.push(state="failed")

@@ -106,6 +106,23 @@ class TestLeads(MailchimpCase):
         self.assertFalse(lead.mailchimp_opt_in_date)
         self.assertFalse(lead.copy().mailchimp_opt_in)
 
+    def test_nor_by_a_default(self):
+        later = fields.Datetime.now() + timedelta(days=900)
+        user = new_test_user(self.env, "sam", groups="sales_team.group_sale_salesman")
+        Lead = self.env["crm.lead"].with_user(user)
+        for defaults in (
+            {"default_mailchimp_opt_in_date": later},
+            {
+                "default_mailchimp_opt_in_date": later,
+                "default_mailchimp_opt_in": True,
+            },
+        ):
+            lead = Lead.with_context(**defaults).create({"name": "Fair"})
+            self.assertEqual(
+                bool(lead.mailchimp_opt_in_date), bool(lead.mailchimp_opt_in)
+            )
+            self.assertNotEqual(lead.mailchimp_opt_in_date, later)
+
     def test_on_the_form(self):
         user = new_test_user(self.env, "sam", groups="sales_team.group_sale_salesman")
         with Form(self.env["crm.lead"].with_user(user)) as form:

@@ -195,6 +195,7 @@ class TestLogin(LoginCase):
             self.assertIn("login", sentence)
             self.assertIn("“Log in again”", sentence)
             self.assertNotIn("key", sentence)
+        self.assertTrue(self.account.needs_new_key, "it does not go on by itself")
         with self.assertRaisesRegex(UserError, "“Log in again”"):
             self.account.action_reauthorize()
         self.log_in()

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+from odoo import fields
 from odoo.tests import HttpCase, tagged
 
 from .test_engagement import MailingCase
@@ -42,6 +45,17 @@ class TestMailingTours(MailingCase, HttpCase):
             "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign",
             "crm_mailchimp_campaign",
         )
+
+    def test_the_calendar_opens_on_a_campaign(self):
+        """The last one sent, the next one without any, today where there is one."""
+        campaign = self.env["crm.mailchimp.campaign"].search([])
+        url = "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign"
+        now = fields.Datetime.now()
+        for days in (-400, 0, 400):
+            campaign.send_time = now + timedelta(days=days)
+            self.tour(f"{url}?view_type=calendar", "crm_mailchimp_campaign_calendar")
+        campaign.copy({"campaign_ref": "now", "name": "Today", "send_time": now})
+        self.tour(f"{url}?view_type=calendar", "crm_mailchimp_campaign_calendar_today")
 
     def test_averages_of_campaigns(self):
         # One of one mail, that was opened: half of all campaigns, a fifth of all mails.

@@ -1,6 +1,8 @@
 import itertools
 import math
 
+from lxml import etree
+
 from odoo.tests import tagged
 from odoo.tools import SQL
 from odoo.tools.safe_eval import safe_eval
@@ -184,6 +186,27 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.assertFalse(inside.filtered("reason"))
         self.assertEqual(len(inside), len(self.subscribed()))
         self.assertEqual(set(inside.mapped("email")), self.subscribed())
+
+    def test_each_group_has_a_name(self):
+        """Grouped by reason, who has none has the name of the status."""
+        for model in ("contact.status", "segment.contact"):
+            Line = self.env[f"crm.mailchimp.{model}"]
+            search = etree.fromstring(Line.get_view(view_type="search")["arch"])
+            context = search.xpath("//filter[@name='group_reason']/@context")[0]
+            name = safe_eval(context)["group_by"]
+            names = dict(Line._fields[name]._description_selection(self.env))
+            groups = Line.formatted_read_group([], [name], ["__count"])
+            self.assertEqual(sum(g["__count"] for g in groups), Line.search_count([]))
+            self.assertIn("In Mailchimp", [names[group[name]] for group in groups])
+            for group in groups:
+                lines = Line.search(group["__extra_domain"])
+                self.assertEqual(len(lines), group["__count"], group[name])
+                self.assertEqual(
+                    set(lines.mapped(name)), {group[name]}, "as each line reads"
+                )
+            offered = Line.fields_get(["reason", name], ["groupable"])
+            self.assertFalse(offered["reason"]["groupable"])
+            self.assertTrue(offered[name]["groupable"])
 
     def test_each_segment_is_explained(self):
         self.assertEqual(len(self.account.segment_ids), 3)

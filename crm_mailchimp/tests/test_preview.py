@@ -66,14 +66,14 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.assertEqual(
             self.shape(lines),
             {
-                "change@firma.be": ("update", "CITY: Ghent → Rome", "", "Ghent"),
-                "group@firma.be": ("update", "GENDER:  → Female", "Women", ""),
+                "change@firma.be": ("update", "City: Ghent → Rome", "", "Ghent"),
+                "group@firma.be": ("update", "Gender:  → Female", "Women", ""),
                 "moved@new.be": ("move", "move@firma.be", "", ""),
                 "leave@firma.be": ("archive", "Contact archived", "", ""),
                 "optout@firma.be": ("archive", "Opt-out", "", ""),
                 "gone@firma.be": ("opt_out", "too many mails", "", ""),
                 "edited@firma.be": ("bring_back", "Name: Edith", "", ""),
-                "new@firma.be": ("create", "Left out: ADDRESS", "Ghent", ""),
+                "new@firma.be": ("create", "Left out: Address", "Ghent", ""),
             },
         )
         self.assertIn("To add: 1", run.summary)
@@ -106,12 +106,32 @@ class TestPreview(InsertContacts, MailchimpCase):
             self.shape(lines),
             {
                 "ann@firma.be": ("segment", "", "Ghent", ""),
-                "bob@firma.be": ("create", "Left out: ADDRESS", "Ghent", ""),
-                "cat@firma.be": ("held", "No value for: CITY", "", ""),
+                "bob@firma.be": ("create", "Left out: Address", "Ghent", ""),
+                "cat@firma.be": ("held", "No value for: City", "", ""),
             },
         )
         moved = lines.filtered(lambda line: line.action == "segment")
         self.assertEqual(moved.partner_id, ann)
+
+    def test_fields_are_named_as_people_do(self):
+        """By label, with the merge tag only where two have the same one."""
+        ann = self.contact("Ann", city="Ghent", gender="female")
+        self.push()
+        city, gender = (
+            self.account.merge_field_ids.filtered(lambda line, tag=tag: line.tag == tag)
+            for tag in ("CITY", "GENDER")
+        )
+        city.name = gender.name = "Detail"
+        ann.write({"city": "Rome", "gender": "other", "name": "Anna"})
+        _run, lines = self.preview()
+        self.assertEqual(
+            sorted(lines.detail.split("; ")),
+            [
+                "Detail (CITY): Ghent → Rome",
+                "Detail (GENDER): Female → Other",
+                "First Name: Ann → Anna",
+            ],
+        )
 
     def test_the_brake_is_announced(self):
         for number in range(60):

@@ -32,6 +32,22 @@ class TestChanges(MailchimpCase):
         self.push()
         self.assertFalse(self.ann.mailchimp_opt_in)
 
+    def test_what_happened_in_the_past_of_a_campaign(self):
+        """It is a change of now; a full comparison finds nothing unexplained."""
+        campaign = self.audience.add_campaign(title="Old", subject="Old")
+        self.audience.send_campaign(campaign, send_time="2026-01-05T08:00:00+00:00")
+        self.audience.generate(
+            campaign, within=3600, seed=3, hard_bounces=0.2, unsubscribes=0.3
+        )
+        self.push()
+        statuses = {email: m.status for email, m in self.audience.members.items()}
+        self.assertIn("unsubscribed", statuses.values())
+        self.assertIn("cleaned", statuses.values())
+        for email, status in statuses.items():
+            self.assertEqual(self.ledger(email).status, status)
+        run = self.push("full")
+        self.assertFalse(run.counters.get("repaired"))
+
     def test_below_our_own_changes(self):
         """Of a push that is under way, and of one before."""
         partners = self.env["res.partner"].search([("city", "=", "Ghent")])

@@ -164,7 +164,7 @@ class TestSetup(SetupCase):
                 [("run_id", "=", run.id)]
             )
         }
-        self.assertEqual(details["half@firma.be"], "Left out: ADDRESS")
+        self.assertEqual(details["half@firma.be"], "Left out: Address")
         self.assertFalse(details["whole@firma.be"])
         self.assertIn("Address (1)", run.left_out)
         steps = self.steps()

@@ -18,7 +18,7 @@ METADATA = {"dc": "us21", "api_endpoint": "https://us21.api.mailchimp.com"}
 
 @pytest.fixture
 def login(answers):
-    return Login("app", "hush hush", URI, answers.url, timeout=(2, 0.5))
+    return Login("app", "hush hush", URI, answers.url, timeout=(2, 5))
 
 
 # === Where === #

@@ -15,7 +15,7 @@ def test_every_test_that_is_named_exists(document, number):
     named = re.findall(r"`(test_\w+)::(test_\w+)`", text)
     assert len(named) > number
     files = defaultdict(str)
-    for folder in ("crm_mailchimp/tests", "tests"):
+    for folder in ("crm_mailchimp/tests", "crm_mailchimp_website/tests", "tests"):
         for path in (ROOT / folder).rglob("test_*.py"):
             files[path.stem] += path.read_text()
     missing = [

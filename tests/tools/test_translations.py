@@ -12,21 +12,28 @@ import pytest
 
 from tools.po import merge
 
-I18N = Path(__file__).parents[2] / "crm_mailchimp" / "i18n"
+ROOT = Path(__file__).parents[2]
+ADDONS = ("crm_mailchimp", "crm_mailchimp_website")
+I18N = ROOT / "crm_mailchimp" / "i18n"
 LANGUAGES = ("nl", "de", "it", "fr", "es")
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[sd]")
 TAG = re.compile(r"<[^>]+>|&(?!amp;)\w+;")
 QUOTED = re.compile(r"“([^”]+)”")
 
 
+@pytest.fixture(scope="module", params=ADDONS)
+def addon(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def template():
-    return polib.pofile(str(I18N / "crm_mailchimp.pot"))
+def template(addon):
+    return polib.pofile(str(ROOT / addon / "i18n" / f"{addon}.pot"))
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
-def language(request):
-    return polib.pofile((I18N / f"{request.param}.po").read_text())
+def language(addon, request):
+    return polib.pofile((ROOT / addon / "i18n" / f"{request.param}.po").read_text())
 
 
 def translated(language):

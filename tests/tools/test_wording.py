@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 ADDON = Path(__file__).parents[2] / "crm_mailchimp"
-PYTHON = sorted(p for p in ADDON.rglob("*.py") if "tests" not in p.parts)
-XML = sorted(p for p in ADDON.rglob("*.xml") if "demo" not in p.parts)
-JS = sorted(p for p in (ADDON / "static" / "src").rglob("*.js"))
+ADDONS = (ADDON, ADDON.with_name("crm_mailchimp_website"))
+FILES = sorted(path for addon in ADDONS for path in addon.rglob("*.*"))
+PYTHON = [p for p in FILES if p.suffix == ".py" and "tests" not in p.parts]
+XML = [p for p in FILES if p.suffix == ".xml" and "demo" not in p.parts]
+JS = [p for p in FILES if p.suffix == ".js" and "tests" not in p.parts]
 # What stands in a sentence as a name, a date, or a text.
 NO_NUMBERS = set(
     "address at button campaign cause companies company date detail email error"

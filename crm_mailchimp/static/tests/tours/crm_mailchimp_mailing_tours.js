@@ -39,6 +39,17 @@ registry.category("web_tour.tours").add("crm_mailchimp_campaign_averages", {
     ],
 });
 
+registry.category("web_tour.tours").add("crm_mailchimp_campaign_calendar", {
+    steps: () => [{trigger: ".o_calendar_view .fc-event:contains(November)"}],
+});
+
+registry.category("web_tour.tours").add("crm_mailchimp_campaign_calendar_today", {
+    steps: () => [
+        {trigger: ".o_calendar_view .fc-day-today"},
+        {trigger: ".o_calendar_view:not(:has(.fc-event:contains(November)))"},
+    ],
+});
+
 registry.category("web_tour.tours").add("crm_mailchimp_contact_card", {
     steps: () => [
         {trigger: ".oe_stat_button:contains(Campaigns)"},
