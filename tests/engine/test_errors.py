@@ -437,3 +437,33 @@ def test_a_text_alone_is_enough(text, code):
 def test_the_line_for_the_log_names_the_field():
     body = problem(detail="Nein.", field="MMERGE6", message="Leer.")
     assert str(errors.classify(400, body)).endswith("Nein.: MMERGE6: Leer.")
+
+
+def test_a_member_that_is_there_is_told_by_its_code_alone():
+    entry = {"error": "Nein.", "error_code": "ERROR_CONTACT_EXISTS"}
+    assert errors.classify_member(entry).code == "member_exists"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_any_write_of_a_member_may_find_no_room(method):
+    body = problem(detail="You have reached the contact limit of your plan.")
+    found = errors.classify(400, body, method=method, path=MEMBER)
+    assert type(found) is errors.NoRoom
+    found = errors.classify(400, body, method="DELETE", path=MEMBER)
+    assert type(found) is errors.Rejected
+
+
+def test_the_address_itself_is_no_merge_field():
+    body = problem(detail="Nein.", field="EMAIL", message="Nein.")
+    assert errors.classify(400, body).code == "other"
+
+
+def test_an_overloaded_mailchimp_has_its_own_words_or_ours():
+    assert errors.classify(429, problem(detail="Langsam.")).detail == "Langsam."
+    assert errors.classify(500, problem(detail="Kaputt.")).detail == "Kaputt."
+    assert errors.classify(429, None).detail and errors.classify(500, None).detail
+
+
+def test_an_address_in_the_log_is_named_so():
+    line = str(errors.Rejected('"ann@firma.be", no.'))
+    assert line == '"<address>", no.'
