@@ -48,6 +48,9 @@ EXPECTED_MENTIONS = [
     # The module can be installed again.
     ("ir_model_data", "ir.module.module"),
     ("ir_module_module", "crm_mailchimp"),
+    # Nor was the add-on for the website ever installed.
+    ("ir_module_module", "crm_mailchimp_website"),
+    ("ir_module_module_dependency", "crm_mailchimp"),
     # The history of a contact is the contact's.
     ("mail_message", "res.partner"),
     ("mail_tracking_value", None),
