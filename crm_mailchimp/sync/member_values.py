@@ -1,6 +1,7 @@
 """Reading what the contacts of members hold, by chunk, in one SQL query a chunk."""
 
 import hashlib
+from operator import itemgetter
 
 from odoo import release
 from odoo.modules.module import Manifest
@@ -41,9 +42,6 @@ HEAD = (
 )
 
 
-NUMBERS = {name: number for number, name in enumerate(HEAD)}
-
-
 class MemberRow(tuple):
     """A row of a chunk: the ledger's columns by name, the others by number.
 
@@ -52,15 +50,10 @@ class MemberRow(tuple):
 
     __slots__ = ()
 
-    @property
-    def email(self):
-        return self.email_normalized
 
-    def __getattr__(self, name):
-        try:
-            return self[NUMBERS[name]]
-        except KeyError:
-            raise AttributeError(name) from None
+for number, name in enumerate(HEAD):
+    setattr(MemberRow, name, property(itemgetter(number)))
+MemberRow.email = MemberRow.email_normalized
 
 
 class MemberValues(MappedColumns):
