@@ -14,6 +14,9 @@ except ImportError:  # installed without the repository around it
 @tagged("post_install", "-at_install")
 class MailchimpCase(TransactionCase):
     switches = {}
+    # The requests of a browser wait for each other here. After 20 s, which compiling
+    # a page takes on a busy machine, Odoo would answer them with an error.
+    test_cursor_lock_timeout = 120
 
     @classmethod
     def setUpClass(cls):
