@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(json.dumps(STATE["calls"]), counts=False)
             return
         if path in ("", "/"):
-            data = {"account_name": "Canned", "role": "owner"}
+            data = {"account_id": "canned", "account_name": "Canned", "role": "owner"}
         elif path == "/lists":
             data = {
                 "lists": [{"id": "canned", "name": "Canned", "web_id": 1}],
