@@ -134,6 +134,7 @@ class CrmMailchimpMember(models.Model):
     _opt_out_idx = models.Index("(account_id, opt_out_at) WHERE opt_out_at IS NOT NULL")
     _status_idx = models.Index("(account_id, status)")
     _cause_idx = models.Index("(account_id, cause) WHERE cause IS NOT NULL")
+    _reason_idx = models.Index("(account_id, reason) WHERE reason IS NOT NULL")
 
     # What a comparison is decided on, beside what comes from Odoo.
     DECIDED_ON = (
@@ -186,15 +187,15 @@ class CrmMailchimpMember(models.Model):
     }
 
     @api.model
-    def _fingerprint(self, inputs, values=()):
+    def _fingerprint(self, inputs, news=()):
         """Return ``SQL``: the fingerprint of the row ``m`` of the ledger.
 
         :param SQL inputs: hash of what comes from Odoo, see :class:`.MemberValues`
-        :param values: names of columns that are about to have the value of row ``v``
+        :param news: ``SQL`` of the columns that are about to change, by name
         """
+        news = dict(news)
         columns = (
-            SQL.identifier("v" if name in values else "m", name)
-            for name in self.DECIDED_ON
+            news.get(name) or SQL.identifier("m", name) for name in self.DECIDED_ON
         )
         return SQL(
             "HASHTEXTEXTENDED(ROW(%s, %s)::text, 0)::varchar",
@@ -203,33 +204,36 @@ class CrmMailchimpMember(models.Model):
         )
 
     @api.model
-    def _update_rows(self, columns, rows):
+    def _update_rows(self, columns, rows, **same):
         """Write several rows in one statement.
 
         :param columns: names of columns, keys of ``COLUMNS``; of ``inputs`` comes the
             fingerprint, ``None`` if the row has to be compared again
         :param rows: ``(id, value, ...)`` with a value for each column
+        :param same: columns that have one value in all rows
         """
         if not rows:
             return
+        news = {name: SQL.identifier("v", name) for name in columns if name != "inputs"}
+        for name, value in same.items():
+            news[name] = SQL("%s::%s", value, SQL(self.COLUMNS[name]))
         changes = [
-            SQL("%s = %s", SQL.identifier(name), SQL.identifier("v", name))
-            for name in columns
-            if name != "inputs"
+            SQL("%s = %s", SQL.identifier(name), value) for name, value in news.items()
         ]
         if "inputs" in columns:
             changes.append(
                 SQL(
                     "fingerprint = CASE WHEN v.inputs IS NOT NULL THEN %s END",
-                    self._fingerprint(SQL("v.inputs"), columns),
+                    self._fingerprint(SQL("v.inputs"), news),
                 )
             )
-        if "reason" in columns:
+        if "reason" in news:
             changes.append(
                 SQL(
-                    "refused_at = CASE WHEN v.reason IS NULL THEN NULL"
+                    "refused_at = CASE WHEN %s IS NULL THEN NULL"
                     " ELSE DATE_TRUNC('second', CLOCK_TIMESTAMP() AT TIME ZONE 'UTC')"
-                    " END"
+                    " END",
+                    news["reason"],
                 )
             )
         types = {"id": "int4", **{name: self.COLUMNS[name] for name in columns}}

@@ -10,9 +10,12 @@ class Archives(SendingPhase):
     """Archive members that Odoo does not want any more; nobody is ever erased."""
 
     def work(self):
+        planned = self.planned("archive", limit=self.BATCH_FROM)
+        if not planned:
+            return
         account = self.account
         reader = MemberValues(account)
-        if self.planned("archive") >= self.BATCH_FROM:
+        if planned >= self.BATCH_FROM:
             return self.by_batches(
                 reader,
                 "archive",

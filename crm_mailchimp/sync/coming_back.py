@@ -29,8 +29,8 @@ class Restores(SendingPhase):
         self._each_of("readmit")
 
     def _each_of(self, operation):
-        self.one_by_one(operation, self._restore)
-        self.beside(ConsentUpdate).work(whole=True)
+        if self.one_by_one(operation, self._restore):
+            self.beside(ConsentUpdate).work(whole=True)
 
     def _restore(self, reader, row):
         """Subscribe an archived member again, after a look at it and its activity.

@@ -16,6 +16,10 @@ class Creates(SendingPhase):
     """
 
     def work(self):
+        if self.planned("create", limit=1):
+            self._subscribe()
+
+    def _subscribe(self):
         account = self.account
         reader = MemberValues(account)
         status = "pending" if account.double_opt_in else "subscribed"
@@ -80,11 +84,11 @@ class Creates(SendingPhase):
         the call is prepared, which is while those before it are under way.
         """
         account = self.account
-        winners = account._winners([row[1] for row in rows])
+        winners = account._winners([row.email for row in rows])
         batch, dropped, lacking = [], [], []
         for row in rows:
-            if winners.get(row[1]) != row[2]:
-                dropped.append((row[0], None, False))
+            if winners.get(row.email) != row.partner_id:
+                dropped.append((row.id,))
                 continue
             desired = reader.desired(row)
             tags = payload.missing(desired, reader.required)
@@ -93,20 +97,24 @@ class Creates(SendingPhase):
                 names = account._merge_field_names()
                 lacking_names = ", ".join(names.get(tag, tag) for tag in tags)
                 reason = self.env._("No value for: %s", lacking_names)
-                lacking.append((row[0], None, "required_field", reason, desired))
+                lacking.append((row.id, reason, desired))
                 continue
-            item = payload.creation(row[1], desired, status, row[reader.opt_in_date])
+            since = row[reader.opt_in_date]
+            item = payload.creation(row.email, desired, status, since)
             batch.append((item, row, desired))
         Member = self.env["crm.mailchimp.member"]
-        Member._update_rows(("operation", "wanted"), dropped)
+        Member._update_rows((), dropped, operation=None, wanted=False)
         Member._update_rows(
-            ("operation", "reason", "reason_text", "values_refused"), lacking
+            ("reason_text", "values_refused"),
+            lacking,
+            operation=None,
+            reason="required_field",
         )
         self.count(lacking=len(lacking))
         return batch
 
     def _record(self, reader, batch, created, refused):
-        sent = {row[1]: (row, desired) for _item, row, desired in batch}
+        sent = {row.email: (row, desired) for _item, row, desired in batch}
         done = []
         for entry in created:
             row, desired = sent.pop(entry["email_address"].lower(), (None, None))
@@ -115,46 +123,34 @@ class Creates(SendingPhase):
             stored = self.stored(desired, entry)
             seen = payload.seen_values(entry, reader.tags, reader.owned, stored)
             same = payload.same_values(seen, stored, reader.owned)
+            changed = utc(entry.get("last_changed"))
             done.append(
                 (
-                    row[0],
+                    row.id,
                     entry["status"],
-                    "odoo",
-                    None,
                     stored,
                     None if same else seen,
-                    False,
-                    None,
-                    None,
-                    None,
-                    None,
-                    utc(entry.get("last_changed")),
+                    changed,
                     link_id(entry),
-                    utc(entry.get("last_changed"))
-                    if entry["status"] == "subscribed"
-                    else None,
+                    changed if entry["status"] == "subscribed" else None,
                     # Nothing is left to compare until something changes.
                     row[reader.inputs] if same and stored is desired else None,
                 )
             )
-        self.env["crm.mailchimp.member"]._update_rows(
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(
             (
-                "status",
-                "origin",
-                "operation",
-                "values_sent",
-                "values_seen",
-                "edited",
-                "values_refused",
-                "reason",
-                "reason_text",
-                "next_try",
-                "last_changed",
-                "web_id",
-                "subscribed_at",
-                "inputs",
+                *("status", "values_sent", "values_seen", "last_changed", "web_id"),
+                *("subscribed_at", "inputs"),
             ),
             done,
+            origin="odoo",
+            operation=None,
+            edited=False,
+            values_refused=None,
+            reason=None,
+            reason_text=None,
+            next_try=None,
         )
         refusals = []
         for email, error in refused:
@@ -166,7 +162,7 @@ class Creates(SendingPhase):
                 refusals.append((row, desired, error))
         self.record_refusals(refusals)
         # Neither created nor refused: look before anything is repeated.
-        self.env["crm.mailchimp.member"]._update_rows(
-            ("operation",), [(row[0], "read") for row, _desired in sent.values()]
+        Member._update_rows(
+            (), [(row.id,) for row, _desired in sent.values()], operation="read"
         )
         self.count(created=len(done), sent=len(done))

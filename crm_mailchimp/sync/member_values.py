@@ -278,8 +278,7 @@ class MemberValues(MappedColumns):
 
     def desired(self, row):
         """Return the canonical values the member of a row should have."""
-        state = self.state(row)
-        present = held(state) if state.status else {"m": {}}
+        present = held(self.state(row)) if row.status else {"m": {}}
         raw = self._raw(row)
         desired = values(
             self.merge_fields,
@@ -294,7 +293,7 @@ class MemberValues(MappedColumns):
             and not row[self.is_company]
             and not any(value is KEEP for value in raw)
         ):
-            self._divide_as_there(row, desired["m"], present["m"], state.sent)
+            self._divide_as_there(row, desired["m"], present["m"], row.values_sent)
         return desired
 
     def _divide_as_there(self, row, merge, present, sent):

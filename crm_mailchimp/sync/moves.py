@@ -10,8 +10,8 @@ class Moves(SendingPhase):
     """Give members the new address of their contact; their history stays."""
 
     def work(self):
-        self.one_by_one("move", self._move)
-        self.beside(ConsentUpdate).work(whole=True)
+        if self.one_by_one("move", self._move):
+            self.beside(ConsentUpdate).work(whole=True)
 
     def _move(self, reader, row):
         """Carry out the change of one address, which ``row`` of the ledger is for.

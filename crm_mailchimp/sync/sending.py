@@ -26,13 +26,15 @@ class SendingPhase(MemberPhase):
     # slower to start, but no request each.
     BATCH_FROM = 1000
 
-    def planned(self, operation):
+    def planned(self, operation, limit=None):
+        """Return how many rows have an operation planned, up to a limit."""
         return self.env["crm.mailchimp.member"].search_count(
             [
                 ("account_id", "=", self.account.id),
                 ("operation", "=", operation),
                 ("batch_ref", "=", False),
-            ]
+            ],
+            limit=limit,
         )
 
     def walk(self, reader, operation, size):
@@ -56,7 +58,7 @@ class SendingPhase(MemberPhase):
             )
             if not rows:
                 return
-            after = rows[-1][1]
+            after = rows[-1].email
             yield rows
 
     def carry_out(self, calls, record, whole=False):
@@ -89,14 +91,20 @@ class SendingPhase(MemberPhase):
             raise trouble[0]
 
     def one_by_one(self, operation, act):
-        """Call ``act`` with each planned row and commit what came of it."""
+        """Call ``act`` with each planned row and commit what came of it.
+
+        :return: whether there was any
+        """
+        if not self.planned(operation, limit=1):
+            return False
         reader = MemberValues(self.account)
         for rows in self.walk(reader, operation, lambda: 20):
             for row in rows:
                 act(reader, row)
                 self.commit()
                 if self.is_over():
-                    return
+                    return True
+        return True
 
     def by_batches(self, reader, operation, make):
         """Hand planned changes or archives to Mailchimp's batch operations.
@@ -124,10 +132,11 @@ class SendingPhase(MemberPhase):
 
     def batched(self, method, row, body=None):
         """Return an operation on the member of a row for a batch."""
+        audience = self.account.audience_ref
         item = {
             "method": method,
-            "path": f"/lists/{self.account.audience_ref}/members/{member_hash(row[1])}",
-            "operation_id": row[0],
+            "path": f"/lists/{audience}/members/{member_hash(row.email)}",
+            "operation_id": row.id,
         }
         return dict(item, body=body) if body else item
 
@@ -140,13 +149,12 @@ class SendingPhase(MemberPhase):
             if code == "interest_gone" and self.note_lost():
                 continue  # it is sent again when the group is there again
             if code == "member_exists":
-                exists.append((row[0], "read"))
+                exists.append((row.id,))
                 continue
             known = dict(self.env["crm.mailchimp.member"]._fields["reason"].selection)
             rows.append(
                 (
-                    row[0],
-                    None,
+                    row.id,
                     code if code in known else "other",
                     error.words,
                     None if code in FINAL else desired,
@@ -155,11 +163,13 @@ class SendingPhase(MemberPhase):
             )
         Member = self.env["crm.mailchimp.member"]
         Member._update_rows(
-            ("operation", "reason", "reason_text", "values_refused", "next_try"), rows
+            ("reason", "reason_text", "values_refused", "next_try"),
+            rows,
+            operation=None,
         )
-        Member._update_rows(("operation",), exists)
+        Member._update_rows((), exists, operation="read")
         self._note_barred(
-            [(row[1], error) for row, _desired, error in refusals],
+            [(row.email, error) for row, _desired, error in refusals],
         )
         self.count(refused=len(rows), sent=len(rows))
 

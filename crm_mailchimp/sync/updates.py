@@ -10,9 +10,12 @@ class Updates(SendingPhase):
     """Change known members, without their status."""
 
     def work(self):
+        planned = self.planned("update", limit=self.BATCH_FROM)
+        if not planned:
+            return
         account = self.account
         reader = MemberValues(account)
-        if self.planned("update") >= self.BATCH_FROM:
+        if planned >= self.BATCH_FROM:
             return self.by_batches(
                 reader,
                 "update",
@@ -30,7 +33,7 @@ class Updates(SendingPhase):
                     # of somebody else that may win over what Odoo has by then.
                     self.env["crm.mailchimp.member"]._update_rows(
                         ("values_sending",),
-                        [(row[0], desired) for row, desired, _body in updates],
+                        [(row.id, desired) for row, desired, _body in updates],
                     )
                     self.commit()
                 for row, desired, body in updates:
@@ -38,7 +41,7 @@ class Updates(SendingPhase):
                         (row, desired),
                         self.gateway.patch_member,
                         account.audience_ref,
-                        member_hash(row[1]),
+                        member_hash(row.email),
                         body,
                     )
 
@@ -57,7 +60,7 @@ class Updates(SendingPhase):
             if vals:
                 # Edited in Mailchimp since the comparison: its contact comes first.
                 self.set_cursor(plan_again=True)
-                same.append((row[0], None))
+                same.append((row.id,))
                 continue
             body = payload.difference(
                 desired,
@@ -69,8 +72,8 @@ class Updates(SendingPhase):
             if known["wanted"] and body:
                 yield row, desired, body
             else:
-                same.append((row[0], None))
-        self.env["crm.mailchimp.member"]._update_rows(("operation",), same)
+                same.append((row.id,))
+        self.env["crm.mailchimp.member"]._update_rows((), same, operation=None)
 
     def record(self, reader, row, desired, result, inputs=None):
         """Note what became of a changed member.
@@ -82,10 +85,14 @@ class Updates(SendingPhase):
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.NotFound):
             Member._update_rows(
-                ("status", "operation", "reason", "batch_ref"),
-                [(row[0], None, None, "forgotten", None)],
+                (),
+                [(row.id,)],
+                status=None,
+                operation=None,
+                reason="forgotten",
+                batch_ref=None,
             )
-            self.account._note_forgotten([row[1]])
+            self.account._note_forgotten([row.email])
             self.count(deleted_in_mailchimp=1, sent=1)
             return
         if isinstance(result, errors.MailchimpError):
@@ -118,5 +125,5 @@ class Updates(SendingPhase):
             inputs=inputs if as_sent else None,
         )
         columns = tuple(news)
-        Member._update_rows(columns, [(row[0], *news.values())])
+        Member._update_rows(columns, [(row.id, *news.values())])
         self.count(updated=1, sent=1)
