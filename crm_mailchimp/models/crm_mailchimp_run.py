@@ -1,5 +1,4 @@
 import logging
-import time
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -379,18 +378,6 @@ class CrmMailchimpRun(models.Model):
         if self.kind == "preview":
             return self.env.flush_all()
         return self.env["ir.cron"]._commit_progress()
-
-    def _checkpoint(self, last_notified=None):
-        """Keep what was done, and tell users how far it is, at most once a second.
-
-        :param last_notified: monotonic time at which they were told last
-        :return: the same, for the next call
-        """
-        if last_notified is None or time.monotonic() - last_notified > 1:
-            self._notify()
-            last_notified = time.monotonic()
-        self._commit()
-        return last_notified
 
     def _notify(self):
         """Notify those who may synchronise how far the run is, after the commit.

@@ -1,3 +1,4 @@
+import math
 import time
 
 
@@ -20,6 +21,7 @@ class Phase:
         self.run = run
         self.gateway = gateway
         self.deadline = deadline
+        self.notified_at = -math.inf
 
     def work(self):
         """Work until done or out of time.
@@ -55,8 +57,13 @@ class Phase:
         self.run._commit()
 
     def checkpoint(self):
-        """Commit what was done, and tell the users how far the run is."""
-        self.run._notify()
+        """Commit what was done, and tell the users how far the run is.
+
+        They are told at most once a second; the end of a run is always told.
+        """
+        if time.monotonic() - self.notified_at > 1:
+            self.run._notify()
+            self.notified_at = time.monotonic()
         self.commit()
 
     def is_full(self):

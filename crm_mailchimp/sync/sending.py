@@ -73,7 +73,7 @@ class SendingPhase(MemberPhase):
         :param bool whole: whether all are begun, even when the slice is over
         :raise MailchimpError: the first one that is not about a single member
         """
-        trouble, last_notified = [], None
+        trouble = []
 
         def should_stop():
             return trouble or self.is_lost() or not whole and self.is_over()
@@ -86,7 +86,7 @@ class SendingPhase(MemberPhase):
                     trouble.append(result)
                 else:
                     record(tag, result)
-            last_notified = self.run._checkpoint(last_notified)
+            self.checkpoint()
         if trouble:
             raise trouble[0]
 

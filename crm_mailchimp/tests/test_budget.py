@@ -1,5 +1,8 @@
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
+from ..sync import phase
 from .common import MailchimpCase
 
 CONTACTS = 10_000
@@ -84,3 +87,25 @@ class TestBudget(InsertContacts, MailchimpCase):
         # Two of them for the lease: whose the audience is, and that it is still ours.
         self.assertLessEqual(len(self.simulator.calls), 8)
         self.assertEqual(self.member("p77@firma.be").merge_fields["CITY"], "Rome")
+
+    def test_progress_is_told_once_a_second(self):
+        """A browser gets a message a second, not one for each member."""
+        people = self.env["res.partner"].union(
+            *(self.contact(f"Person {n}", email=f"p{n}@firma.be") for n in range(6))
+        )
+        self.link()
+        self.push()
+
+        def messages(people, city):
+            self.env["bus.bus"].search([]).unlink()
+            people.city = city
+            self.assertEqual(self.push().counters["updated"], len(people))
+            return self.env["bus.bus"].search_count(
+                [("message", "like", "crm_mailchimp/progress")]
+            )
+
+        with patch.object(phase, "time") as time:
+            time.monotonic.return_value = 0.0
+            one = messages(people[:1], "Rome")
+            self.assertGreater(one, 0)
+            self.assertEqual(messages(people, "Paris"), one)
