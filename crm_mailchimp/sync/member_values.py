@@ -263,8 +263,8 @@ class MemberValues(MappedColumns):
 
     def interests(self, row):
         """Return the ids of our groups the contact of a row belongs to."""
-        groups = (self.groups[segment] for segment in row[self.segments])
-        refs = (group[bool(row[self.is_company])] for group in groups)
+        of_kind = bool(row[self.is_company])
+        refs = [self.groups[segment][of_kind] for segment in row[self.segments]]
         return [ref for ref in refs if ref]
 
     def _raw(self, row):
