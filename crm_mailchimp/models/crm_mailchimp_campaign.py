@@ -64,7 +64,7 @@ class CrmMailchimpCampaign(models.Model):
         ],
         string="Type",
         readonly=True,
-        falsy_value_label=_lt("Other"),
+        falsy_value_label=_lt("Unknown"),
     )
     status = fields.Selection(
         [

@@ -76,9 +76,7 @@ class CrmMailchimpMember(models.Model):
         index="btree_not_null",
         falsy_value_label=_lt("Without a contact"),
     )
-    status = fields.Selection(
-        STATUSES, falsy_value_label=_lt("Not in Mailchimp")
-    )
+    status = fields.Selection(STATUSES, falsy_value_label=_lt("Not in Mailchimp"))
     status_before = fields.Selection(
         STATUSES,
         string="Status before archiving",

@@ -50,6 +50,9 @@ class TestActions(MailchimpCase):
         self.simulator.clear_calls()
         self.push()
         self.assertFalse([c for c in self.simulator.calls if c.method != "GET"])
+        ann.mailchimp_add_tag("VIP")
+        shown = [tag["name"] for tag in ann.mailchimp_card()["tags"]]
+        self.assertEqual(sorted(shown), ["Trade fair", "VIP"], "each once")
 
     def test_a_tag_waits_for_its_contact(self):
         ann = self.contact("Ann", mailchimp_opt_in=False)

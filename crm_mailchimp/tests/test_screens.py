@@ -60,7 +60,9 @@ class TestScreens(MailchimpCase):
                 # Permissions: a name and a switch, beside the problem if there is one.
                 if len(columns) > 3:
                     self.assertEqual(
-                        shown.get("mode"), "list,kanban", f"{model}: {shown.get('name')}"
+                        shown.get("mode"),
+                        "list,kanban",
+                        f"{model}: {shown.get('name')}",
                     )
 
     def test_every_group_has_a_name(self):
@@ -82,8 +84,12 @@ class TestScreens(MailchimpCase):
                 self.assertTrue(named or (model, name) in always, f"{model}: {name}")
                 found += 1
         self.assertGreater(found, 15)
+        self.env["res.lang"]._activate_lang("nl_NL")
         dutch = self.env["crm.mailchimp.member"].with_context(lang="nl_NL")
-        self.assertTrue(dutch.fields_get(["reason"])["reason"]["falsy_value_label"])
+        self.assertEqual(
+            dutch.fields_get(["reason"])["reason"]["falsy_value_label"],
+            "Niet geweigerd",
+        )
 
     def test_a_question_is_answered_by_a_verb(self):
         """Not by "Ok"."""
@@ -281,7 +287,7 @@ class TestScreenTours(MailingCase, HttpCase):
 
 
 @tagged("post_install", "-at_install")
-class TestPhoneTours(HttpCase, MailchimpCase):
+class TestPhoneTours(MailchimpCase, HttpCase):
     """What is a list elsewhere is cards in a narrow window."""
 
     browser_size = "420x860"
