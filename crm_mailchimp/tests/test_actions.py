@@ -37,7 +37,7 @@ class TestActions(MailchimpCase):
         ann, bob = self.contact("Ann"), self.contact("Bob")
         self.audience.add_tag("VIP")
         action = (ann + bob).action_mailchimp_add_tag()
-        wizard = self.env[action["res_model"]].with_context(action["context"])
+        wizard = self.env[action["res_model"]].with_context(**action["context"])
         wizard = wizard.create({"name": "vip, Trade fair"})
         self.simulator.clear_calls()
         wizard.action_add()
