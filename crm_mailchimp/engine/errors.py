@@ -123,10 +123,8 @@ class Retryable(MailchimpError):
     :param after: seconds Mailchimp asks to wait, or ``None``
     """
 
-    def __init__(
-        self, detail: Any = "", *, after: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(detail, **kwargs)
+    def __init__(self, *args: Any, after: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.after = after
 
 
@@ -140,8 +138,8 @@ class OtherAccount(MailchimpError):
     :param name: what that account is called
     """
 
-    def __init__(self, detail: Any = "", *, name: str = "", **kwargs: Any) -> None:
-        super().__init__(detail, **kwargs)
+    def __init__(self, *args: Any, name: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.name = _cut(name)
 
 
@@ -151,8 +149,8 @@ class LoginRefused(MailchimpError):
     :param code: Mailchimp's code for the reason, such as ``invalid_client``
     """
 
-    def __init__(self, detail: Any = "", *, code: str = "", **kwargs: Any) -> None:
-        super().__init__(detail, **kwargs)
+    def __init__(self, *args: Any, code: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.code = code
 
 
@@ -182,15 +180,14 @@ class Rejected(MailchimpError):
 
     def __init__(
         self,
-        detail: Any = "",
-        *,
+        *args: Any,
         code: str = "other",
         member_status: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.code = code
         self.member_status = member_status
-        super().__init__(detail, **kwargs)
+        super().__init__(*args, **kwargs)
 
 
 #: Refusals of one thing, which say nothing of any other.

@@ -1,10 +1,12 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from ..engine import stats
 from .clock import short_moment
+
+_lt = LazyTranslate(__name__)
 
 # Rate -> what it is a share of: an average counts each campaign by that.
 WEIGHTS = {
@@ -62,6 +64,7 @@ class CrmMailchimpCampaign(models.Model):
         ],
         string="Type",
         readonly=True,
+        falsy_value_label=_lt("Unknown"),
     )
     status = fields.Selection(
         [
@@ -75,9 +78,12 @@ class CrmMailchimpCampaign(models.Model):
             ("archived", "Archived"),
         ],
         readonly=True,
+        falsy_value_label=_lt("Unknown"),
     )
     subject = fields.Char(readonly=True)
-    send_time = fields.Datetime(string="Sent on", readonly=True)
+    send_time = fields.Datetime(
+        string="Sent on", readonly=True, falsy_value_label=_lt("Not sent yet")
+    )
     report_date = fields.Datetime(string="Results as of", readonly=True)
     next_poll = fields.Datetime(
         string="Next update",
@@ -94,6 +100,7 @@ class CrmMailchimpCampaign(models.Model):
         ],
         string="Problem",
         readonly=True,
+        falsy_value_label=_lt("No problem"),
     )
     failures = fields.Integer(string="Failed attempts", readonly=True)
     failure_note = fields.Char(compute="_compute_failure_note")

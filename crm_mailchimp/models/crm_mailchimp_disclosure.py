@@ -1,9 +1,11 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from .crm_mailchimp_contact_status import id_bits
 from .crm_mailchimp_merge_field import SOURCES
+
+_lt = LazyTranslate(__name__)
 
 
 class CrmMailchimpDisclosure(models.Model):
@@ -33,7 +35,10 @@ class CrmMailchimpDisclosure(models.Model):
     detail = fields.Char(string="Source", compute="_compute_name")
     expression = fields.Text(readonly=True)
     user_id = fields.Many2one(
-        "res.users", string="Uses the access rights of", readonly=True
+        "res.users",
+        string="Uses the access rights of",
+        readonly=True,
+        falsy_value_label=_lt("No particular user"),
     )
     changed_by_id = fields.Many2one(
         "res.users", string="Last changed by", readonly=True

@@ -1,9 +1,11 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from .crm_mailchimp_contact_status import id_bits
 from .crm_mailchimp_recipient import STILL_BOUNCES
+
+_lt = LazyTranslate(__name__)
 
 
 class CrmMailchimpInvalidEmail(models.Model):
@@ -31,7 +33,11 @@ class CrmMailchimpInvalidEmail(models.Model):
         help="Cleaned: Mailchimp stopped using the address, without a campaign of this "
         "audience that was imported.",
     )
-    campaign_id = fields.Many2one("crm.mailchimp.campaign", readonly=True)
+    campaign_id = fields.Many2one(
+        "crm.mailchimp.campaign",
+        readonly=True,
+        falsy_value_label=_lt("Without a campaign"),
+    )
     detail = fields.Char(string="Reason", readonly=True)
     date = fields.Datetime(string="Since", readonly=True)
     user_id = fields.Many2one(related="partner_id.user_id")

@@ -1,9 +1,11 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from ..engine.vocabulary import NOT_TAKEN
 from .recordset import recordset
+
+_lt = LazyTranslate(__name__)
 
 STATUSES = [
     ("subscribed", "Subscribed"),
@@ -68,12 +70,22 @@ class CrmMailchimpMember(models.Model):
     company_id = fields.Many2one(related="account_id.company_id")
     email_normalized = fields.Char(string="Address", required=True)
     partner_id = fields.Many2one(
-        "res.partner", string="Contact", ondelete="set null", index="btree_not_null"
+        "res.partner",
+        string="Contact",
+        ondelete="set null",
+        index="btree_not_null",
+        falsy_value_label=_lt("Without a contact"),
     )
-    status = fields.Selection(STATUSES)
-    status_before = fields.Selection(STATUSES, string="Status before archiving")
+    status = fields.Selection(STATUSES, falsy_value_label=_lt("Not in Mailchimp"))
+    status_before = fields.Selection(
+        STATUSES,
+        string="Status before archiving",
+        falsy_value_label=_lt("Not archived"),
+    )
     archived_by = fields.Selection(
-        [("odoo", "Odoo"), ("mailchimp", "Mailchimp")], string="Archived by"
+        [("odoo", "Odoo"), ("mailchimp", "Mailchimp")],
+        string="Archived by",
+        falsy_value_label=_lt("Not archived"),
     )
     origin = fields.Selection(
         [
@@ -85,14 +97,22 @@ class CrmMailchimpMember(models.Model):
         default="foreign",
     )
     wanted = fields.Boolean(string="Should be in the audience")
-    operation = fields.Selection(OPERATIONS, string="To do")
+    operation = fields.Selection(
+        OPERATIONS, string="To do", falsy_value_label=_lt("Nothing to do")
+    )
     # What is under way: committed before the call, so that an answer that gets lost
     # can be told from what somebody else did.
-    sending = fields.Selection(OPERATIONS)
+    sending = fields.Selection(OPERATIONS, falsy_value_label=_lt("Nothing"))
     sent_at = fields.Datetime(string="Sent on")
-    cause = fields.Selection(CAUSES, string="Reason for leaving")
+    cause = fields.Selection(
+        CAUSES,
+        string="Reason for leaving",
+        falsy_value_label=_lt("No reason in Odoo"),
+    )
     batch_ref = fields.Char(string="In batch")
-    reason = fields.Selection(REFUSALS, string="Reason refused")
+    reason = fields.Selection(
+        REFUSALS, string="Reason refused", falsy_value_label=_lt("Not refused")
+    )
     reason_text = fields.Char(string="Explanation")
     permissions_at = fields.Datetime(string="Marketing permissions given on")
     refused_at = fields.Datetime(string="Refused on")

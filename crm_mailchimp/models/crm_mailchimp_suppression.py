@@ -1,9 +1,11 @@
 from odoo import api, fields, models
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from ..engine.address import member_hash
 from ..engine.vocabulary import ABOUT_ADDRESS, SAID
 from .recordset import recordset
+
+_lt = LazyTranslate(__name__)
 
 KINDS = [
     ("unsubscribed", "Unsubscribed"),
@@ -65,6 +67,7 @@ class CrmMailchimpSuppression(models.Model):
         ],
         string="Lifted by",
         readonly=True,
+        falsy_value_label=_lt("Not lifted"),
     )
 
     _open_uniq = models.UniqueIndex(

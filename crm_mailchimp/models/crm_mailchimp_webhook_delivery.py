@@ -2,13 +2,15 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, LazyTranslate
 
 from ..engine import webhooks
 from ..engine.observe import utc
 from ..engine.storable import storable
 from ..engine.vocabulary import DROPPED
 from .recordset import recordset
+
+_lt = LazyTranslate(__name__)
 
 VACUUM_LIMIT = 5000
 PAYLOAD_LENGTH = 4000
@@ -49,6 +51,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         [("people", "People and users"), ("programs", "Applications")],
         string="Triggered by",
         readonly=True,
+        falsy_value_label=_lt("Unknown"),
     )
     kind = fields.Char(string="Event", required=True, readonly=True)
     email_normalized = fields.Char(string="Address", readonly=True)
@@ -60,7 +63,9 @@ class CrmMailchimpWebhookDelivery(models.Model):
     fired_at = fields.Datetime(string="Happened on", readonly=True)
     received_at = fields.Datetime(string="Received on", required=True, readonly=True)
     processed_at = fields.Datetime(string="Processed on", readonly=True)
-    outcome = fields.Selection(OUTCOMES, readonly=True)
+    outcome = fields.Selection(
+        OUTCOMES, readonly=True, falsy_value_label=_lt("Not processed yet")
+    )
     payload = fields.Text(readonly=True, groups="base.group_system", prefetch=False)
     digest = fields.Char(required=True, readonly=True)
     seen_status = fields.Char(readonly=True)

@@ -132,16 +132,13 @@ class ResPartner(models.Model):
     def action_mailchimp_add_tag(self):
         """Ask which tag to add."""
         self._mailchimp_accounts()
-        wizard = self.env["crm.mailchimp.add.tag"].create(
-            {"name": "", "partner_ids": self.ids}
-        )
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Add Mailchimp tags"),
-            "res_model": wizard._name,
-            "res_id": wizard.id,
+            "res_model": "crm.mailchimp.add.tag",
             "view_mode": "form",
             "target": "new",
+            "context": {"default_partner_ids": self.ids},
         }
 
     def mailchimp_add_tag(self, names):

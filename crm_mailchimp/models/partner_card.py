@@ -43,7 +43,7 @@ class ResPartner(models.Model):
                     "state": tag.state,
                     "reason": tag.why or "",
                 }
-                for tag in self.mailchimp_tag_ids[:LINES]
+                for tag in self._mailchimp_latest_tags()[:LINES]
             ],
             "campaigns": self._mailchimp_card_campaigns(),
             "campaign_count": self.mailchimp_campaign_count,
@@ -65,6 +65,13 @@ class ResPartner(models.Model):
                 for consent in self.mailchimp_consent_ids[:LINES]
             ],
         }
+
+    def _mailchimp_latest_tags(self):
+        """Return the tags, each once: the last time that somebody asked for it."""
+        latest = {}
+        for tag in self.mailchimp_tag_ids.sorted("id", reverse=True):
+            latest.setdefault((tag.account_id, tag.name.casefold()), tag.id)
+        return self.mailchimp_tag_ids.browse(latest.values())
 
     def _mailchimp_remedy(self):
         account = self.env["crm.mailchimp.account"].sudo()._of_company()

@@ -52,6 +52,8 @@ CHECK = """
     const wait = (ms) => new Promise((done) => setTimeout(done, ms));
     const problems = [];
     for (const [name, target, ready] of %(screens)s) {
+        // A dialog that is open, as before a page is left.
+        await action.doAction({type: "ir.actions.act_window_close"});
         if (target) {
             await action.doAction(target, {clearBreadcrumbs: true});
         }
@@ -66,7 +68,8 @@ CHECK = """
             page.click();
         }
         await wait(700);
-        const {violations} = await axe.run(%(context)s, {
+        const shown = document.querySelector(".modal") ? ".modal" : ".o_action_manager";
+        const {violations} = await axe.run({include: [[shown]], exclude: %(core)s}, {
             resultTypes: ["violations"],
             runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
         });
@@ -108,13 +111,9 @@ class TestAccessibility(MailingCase, HttpCase):
             is looked at as it opens
         """
         self.env.flush_all()
-        context = {
-            "include": [[".o_action_manager"]],
-            "exclude": [[selector] for selector in CORE],
-        }
         code = CHECK % {
             "screens": json.dumps(screens),
-            "context": json.dumps(context),
+            "core": json.dumps([[selector] for selector in CORE]),
         }
         self.browser_js(
             "/odoo/mailing-overview",
@@ -153,6 +152,45 @@ class TestAccessibility(MailingCase, HttpCase):
             for name, record in forms.items()
         ]
         self.check(screens)
+
+    def test_every_dialog(self):
+        # Nobody reads what somebody else was asked.
+        env = self.env(user=self.env.ref("base.user_admin"))
+        account = self.account.with_env(env)
+        contact = self.people["Open"].with_env(env)
+        other = self.simulator.add_audience("Other")
+        member = other.add_member("never@firma.be")
+        member.timestamp_opt = member.timestamp_signup = self.simulator.clock.now() - 9
+        self.people["Never"].mailchimp_opt_in = False
+        Choose = env["crm.mailchimp.choose.audience"]
+        choose, confirm = Choose.create([{"account_id": account.id}] * 2)
+        confirm.line_id = confirm.line_ids.filtered(
+            lambda line: line.audience_ref == other.id
+        )
+        question = confirm.action_link()
+        self.assertTrue(confirm.opted_out_ids)
+        dialogs = {
+            "add tags": contact.action_mailchimp_add_tag(),
+            "erase": contact.action_mailchimp_erase(),
+            "correct addresses": env["crm.mailchimp.invalid.email"]
+            .search([])
+            .action_correct(),
+            "connect": account.action_setup_connect(),
+            "choose an audience": choose._reopen(),
+            "confirm an audience": question,
+            "create an audience": account.action_create_audience(),
+            "restore": {
+                "type": "ir.actions.act_window",
+                "res_model": "crm.mailchimp.restore",
+                "target": "new",
+            },
+        }
+        self.check(
+            [
+                (name, {"views": [[False, "form"]], **action}, ".modal .o_form_view")
+                for name, action in dialogs.items()
+            ]
+        )
 
     def test_the_set_up(self):
         self.account.active = False

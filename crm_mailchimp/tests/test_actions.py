@@ -37,8 +37,8 @@ class TestActions(MailchimpCase):
         ann, bob = self.contact("Ann"), self.contact("Bob")
         self.audience.add_tag("VIP")
         action = (ann + bob).action_mailchimp_add_tag()
-        wizard = self.env[action["res_model"]].browse(action["res_id"])
-        wizard.name = "vip, Trade fair"
+        wizard = self.env[action["res_model"]].with_context(**action["context"])
+        wizard = wizard.create({"name": "vip, Trade fair"})
         self.simulator.clear_calls()
         wizard.action_add()
         self.assertFalse(self.simulator.calls)
@@ -50,6 +50,9 @@ class TestActions(MailchimpCase):
         self.simulator.clear_calls()
         self.push()
         self.assertFalse([c for c in self.simulator.calls if c.method != "GET"])
+        ann.mailchimp_add_tag("VIP")
+        shown = [tag["name"] for tag in ann.mailchimp_card()["tags"]]
+        self.assertEqual(sorted(shown), ["Trade fair", "VIP"], "each once")
 
     def test_a_tag_waits_for_its_contact(self):
         ann = self.contact("Ann", mailchimp_opt_in=False)

@@ -1,13 +1,16 @@
 from ast import literal_eval
+from datetime import timedelta
 
 from lxml import etree, html
 
+from odoo import fields
 from odoo.tests import HttpCase, new_test_user, tagged
 
 from .common import MailchimpCase
 from .test_engagement import MailingCase
 
 SALES = "sales_team.group_sale_salesman"
+CONTACTS = ("crm.mailchimp.contact.status", "crm.mailchimp.segment.contact")
 
 
 @tagged("post_install", "-at_install")
@@ -33,11 +36,68 @@ class TestScreens(MailchimpCase):
                 self.assertTrue(target.exists())
                 self.assertTrue(link.text_content().strip())
 
+    def ours(self, model):
+        """Return the records of a model that the add-on comes with."""
+        known = self.env["ir.model.data"].search(
+            [("module", "=", "crm_mailchimp"), ("model", "=", model)]
+        )
+        return self.env[model].browse(known.mapped("res_id")).exists()
+
+    def archs(self):
+        """Yield the model and what each of our views consists of."""
+        for view in self.ours("ir.ui.view").filtered("model"):
+            yield view.model, etree.fromstring(view.arch)
+
     def test_phones_have_cards(self):
-        for name in ("campaign", "contact_status", "member", "segment", "run"):
-            with self.subTest(name):
-                action = self.action(f"action_crm_mailchimp_{name}")
-                self.assertIn("kanban", action["view_mode"].split(","))
+        """A list would be cut."""
+        for action in self.ours("ir.actions.act_window"):
+            modes = action.view_mode.split(",")
+            if "list" in modes:
+                self.assertIn("kanban", modes, action.name)
+        for model, arch in self.archs():
+            for shown in arch.xpath("//field[list]"):
+                columns = shown.xpath("list/field[not(@column_invisible)]")
+                # Permissions: a name and a switch, beside the problem if there is one.
+                if len(columns) > 3:
+                    self.assertEqual(
+                        shown.get("mode"),
+                        "list,kanban",
+                        f"{model}: {shown.get('name')}",
+                    )
+
+    def test_every_group_has_a_name(self):
+        """A list grouped by a selection names no group of records without a value."""
+        # These always have one.
+        always = {
+            *((model, "status") for model in CONTACTS),
+            *((model, "outcome") for model in CONTACTS),
+            ("crm.mailchimp.disclosure", "kind"),
+            ("crm.mailchimp.invalid.email", "kind"),
+            ("crm.mailchimp.recipient", "status"),
+        }
+        found = 0
+        for model, arch in self.archs():
+            for group in arch.xpath("//search//filter[contains(@context, 'group_by')]"):
+                name = literal_eval(group.get("context"))["group_by"].split(":")[0]
+                field = self.env[model]._fields[name]
+                named = field.required or field.falsy_value_label
+                self.assertTrue(named or (model, name) in always, f"{model}: {name}")
+                found += 1
+        self.assertGreater(found, 15)
+        self.env["res.lang"]._activate_lang("nl_NL")
+        dutch = self.env["crm.mailchimp.member"].with_context(lang="nl_NL")
+        self.assertEqual(
+            dutch.fields_get(["reason"])["reason"]["falsy_value_label"],
+            "Niet geweigerd",
+        )
+
+    def test_a_question_is_answered_by_a_verb(self):
+        """Not by "Ok"."""
+        for model, arch in self.archs():
+            for button in arch.xpath("//button[@confirm]"):
+                self.assertTrue(
+                    button.get("confirm-label"), f"{model}: {button.get('name')}"
+                )
 
     def test_only_fields_with_a_label_are_offered(self):
         """In custom filters and groups: the books of a run are nobody's question."""
@@ -206,6 +266,12 @@ class TestScreenTours(MailingCase, HttpCase):
         self.assertEqual(self.status("foreign@firma.be"), "archived")
         self.assertEqual(self.status("open@firma.be"), "subscribed")
 
+    def test_groups_without_a_value_have_a_name(self):
+        self.tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_member",
+            "crm_mailchimp_group_names",
+        )
+
     def test_asking_again_refreshes_the_page(self):
         partner = self.people["Leaves"]
         self.simulator.advance(60)
@@ -218,3 +284,53 @@ class TestScreenTours(MailingCase, HttpCase):
             f"/odoo/crm.mailchimp.account/{self.account.id}", "crm_mailchimp_pause"
         )
         self.assertTrue(self.account.push_enabled)
+
+
+@tagged("post_install", "-at_install")
+class TestPhoneTours(MailchimpCase, HttpCase):
+    """What is a list elsewhere is cards in a narrow window."""
+
+    browser_size = "420x860"
+    touch_enabled = True
+
+    def tour(self, url, name):
+        self.env.flush_all()
+        self.start_tour(url, name, login="admin")
+        self.env.invalidate_all()
+
+    def test_members_who_opted_out(self):
+        self.contact("Ann").mailchimp_opt_in = False
+        self.env["mail.blacklist"].create({"email": "bob@firma.be"})
+        self.env["crm.mailchimp.suppression"].search([]).date = (
+            fields.Datetime.now() - timedelta(minutes=10)
+        )
+        for name in ("ann", "bob"):
+            member = self.audience.add_member(f"{name}@firma.be")
+            signed_up = self.simulator.clock.now() - 1000
+            member.timestamp_opt = member.timestamp_signup = signed_up
+        self.tour(
+            f"/odoo/crm.mailchimp.account/{self.account.id}",
+            "crm_mailchimp_phone_opted_out",
+        )
+        self.assertEqual(self.account.audience_ref, self.audience.id)
+
+    def test_the_preview(self):
+        self.link()
+        self.contact("Ann")
+        self.push("preview")
+        self.tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_preview_line",
+            "crm_mailchimp_phone_preview",
+        )
+
+    def test_correcting_an_address(self):
+        self.link()
+        hard = self.contact("Hard")
+        self.push()
+        self.audience.clean("hard@firma.be")
+        self.push()
+        self.tour(
+            "/odoo/action-crm_mailchimp.action_crm_mailchimp_invalid_email",
+            "crm_mailchimp_phone_correct",
+        )
+        self.assertEqual(hard.email, "better@firma.be")

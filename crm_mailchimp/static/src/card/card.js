@@ -1,5 +1,5 @@
 import {Component, onWillStart, onWillUpdateProps, useState} from "@odoo/owl";
-import {deserializeDateTime, formatDateTime} from "@web/core/l10n/dates";
+import {deserializeDateTime, toLocaleDateTimeString} from "@web/core/l10n/dates";
 import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
 import {useService} from "@web/core/utils/hooks";
@@ -33,9 +33,7 @@ export class MailchimpCard extends Component {
     }
 
     date(value) {
-        return value
-            ? formatDateTime(deserializeDateTime(value), {showSeconds: false})
-            : "";
+        return value ? toLocaleDateTimeString(deserializeDateTime(value)) : "";
     }
 
     tagTitle(tag) {

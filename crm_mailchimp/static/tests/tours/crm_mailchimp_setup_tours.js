@@ -100,6 +100,27 @@ registry.category("web_tour.tours").add("crm_mailchimp_member_buttons", {
     ],
 });
 
+registry.category("web_tour.tours").add("crm_mailchimp_group_names", {
+    steps: () => [
+        {trigger: ".o_searchview_dropdown_toggler", run: "click"},
+        {
+            trigger: ".o_group_by_menu .o_menu_item:contains(Reason refused)",
+            run: "click",
+        },
+        {trigger: ".o_group_name:contains(Not refused)"},
+        {
+            trigger: ".o_group_by_menu .o_menu_item:contains(Reason refused)",
+            run: "click",
+        },
+        {trigger: "body:not(:has(.o_group_name))"},
+        {
+            trigger: ".o_group_by_menu .o_menu_item:contains(Reason for leaving)",
+            run: "click",
+        },
+        {trigger: ".o_group_name:contains(No reason in Odoo)"},
+    ],
+});
+
 registry.category("web_tour.tours").add("crm_mailchimp_ask_again", {
     steps: () => [
         {trigger: ".o_notebook .nav-link[name=mailchimp]", run: "click"},
