@@ -14,8 +14,8 @@ SALES = "sales_team.group_sale_salesman"
 class TestScreens(MailchimpCase):
     """What screens say, offer and lead to."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def action(self, name):
