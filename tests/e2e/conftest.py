@@ -34,7 +34,7 @@ class Worker:
         self.database, self.fresh, self.pid = database, fresh, None
         self.log = environment.config.with_name(f"{database}.worker.log")
         self.process = not fresh and self.loaded.get(database)
-        if not self.process:
+        if not self.process or self.process.poll() is not None:
             self._load(environment)
         if not fresh:
             self.loaded[database] = self.process

@@ -26,6 +26,13 @@ FIND = 'env["res.partner"].search([("email", "=", {name!r} + "@firma.be")])'
 OPT_OUT = FIND + ".mailchimp_opt_in = False\n"
 ADOPT = 'env["crm.mailchimp.account"].search([]).action_adopt_database()\n'
 CONFIRM = 'env["crm.mailchimp.account"].search([]).action_confirm_older()\n'
+# What a server would go on with at once.
+WAITING = """
+SELECT id FROM crm_mailchimp_run WHERE state IN ('queued', 'running')
+UNION ALL SELECT id FROM ir_cron_trigger WHERE call_at <= NOW() AT TIME ZONE 'UTC'
+   AND cron_id = (SELECT res_id FROM ir_model_data
+                   WHERE module = 'crm_mailchimp' AND name = 'ir_cron_push')
+"""
 STATE = "SELECT state, error_message FROM crm_mailchimp_account"
 RUN = "SELECT kind, state, read_all FROM crm_mailchimp_run ORDER BY id DESC LIMIT 1"
 ACTIVITIES = (
@@ -65,6 +72,8 @@ class World:
         assert self.worker.run(trigger=OPT_OUTS) == 0, f"see {self.worker.log}"
         for _tick in range(4):
             assert self.worker.run(trigger=PUSH) == 0, f"see {self.worker.log}"
+            if not self.sql(WAITING):
+                break
 
     def sql(self, query):
         return self.environment.postgres.sql(query, DATABASE)

@@ -7,6 +7,7 @@ scheduled action as Odoo's own worker does, with its commits. With
 sent or when it is ``answered``; at the point ``applied`` the simulator kills it.
 """
 
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,9 @@ def main(config, database):
     warm_up(registry)
     # Forked children must not share the parent's connections.
     sql_db.close_all()
+    # Else the garbage collector of each child writes to, and so copies, all of it.
+    gc.collect()
+    gc.freeze()
     say({"ready": True})
     for line in sys.stdin:
         job = json.loads(line)
