@@ -38,6 +38,10 @@ class AudienceActs:
             raise AttributeError(name)
         return getattr(self._audience, name)
 
+    def __getstate__(self):
+        # The simulator that restores it has a lock of its own.
+        return {"_audience": self._audience}
+
     def __repr__(self):
         return f"<Audience {self.id} {self.name!r}>"
 

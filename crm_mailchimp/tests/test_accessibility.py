@@ -95,10 +95,10 @@ CHECK = """
 class TestAccessibility(MailingCase, HttpCase):
     """axe finds nothing serious on our screens."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
         if not AXE or not Path(AXE).exists():
             self.skipTest("axe-core is not there: it comes with npm.")
+        super().prepare()
         self.flag("Everybody", "[]")
         self.audience.clean("hard@firma.be")
         self.push()

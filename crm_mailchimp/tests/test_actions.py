@@ -9,8 +9,8 @@ from .common import MailchimpCase
 class TestActions(MailchimpCase):
     """What people and automation rules ask for on contacts."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.push()
 
@@ -173,8 +173,8 @@ class TestActions(MailchimpCase):
 class TestCreateAudience(MailchimpCase):
     """An audience made from Odoo: complete, within the plan, and only one."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.company.partner_id.write(
             {
                 "street": "Main street 1",

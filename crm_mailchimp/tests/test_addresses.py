@@ -8,8 +8,8 @@ from .test_push import LONGEST
 class TestAddresses(MailchimpCase):
     """One contact and its addresses: changed, several, shared."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def writes(self):

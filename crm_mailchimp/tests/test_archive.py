@@ -28,8 +28,8 @@ HOSTILE = [
 class TestArchive(RightsCase):
     """What is left behind by an uninstall can be read, runs nothing, and comes back."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.hostile = self.contact(
             HOSTILE[0], "hostile@firma.be", company_id=self.company.id, gender="other"

@@ -10,8 +10,8 @@ from .common import MailchimpCase
 class TestBrake(MailchimpCase):
     """A run that would archive unusually many waits, and goes on when it may."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.people = self.env["res.partner"]
         for number in range(60):

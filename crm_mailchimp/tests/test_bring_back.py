@@ -8,8 +8,8 @@ from .common import MailchimpCase
 class TestBringBack(MailchimpCase):
     """Archived in Mailchimp by somebody else: asked again, or brought back."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann, self.bob = self.contact("Ann"), self.contact("Bob")
         self.push()
@@ -135,8 +135,8 @@ class TestBringBack(MailchimpCase):
 class TestAskAgainElsewhere(MailchimpCase):
     """Who said no in another audience and is unknown in this one is asked by mail."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.push()

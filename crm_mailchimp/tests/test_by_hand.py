@@ -15,8 +15,8 @@ except ImportError:  # installed without the repository around it
 class TestFieldsByHand(MailchimpCase):
     """What somebody does to merge fields in Mailchimp, between two runs."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.bob = self.contact("Bob", city="Paris")
@@ -131,8 +131,8 @@ class TestFieldsByHand(MailchimpCase):
 class TestGroupsByHand(MailchimpCase):
     """What somebody does to groups and tags in Mailchimp, between two runs."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.bob = self.contact("Bob", city="Paris")

@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestConsent(MailchimpCase):
     """Consent is never violated, in either direction."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def later(self):

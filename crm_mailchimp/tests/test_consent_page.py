@@ -10,8 +10,8 @@ REPORT = "crm_mailchimp.action_report_consent"
 class TestConsentPage(MailchimpCase):
     """A contact's consent as a page to print, with both clocks."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann <b>Bold</b>", "ann@firma.be")
         self.push()

@@ -18,8 +18,8 @@ MODELS = (*ABOUT_CONTACTS, "crm.mailchimp.suppression")
 class TestContactAccess(MailchimpCase):
     """Whoever may not read a contact finds it in no list, number or file of ours."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.other = self.env["res.company"].create({"name": "Other"})
         self.seen = self.contact("Seen")

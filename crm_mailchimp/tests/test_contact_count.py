@@ -20,8 +20,8 @@ LINE = ("account_id", "partner_id", "email", "winner_ref", "member_id")
 class TestContactCount(InsertContacts, MailchimpCase):
     """Where there are many contacts, lists and numbers are those of a count."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.people = {
             name: self.contact(name)

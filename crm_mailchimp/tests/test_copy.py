@@ -17,8 +17,8 @@ NEUTRALIZE = Path(__file__).parents[1] / "data" / "neutralize.sql"
 class TestCopy(MailchimpCase):
     """A copy of the database makes no call."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.contact("Ann")
         self.push()

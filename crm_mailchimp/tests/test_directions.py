@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestDirections(MailchimpCase):
     """Which way the values of mapped fields travel."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann Lee", "ann@firma.be", city="Ghent")
         self.push()

@@ -12,8 +12,8 @@ from .test_roles import EverythingCase
 class TestErase(RightsCase):
     """A person is erased here and, if asked for, in Mailchimp; the "no" survives."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann Zebra", "ann@firma.be")
         self.bob = self.contact("Bob")
@@ -175,8 +175,8 @@ class TestErase(RightsCase):
 class TestRetention(RightsCase):
     """Opens and clicks are forgotten after the months the account says."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.contact("Ann")
         self.push()

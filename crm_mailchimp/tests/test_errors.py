@@ -22,8 +22,8 @@ from .common import MailchimpCase
 class TestErrors(MailchimpCase):
     """Mailchimp down, refusing or talking rubbish: nothing is lost."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.push()

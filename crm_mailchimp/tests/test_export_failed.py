@@ -14,10 +14,10 @@ from .common import MailchimpCase
 class TestExportFailed(MailchimpCase, HttpCase):
     """The file of refused records, as somebody downloads it."""
 
-    def setUp(self):
-        super().setUp()
-        self.simulator.switches.update(fake_addresses=("fake@firma.be",))
-        self.addCleanup(self.simulator.switches.update, fake_addresses=())
+    switches = {"fake_addresses": ("fake@firma.be",)}
+
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def download(self, action):

@@ -13,8 +13,8 @@ from .common import MailchimpCase
 class TestFingerprint(MailchimpCase):
     """What did not change is not looked at again; whatever decides makes it differ."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.bob = self.contact("Bob", city="Paris")
@@ -134,8 +134,8 @@ class TestFingerprint(MailchimpCase):
 class TestFewCalls(MailchimpCase):
     """A quiet audience costs three calls, one change six, however many contacts."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann", city="Ghent")
         self.push()

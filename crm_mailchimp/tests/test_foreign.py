@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestForeignMembers(MailchimpCase):
     """Members that Odoo did not add and no contact with an opt-in stands for."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.audience.add_member(
             "eve@firma.be", merge_fields={"FNAME": "Eve", "LNAME": "Stone"}
         )
@@ -216,8 +216,8 @@ class TestForeignMembers(MailchimpCase):
 class TestAskAgain(MailchimpCase):
     """Coming back after a "no": only by the person's own confirmation."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.push()
@@ -273,8 +273,8 @@ class TestAskAgain(MailchimpCase):
 class TestRequired(MailchimpCase):
     """What the audience requires is checked before the call."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.audience.add_merge_field("City", "CITY", "text", required=True)
         self.link()
 

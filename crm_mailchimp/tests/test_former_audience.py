@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestFormerAudience(MailchimpCase):
     """Another audience is linked: what was said in the former one still counts."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.bob = self.contact("Bob")

@@ -11,8 +11,8 @@ FORMULAS = ("=1+1", "+1", "-1+cmd", "@SUM(1)", "\t=1", "\r=1")
 class HostileCase(RightsCase):
     """A Mailchimp whose texts try to do something."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.account.log_activity_to_chatter = True
         self.ann = self.contact(f"Ann {MARKUP}", "ann@firma.be")

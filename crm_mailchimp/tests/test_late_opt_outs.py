@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestLateOptOuts(MailchimpCase):
     """The account tells how opt-outs go, and when they do not."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.push()

@@ -12,8 +12,8 @@ class TestLease(MailchimpCase):
     Real copies and backups are in ``tests/e2e``; here Mailchimp's side is changed.
     """
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.contact("Ann")
         self.contact("Bob")

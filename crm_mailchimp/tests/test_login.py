@@ -26,8 +26,8 @@ if (location.pathname === "/oauth2/authorize") {
 
 
 class LoginCase(MailchimpCase, HttpCase):
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.admin = self.env.ref("base.user_admin")
         self.admin.company_id = self.company
         self.register()

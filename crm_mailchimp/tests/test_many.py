@@ -51,8 +51,8 @@ SELECT c.id, MD5(m.email_normalized), m.email_normalized, m.partner_id, m.id,
 class TestMany(InsertContacts, MailchimpCase):
     """With many contacts and recipients a page costs what it shows, and no more."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.flag("Ghent", "[('city', '=', 'City 1')]")
         self.push()

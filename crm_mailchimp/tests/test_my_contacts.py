@@ -8,8 +8,8 @@ from .test_engagement import MailingCase
 class TestMyContacts(MailingCase):
     """What a salesperson sees first: what the own contacts did with campaigns."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.sam = new_test_user(
             self.env, "sam", groups="sales_team.group_sale_salesman"
         )

@@ -46,8 +46,8 @@ MADE = {
 class TestNumbers(InsertContacts, MailchimpCase):
     """A thousand contacts with every reason there is: all numbers add up."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.populate()
 
     def subscribed(self, refs=None):

@@ -16,8 +16,8 @@ REFUSAL = "Rule 7 forbids it."
 class TestOddValues(MailchimpCase):
     """What one contact refuses is this contact's trouble and nobody else's."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.audience.add_merge_field("Place", "PLACE", "number")
         self.audience.add_merge_field("Code", "CODE", "text")
 

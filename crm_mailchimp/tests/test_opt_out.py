@@ -12,8 +12,8 @@ from .common import MailchimpCase
 class TestOptOutLane(MailchimpCase):
     """Who said no in Odoo leaves, whatever else is going on."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def test_each_is_looked_at_before_and_afterwards(self):
@@ -374,8 +374,8 @@ class TestOptOutLane(MailchimpCase):
 class TestWhoseMember(MailchimpCase):
     """A member is ours as soon as an eligible contact has its address."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.audience.add_member("ann@firma.be", merge_fields={"FNAME": "Ann"})
         self.audience.add_merge_field("Needed", "NEEDED", required=True)
 

@@ -13,8 +13,8 @@ from .common import MailchimpCase
 class TestOptedOutBefore(MailchimpCase):
     """Opted out in Odoo before linking, and subscribed there: somebody decides."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.ann = self.contact("Ann")
         self.ann.mailchimp_opt_in = False
         self.env["mail.blacklist"].create({"email": "bob@firma.be"})

@@ -10,8 +10,8 @@ KEY = f"{7:032}-us21"
 class TestOtherAccount(MailchimpCase):
     """A key that opens another Mailchimp account touches nothing there."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.push()

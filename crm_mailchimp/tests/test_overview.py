@@ -23,8 +23,8 @@ def past(days):
 class TestOverview(MailchimpCase):
     """What the page Overview says is what Mailchimp says."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         for number in range(20):
             self.contact(f"C{number}")

@@ -10,8 +10,8 @@ TEXTS = {"aaaa1111": "Email", "bbbb2222": "Direct Mail"}
 class TestPermissions(MailchimpCase):
     """Marketing permissions that go with the opt-in, for new members only."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def gdpr(self):

@@ -15,8 +15,8 @@ REFUSAL = "Not Rome."
 class TestPreview(InsertContacts, MailchimpCase):
     """A preview says what the next run does, and does nothing itself."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.push()
 

@@ -13,9 +13,13 @@ from .common import MailchimpCase
 class TestChanges(MailchimpCase):
     """Nobody who said no is overlooked among any number of changes."""
 
-    def setUp(self):
-        super().setUp()
-        self.patch(MemberPhase, "PAGE", 5)
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.classPatch(MemberPhase, "PAGE", 5)
+
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         for number in range(12):
@@ -192,8 +196,8 @@ class TestWholeAudience(MailchimpCase):
 class TestClocks(MailchimpCase):
     """Odoo's clock is fast or slow, from the beginning or all at once."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def check(self, minutes):

@@ -15,8 +15,8 @@ LONGEST = f"evely@{'a' * 59}.{'b' * 59}.{'c' * 59}.{'d' * 59}.firma.be"
 class TestPush(MailchimpCase):
     """What reaches Mailchimp, and what does not."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def test_a_contact_becomes_a_member_with_its_values(self):

@@ -17,8 +17,8 @@ from .common import MailchimpCase
 class TestRecipients(MailchimpCase):
     """What came of a campaign, down to the contact."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         for number in range(30):
             self.contact(f"C{number}")

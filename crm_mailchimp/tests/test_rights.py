@@ -67,8 +67,8 @@ PROBES = (
 class TestConditions(RightsCase):
     """Who is in the audience tells nothing that its author may not read."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def test_a_condition_is_no_oracle(self):
@@ -247,8 +247,8 @@ class TestConditions(RightsCase):
 class TestMappedFields(RightsCase):
     """A mapped field sends what its author may read, and never a secret."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def map(self, path, user=None, tag="PROBE", **values):

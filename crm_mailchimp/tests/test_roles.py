@@ -46,8 +46,8 @@ class Undo(Exception):
 class EverythingCase(RightsCase):
     """A record of each model of one company, about contacts named like an animal."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann Zebra", city="Ghent", company_id=self.company.id)
         self.gone = self.contact("Bob Zebra", company_id=self.company.id)

@@ -11,8 +11,8 @@ from .common import MailchimpCase
 class TestRules(MailchimpCase):
     """Rules of who is in the audience that no other file is about."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def test_people_companies_or_both(self):

@@ -17,8 +17,8 @@ CONTACTS = ("crm.mailchimp.contact.status", "crm.mailchimp.segment.contact")
 class TestScreens(MailchimpCase):
     """What screens say, offer and lead to."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def action(self, name):

@@ -7,8 +7,8 @@ from .common import MailchimpCase
 class TestTags(MailchimpCase):
     """Saved filters as tags."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.account.segment_target = "tag"
         self.ann = self.contact("Ann", city="Ghent")

@@ -6,8 +6,8 @@ from .common import MailchimpCase
 
 
 class SetupCase(MailchimpCase):
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         # Nothing is configured, as after the add-on was installed.
         self.account.active = False
         self.account = self.env["crm.mailchimp.account"]

@@ -18,8 +18,8 @@ MEMBERS = 300_000
 class TestStatements(InsertContacts, MailchimpCase):
     """What the database is asked: how often, and with how many values."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.push()
 

@@ -28,8 +28,8 @@ class TestStats(MailchimpCase):
     # By default Mailchimp calculates the audience's rates only after a day.
     switches = {"list_stats_seconds": 0}
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         for number in range(20):
             self.contact(f"C{number}")

@@ -12,8 +12,8 @@ from .common import MailchimpCase
 class TestSuppression(MailchimpCase):
     """A "no" is remembered by address, whatever becomes of all else."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def unsubscribe(self, email):
@@ -119,8 +119,8 @@ class TestSuppression(MailchimpCase):
 class TestSameSecond(MailchimpCase):
     """Times are known to the second: a "no" of the same one is taken for the later."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def freeze(self):
@@ -228,8 +228,8 @@ class TestSameSecond(MailchimpCase):
 class TestBlacklist(MailchimpCase):
     """A blacklist entry is a "no"."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
 
     def test_it_leaves_like_an_opt_out(self):
@@ -290,8 +290,8 @@ class TestBlacklist(MailchimpCase):
 class TestForgery(MailchimpCase):
     """Consent lines and opt-in dates cannot be written by users."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.user = self.env["res.users"].create(
             {
@@ -373,8 +373,8 @@ class TestForgery(MailchimpCase):
 class TestFormerAddress(MailchimpCase):
     """What becomes of the address a contact had."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.push()

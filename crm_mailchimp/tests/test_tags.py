@@ -8,8 +8,8 @@ from .common import MailchimpCase
 class TestTags(MailchimpCase):
     """Pushing chosen contacts and giving them tags, by hand and by automation rules."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.ann = self.contact("Ann")
         self.bob = self.contact("Bob", mailchimp_opt_in=False)

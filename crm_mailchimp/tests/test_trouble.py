@@ -12,10 +12,14 @@ from .common import MailchimpCase
 
 
 class TroubleCase(MailchimpCase):
+    switches = {"contact_limit_status": 403}
+
     def setUp(self):
         super().setUp()
-        self.simulator.switches.update(max_contacts=-1, contact_limit_status=403)
         self.addCleanup(self.simulator.switches.update, max_contacts=-1)
+
+    def prepare(self):
+        super().prepare()
         self.user = new_test_user(
             self.env,
             "trouble",

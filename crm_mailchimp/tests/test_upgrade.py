@@ -23,8 +23,8 @@ def migrate(env, version, former, script="post-migrate.py"):
 class TestUpgrade(MailchimpCase):
     """A database of the version before the list of "no" goes on with its ledger."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.link()
         self.people = {
             name: self.contact(name)

@@ -57,10 +57,20 @@ class Address:
 
 
 class WebhookCase(MailchimpCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.address = Address()
+        cls.addClassCleanup(cls.address.close)
+
     def setUp(self):
         super().setUp()
-        self.address = Address()
-        self.addCleanup(self.address.close)
+        self.address.status, self.address.asked = 200, []
+        if self.hooks():
+            self.simulator.deliveries.hold()
+
+    def prepare(self):
+        super().prepare()
         self.set_base(self.address.url)
         self.link()
         self.Delivery = self.env["crm.mailchimp.webhook.delivery"]
@@ -376,8 +386,8 @@ class TestRegistration(WebhookCase):
 class TestDeliveries(WebhookCase):
     """What comes of a delivery."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.ann, self.bob = self.contact("Ann"), self.contact("Bob")
         self.push()
         self.simulator.advance(60)
@@ -703,8 +713,8 @@ class TestDeliveries(WebhookCase):
 class TestLimits(InsertContacts, WebhookCase):
     """Our own limits: beyond them the reading of changes is what counts."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.ann = self.contact("Ann")
         self.push()
         self.simulator.advance(60)
@@ -822,8 +832,8 @@ class TestLimits(InsertContacts, WebhookCase):
 class TestAttacks(WebhookCase, HttpCase):
     """What is not Mailchimp's leaves no trace, and no answer tells why."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.ann = self.contact("Ann")
         self.push()
         self.simulator.advance(60)

@@ -95,8 +95,8 @@ class TestWorkTours(MailchimpCase, HttpCase):
 class TestSalespersonTours(MailingCase, HttpCase):
     """A salesperson without the right to sync."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.sam = new_test_user(
             self.env, "sam", groups="sales_team.group_sale_salesman"
         )
@@ -122,8 +122,8 @@ class TestSalespersonTours(MailingCase, HttpCase):
 class TestDutchTours(SetupCase, HttpCase):
     """The way from nothing to the first contact in the audience, in Dutch."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.env["res.lang"]._activate_lang("nl_NL")
         self.env["ir.module.module"].search(
             [("name", "=", "crm_mailchimp")]

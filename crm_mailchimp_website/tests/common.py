@@ -77,8 +77,8 @@ class WebsiteFormCase(HttpCase, MailchimpCase):
         # Visits of tests have no language of their own but the website's.
         cls.website.default_lang_id = cls.env.ref("base.lang_en")
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.page = self.make_page()
 
     def make_page(self, url="/fair", **markup):

@@ -18,8 +18,8 @@ NOTE = f"/fair: “{TEXT} {MORE}”"
 class TestWebsiteForm(WebsiteFormCase):
     """An opt-in of a visitor reaches Mailchimp by a contact, with its evidence."""
 
-    def setUp(self):
-        super().setUp()
+    def prepare(self):
+        super().prepare()
         self.salesperson = new_test_user(
             self.env, "sam", groups="sales_team.group_sale_salesman_all_leads"
         )

@@ -12,7 +12,7 @@ import pytest
 
 from mailchimp_simulator import Simulator
 
-from .conftest import DATABASE, READY, Worker
+from .conftest import DATABASE, Rows, Worker
 
 PUSH = "crm_mailchimp.ir_cron_push"
 POINTS = ("before", "applied", "answered")
@@ -102,7 +102,7 @@ class Story:
         self.simulator.audiences[0].unsubscribe("gus@firma.be", reason="Too many")
         self.simulator.stop()
         shutil.copy(self.state, self.ready)
-        environment.clone_database(DATABASE, READY)
+        self.rows = Rows(self.sql)
         with self.on_stage():
             self.push()
             self.calls = len(self.simulator.calls)
@@ -112,15 +112,18 @@ class Story:
             self.push()
             self.expected_of_leavers = self.look()
 
+    def sql(self, query):
+        return self.environment.postgres.sql(query, DATABASE)
+
     def on_stage(self):
         """Put database and audience back to where the push begins."""
-        self.environment.clone_database(READY, DATABASE)
+        self.rows.put_back()
         shutil.copy(self.ready, self.state)
         self.simulator = Simulator(port=self.port, state=self.state)
         return self.simulator
 
     def push(self):
-        assert self.worker.run(trigger=PUSH) == 0, f"see {self.worker.log.name}"
+        assert self.worker.run(trigger=PUSH) == 0, f"see {self.worker.log}"
 
     def leave(self):
         """Unsubscribe those of ``AWAY`` who are members; return them."""
@@ -193,7 +196,7 @@ class Story:
 
     def look(self):
         (audience,) = self.simulator.audiences
-        rows = self.environment.postgres.sql(CONTACTS, DATABASE)
+        rows = self.sql(CONTACTS)
         contacts = {}
         for address, opt_in, consent, messages, ledger, _runs in rows:
             member = audience.members.get(address)

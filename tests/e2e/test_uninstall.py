@@ -124,12 +124,13 @@ def known(environment):
     return {name: environment.postgres.sql(q, DATABASE) for name, q in KNOWN.items()}
 
 
-def job(environment, *steps):
-    """Do things in a process that loaded the add-on as it is now.
+def job(environment, *steps, fresh=False):
+    """Do things in a process that loaded the add-on.
 
     :param steps: code, or the name of a scheduled action to run until it is through
+    :param bool fresh: the process loads what is installed now
     """
-    worker = Worker(environment, DATABASE)
+    worker = Worker(environment, DATABASE, fresh)
     try:
         for step in steps:
             if step in (PUSH, STATISTICS):
@@ -170,13 +171,13 @@ def test_disconnect_uninstall_reinstall_and_link_the_same_audience(
         # Meanwhile Mailchimp goes on.
         audience.unsubscribe("fay@firma.be")
         in_mailchimp["fay@firma.be"] = "unsubscribed"
-        job(environment, INSTALL)
+        job(environment, INSTALL, fresh=True)
         simulator.clear_calls()
-        job(environment, RESTORE.format(**link))
+        job(environment, RESTORE.format(**link), fresh=True)
         after = known(environment)
         for name, rows in before.items():
             assert after[name] == rows, name
-        job(environment, PUSH)
+        job(environment, PUSH, fresh=True)
 
         assert sql(CONTACTS, DATABASE) == contacts
         assert {e: m.status for e, m in audience.members.items()} == in_mailchimp
@@ -209,8 +210,8 @@ def test_linking_again_without_the_archive(environment, template):
         contacts = sql(CONTACTS, DATABASE)
         in_mailchimp = {e: m.status for e, m in audience.members.items()}
         job(environment, DISCONNECT, UNINSTALL)
-        job(environment, INSTALL)
-        job(environment, LINK_AGAIN.format(**link), PUSH)
+        job(environment, INSTALL, fresh=True)
+        job(environment, LINK_AGAIN.format(**link), PUSH, fresh=True)
         assert sql(CONTACTS, DATABASE) == contacts, "nobody is doubled"
         assert {e: m.status for e, m in audience.members.items()} == in_mailchimp
 

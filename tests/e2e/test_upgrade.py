@@ -108,7 +108,7 @@ def test_an_update_in_the_middle_of_a_run(environment, template):
         current = {table: set(columns) for table, columns in sql(COLUMNS, template)}
         assert left == current, "the structure is that of a new installation"
 
-        worker = Worker(environment, DATABASE)
+        worker = Worker(environment, DATABASE, fresh=True)
         for _turn in range(4):
             assert worker.run(trigger=PUSH) == 0
         worker.execute(REQUEST)

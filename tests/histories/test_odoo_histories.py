@@ -93,7 +93,7 @@ class OdooHistories(Watcher):
         case.account.api_key = case.simulator.api_key
         case.account.action_connect()
         case.link(push=False)
-        self.other = self.env["res.company"].create({"name": "Another company"})
+        self.other = case.other
         self.turn = Lock()  # one write at a time, to know what came of which
         self.holder = None
         self.stack.callback(self.simulator.on_call(self.on_call))
@@ -827,6 +827,10 @@ class OdooHistories(Watcher):
 
 @tagged("standard", "post_install", "-at_install")
 class TestHistories(MailchimpCase):
+    def prepare(self):
+        super().prepare()
+        self.other = self.env["res.company"].create({"name": "Another company"})
+
     def test_random_histories(self):
         print(f"\nHISTORIES={HISTORIES} STEPS={STEPS} SEED={SEED}")
         play(partial(OdooHistories, self), HISTORIES, STEPS, SEED)

@@ -318,3 +318,18 @@ def test_a_saved_segment_follows_its_conditions(audience, api, segments):
     assert (made["type"], made["member_count"]) == ("saved", 1)
     found = api("GET", f"{segments}/{made['id']}/members")
     assert addresses(found) == ["ann"]
+
+
+def test_a_snapshot_with_handles(sim, audience):
+    """Of the account as it was, and what they are handles of can be changed again."""
+    audience.add_member("ann@firma.be")
+    campaign = audience.add_campaign(title="News", subject="News")
+    snapshot = sim.snapshot(audience, campaign)
+    for _time in range(2):
+        again, its_campaign = sim.restore(snapshot)
+        assert again.id == audience.id
+        assert its_campaign is sim.account.campaigns[campaign.id]
+        assert list(again.members) == ["ann@firma.be"]
+        again.add_member("bob@firma.be")
+        assert len(sim.audience(audience.id).members) == 2
+    assert len(audience.members) == 1
