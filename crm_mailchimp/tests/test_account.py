@@ -57,6 +57,21 @@ class TestAccount(MailchimpCase):
         wizard.action_link()
         self.assertEqual(self.account.state, "linked")
 
+    def test_the_audience_that_is_linked_says_so(self):
+        other = self.simulator.add_audience("Other audience")
+        self.link()
+        wizard = self.env["crm.mailchimp.choose.audience"].create(
+            {"account_id": self.account.id}
+        )
+        names = {line.audience_ref: line.display_name for line in wizard.line_ids}
+        self.assertEqual(
+            names,
+            {
+                self.audience.id: "Test audience (linked; members: 0)",
+                other.id: "Other audience (members: 0)",
+            },
+        )
+
     def test_an_audience_with_members_says_what_would_happen(self):
         self.audience.add_member("a@firma.be")
         self.audience.add_member("b@firma.be", status="unsubscribed")

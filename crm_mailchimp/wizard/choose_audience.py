@@ -293,14 +293,18 @@ class ChooseAudienceLine(models.TransientModel):
     web_id = fields.Integer(readonly=True)
     member_count = fields.Integer(string="Members", readonly=True)
 
-    @api.depends("name", "member_count")
+    @api.depends("name", "member_count", "wizard_id.account_id.audience_ref")
     def _compute_display_name(self):
         for line in self:
-            line.display_name = self.env._(
-                "%(audience)s (members: %(count)s)",
-                audience=line.name,
-                count=line.member_count,
-            )
+            values = {"audience": line.name, "count": line.member_count}
+            if line.audience_ref == line.wizard_id.account_id.audience_ref:
+                line.display_name = self.env._(
+                    "%(audience)s (linked; members: %(count)s)", **values
+                )
+            else:
+                line.display_name = self.env._(
+                    "%(audience)s (members: %(count)s)", **values
+                )
 
 
 class ChooseAudienceOptedOut(models.TransientModel):
