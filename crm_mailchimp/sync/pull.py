@@ -41,6 +41,7 @@ class Pull(MemberPhase):
         if since is not None:
             drifted = self._read_changes(since)
             if drifted and not whole:
+                self.commit()
                 # Somebody may have changed a member between the two calls.
                 drifted = self._read_changes(since)
                 if drifted:
@@ -49,6 +50,7 @@ class Pull(MemberPhase):
             whole = whole or drifted
         if since is None or whole:
             # What the changes explain is no difference.
+            self.commit()
             self._read_all(compare=since is not None)
         if account.look_again and self.run.kind != "webhook":
             # Requests got lost: what was planned may be done by now. A push has to
@@ -102,7 +104,6 @@ class Pull(MemberPhase):
         if not state.skipped:
             self.run.pulled_until = fields.Datetime.to_datetime(state.mark)
         self.set_cursor(changes=None)
-        self.commit()
         return not many and self._has_drifted(replies["count"])
 
     def _read_listing(self, name, since, page, state):
@@ -114,7 +115,8 @@ class Pull(MemberPhase):
         first = state.offset.get(name, 0)
         seen = {member["email_address"].lower() for member in page["members"]}
         news, total = self.apply_seen(page["members"]), page["total_items"]
-        self.commit()
+        if seen:
+            self.commit()
         own = name == CURRENT and not news and not self.account.look_again
         if own and total > self.PAGE and total == self._written_since(since):
             state.skipped = True
