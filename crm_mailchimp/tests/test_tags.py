@@ -26,9 +26,8 @@ class TestTags(MailchimpCase):
 
     def add(self, partners, names):
         action = self.run_action("add_tag", partners)
-        wizard = self.env[action["res_model"]].browse(action["res_id"])
-        wizard.name = names
-        return wizard.action_add()
+        wizard = self.env[action["res_model"]].with_context(**action["context"])
+        return wizard.create({"name": names}).action_add()
 
     def tags(self, email):
         return sorted(self.member(email).tag_names)
