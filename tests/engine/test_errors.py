@@ -256,6 +256,8 @@ def test_member_errors(entry, code):
         ("GET", "/", "account"),
         ("GET", "/lists", "audience"),
         ("GET", "/lists/l", "audience"),
+        ("GET", "/lists/l/", "audience"),
+        ("GET", "/lists/l/webhooks", "audience"),
         ("POST", "/lists/l", "members"),
         ("GET", "/lists/l/members", "members"),
         ("PATCH", MEMBER, "members"),
@@ -391,6 +393,8 @@ def test_what_is_kept_of_a_book():
     assert len(found.field_errors) == 20
     assert len(found.field_errors[0]["message"]) == 1000
     assert len(str(found)) == 400
+    whole = "d" * 1000
+    assert errors.classify(400, {"detail": whole}).detail == whole
 
 
 def test_a_refused_member_says_so_in_the_log_with_field_or_message():
@@ -442,6 +446,16 @@ def test_the_line_for_the_log_names_the_field():
 def test_a_member_that_is_there_is_told_by_its_code_alone():
     entry = {"error": "Nein.", "error_code": "ERROR_CONTACT_EXISTS"}
     assert errors.classify_member(entry).code == "member_exists"
+
+
+def test_a_refusal_may_say_no_more_than_which_field():
+    found = errors.classify(400, {"errors": [{"field": "F", "message": "m"}]})
+    assert (type(found), found.words) == (errors.Rejected, "F: m")
+
+
+def test_a_member_of_a_batch_may_find_no_room():
+    entry = {"error": "You have reached the contact limit of your plan."}
+    assert type(errors.classify_member(entry, path=ADD)) is errors.NoRoom
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
