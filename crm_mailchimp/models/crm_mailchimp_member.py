@@ -207,13 +207,13 @@ class CrmMailchimpMember(models.Model):
     }
 
     @api.model
-    def _fingerprint(self, inputs, news=()):
+    def _fingerprint(self, inputs, news=None):
         """Return ``SQL``: the fingerprint of the row ``m`` of the ledger.
 
         :param SQL inputs: hash of what comes from Odoo, see :class:`.MemberValues`
         :param news: ``SQL`` of the columns that are about to change, by name
         """
-        news = dict(news)
+        news = news or {}
         columns = (
             news.get(name) or SQL.identifier("m", name) for name in self.DECIDED_ON
         )

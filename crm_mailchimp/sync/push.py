@@ -74,7 +74,8 @@ class Push(Phase):
                 return True
             if following:
                 self.run.phase = following
-            if following != "brake":  # it only counts what was planned
+            if following != "brake":
+                # The brake counts what was just planned: one commit keeps both.
                 self.checkpoint()
             if self.is_over():
                 return False

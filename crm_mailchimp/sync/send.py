@@ -5,6 +5,7 @@ from odoo import fields
 from .archives import Archives
 from .batches import Batches
 from .coming_back import Asks, Restores
+from .consent import ConsentUpdate
 from .contact_tags import ContactTags
 from .creates import Creates
 from .groups import Groups
@@ -47,6 +48,8 @@ class Send(SendingPhase):
                 step()
             if self.is_over():
                 break
+        # Answers to changes and archives may have shown that somebody said no.
+        self.beside(ConsentUpdate).work(whole=True)
         if refusal and not self.is_lost():
             room.conclude(refusal)
         self.account.look_again = False

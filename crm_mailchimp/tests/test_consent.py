@@ -424,6 +424,15 @@ class TestConsent(MailchimpCase):
             "unsubscribed",
         )
 
+    def test_a_no_in_an_answer_takes_the_opt_in_in_the_same_run(self):
+        ann = self.contact("Ann", city="Ghent")
+        self.push()
+        ann.city = "Bruges"
+        with self.before("PATCH", lambda: self.audience.unsubscribe("ann@firma.be")):
+            self.push()
+        self.assertEqual(self.status("ann@firma.be"), "unsubscribed")
+        self.assertFalse(ann.mailchimp_opt_in)
+
     def test_is_unsubscribed_by_an_admin_during_the_run(self):
         self.check_act_during_send(
             lambda email: self.audience.unsubscribe(email, by="admin"),
