@@ -18,7 +18,7 @@ from threading import local
 import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import lists  # noqa: E402
+from benchmarks import install, lists  # noqa: E402
 from tools.instance import Environment  # noqa: E402
 
 DATABASE = "crm_mailchimp_bench"
@@ -163,7 +163,7 @@ def prepare(environment, contacts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contacts", type=int, default=100_000)
-    parser.add_argument("--only", choices=("push", "stats", "lists"))
+    parser.add_argument("--only", choices=("push", "stats", "lists", "install"))
     options = parser.parse_args()
     with Environment() as environment, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -179,6 +179,8 @@ def main():
         environment.drop_database(DATABASE)
         if options.only in (None, "lists"):
             lists.measure(environment, options.contacts)
+        if options.only in (None, "install"):
+            install.measure(environment, options.contacts)
 
 
 def measure(environment, folder, title, latency, contacts):

@@ -117,6 +117,14 @@ def prepare(environment, contacts):
     """Make the database; what needs the ORM is done by ``screens.py prepare``."""
     template, _complaints = environment.addon_database()
     environment.clone_database(template, DATABASE)
+    add_contacts(environment, contacts)
+    fill(environment)
+    screens(environment, "segments")
+    environment.postgres.sql("VACUUM ANALYZE", DATABASE)
+
+
+def add_contacts(environment, contacts):
+    """Add contacts to the database, with the add-on's columns where it has them."""
     sql = environment.postgres.sql
     columns = [
         name
@@ -135,13 +143,16 @@ def prepare(environment, contacts):
     )
     sql(f"SELECT setval('res_partner_id_seq', {contacts} + 1000001)", DATABASE)
     sql("VACUUM ANALYZE res_partner", DATABASE)
+
+
+def fill(environment):
+    """Fill the add-on's tables for the contacts that are there."""
+    sql = environment.postgres.sql
     screens(environment, "account")
     sizes = {"campaigns": CAMPAIGNS, "receivers": RECEIVERS, "leads": LEADS}
     for statement in FILL.format(**sizes).split(";\n"):
         if statement.strip():
             sql(statement, DATABASE)
-    sql("VACUUM ANALYZE", DATABASE)
-    screens(environment, "segments")
     sql("VACUUM ANALYZE", DATABASE)
 
 
