@@ -32,7 +32,7 @@ IN_ODOO = {"odoo", "histories", "faults", "website"}
 # In how many processes a kind is played when it is not alone.
 PORTIONS = {"e2e": 2, "odoo": 3, "histories": 2}
 BROWSING = {"odoo", "e2e", "website"}
-COUNTS = ("passed", "failed", "skipped", "without_spec")
+OUTCOMES = ("passed", "failed", "skipped", "without_spec")
 
 
 def run():
@@ -41,19 +41,20 @@ def run():
         raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
     kinds = [kind for kind in KINDS if kind in wanted]
     with Environment(browser=bool(BROWSING & set(kinds))) as environment:
-        return report(Play(environment, kinds).counts)
+        return report(Play(environment, kinds).results)
 
 
 class Play:
     """Tests of some kinds, side by side.
 
     What needs a database waits for the job that makes it, which is begun before.
-    ``counts`` says what came of each kind.
+    ``results`` names the tests of each kind by what came of them:
+    ``{kind: {outcome: [name]}}``.
     """
 
     def __init__(self, environment, kinds):
         self.environment, self.alone = environment, len(kinds) == 1
-        self.template, self.counts = None, {}
+        self.template, self.results = None, {}
         with ThreadPoolExecutor(max_workers=3) as pool:
             jobs = []
             if {*IN_ODOO, "e2e"} & set(kinds):
@@ -107,7 +108,7 @@ class Play:
             if not template:
                 return None  # why not is a failure already
         modules = self.modules.result()
-        counts = pytest(
+        results = pytest(
             self.environment,
             kind,
             name,
@@ -117,7 +118,7 @@ class Play:
             modules,
             self.alone,
         )
-        return self.note(kind, counts)
+        return self.note(kind, results)
 
     def install(self, name, prepare):
         """Install an add-on: one test, that neither warning nor error is logged.
@@ -132,14 +133,14 @@ class Play:
             lines = [str(error)]
         for line in lines:
             print(f"  {line}")
-        self.note(name, {"passed": int(not lines), "failed": int(bool(lines))})
+        self.note(name, {"failed" if lines else "passed": [name]})
         return database
 
-    def note(self, kind, counts):
-        """Add to the counts of a kind."""
-        sums = self.counts.setdefault(kind, dict.fromkeys(COUNTS, 0))
-        for name, number in counts.items():
-            sums[name] += number
+    def note(self, kind, results):
+        """Add to the results of a kind."""
+        known = self.results.setdefault(kind, {outcome: [] for outcome in OUTCOMES})
+        for outcome, names in results.items():
+            known[outcome] += names
 
 
 def size(path):
@@ -147,19 +148,19 @@ def size(path):
 
 
 def lint(environment):
-    """Run the linters, each of them one test, and return the counts."""
+    """Run the linters, each of them one test, and return their results."""
     say("Tests of kind lint …")
-    counts = {"passed": 0, "failed": 0}
+    results = {"passed": [], "failed": []}
     for command in chores.linters(str(environment.python)):
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-        counts["failed" if done.returncode else "passed"] += 1
+        results["failed" if done.returncode else "passed"].append(" ".join(command))
         if done.returncode:
             print(done.stdout + done.stderr)
-    return counts
+    return results
 
 
 def pytest(environment, kind, name, paths, more, template, modules, alone):
-    """Run tests of a kind and return the counts.
+    """Run tests of a kind and return their results.
 
     :param name: of the portion of the kind that ``paths`` are
     :param more: variables of the portion
@@ -209,43 +210,53 @@ def pytest(environment, kind, name, paths, more, template, modules, alone):
         sys.stdout.flush()
     if kind in IN_ODOO:
         environment.drop_database(database)
-    counts = count(xml)
+    results = read(xml)
     # Nothing may have been chosen (5), but whatever else it is, something went wrong.
-    if code not in (0, 5) and not counts["failed"]:
-        counts["failed"] = 1
+    if code not in (0, 5) and not results["failed"]:
+        results["failed"].append(f"{name}: pytest ended with {code}")
     say(f"Tests of kind {name} are through.")
-    return counts
+    return results
 
 
-def count(xml):
-    counts = dict.fromkeys(COUNTS, 0)
+def read(xml):
+    """Read what pytest wrote.
+
+    :return: ``{outcome: [name of test]}``
+    """
+    results = {outcome: [] for outcome in OUTCOMES}
     if not xml.exists():
-        counts["failed"] = 1
-        return counts
+        results["failed"].append(f"{xml.stem} did not end")
+        return results
     for case in ElementTree.parse(xml).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
-            counts["failed"] += 1
+            outcome = "failed"
         elif skipped is None:
-            counts["passed"] += 1
+            outcome = "passed"
         elif SPEC_REASON in (skipped.get("message") or "").lower():
-            counts["without_spec"] += 1
+            outcome = "without_spec"
         else:
-            counts["skipped"] += 1
-            print(f"  skipped: {case.get('name')}: {skipped.get('message')}")
-    return counts
+            outcome = "skipped"
+            name = f"{name}: {skipped.get('message')}"
+        results[outcome].append(name)
+    return results
 
 
 def report(results):
-    """Print the counts of each kind and the sum; return the exit code."""
+    """Print what failed, and the counts of each kind; return the exit code."""
     print()
-    total = dict.fromkeys(COUNTS, 0)
-    for kind, counts in results.items():
-        for name, number in counts.items():
-            total[name] += number
-        print(f"{kind:>15}: {counts['passed']} passed, {counts['failed']} failed")
+    total = {outcome: [] for outcome in OUTCOMES}
+    for kind, outcomes in results.items():
+        for outcome, names in outcomes.items():
+            total[outcome] += names
+        passed, failed = len(outcomes["passed"]), len(outcomes["failed"])
+        print(f"{kind:>15}: {passed} passed, {failed} failed")
+    for outcome in ("failed", "skipped"):
+        for name in total[outcome]:
+            print(f"  {outcome}: {name}")
     if total["without_spec"]:
-        print(f"{total['without_spec']} tests need Mailchimp's specification file")
+        print(f"{len(total['without_spec'])} tests need Mailchimp's specification file")
     if total["skipped"]:
         print("A skipped test is a failure here: install what it needs.")
     failed = bool(total["failed"] or total["skipped"])
@@ -254,8 +265,10 @@ def report(results):
         failed = True
     if not total["passed"]:
         raise SetupError("No test ran.")
-    skipped = total["skipped"] + total["without_spec"]
-    print(f"{total['passed']} passed, {total['failed']} failed, {skipped} skipped")
+    skipped = len(total["skipped"] + total["without_spec"])
+    print(
+        f"{len(total['passed'])} passed, {len(total['failed'])} failed, {skipped} skipped"
+    )
     return int(failed)
 
 
