@@ -50,6 +50,29 @@ CHECK = """
 (async () => {
     const {action} = odoo.__WOWL_DEBUG__.root.env.services;
     const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    // A page that fades in has colours it does not have once it is there.
+    const still = document.createElement("style");
+    still.textContent = "* {animation: none !important; transition: none !important}";
+    document.head.append(still);
+    // Until nothing was drawn for half a second.
+    const settle = () =>
+        new Promise((done) => {
+            let timer;
+            const again = () => {
+                clearTimeout(timer);
+                timer = setTimeout(() => {
+                    observer.disconnect();
+                    done();
+                }, 500);
+            };
+            const observer = new MutationObserver(again);
+            observer.observe(document.body, {
+                attributes: true,
+                childList: true,
+                subtree: true,
+            });
+            again();
+        });
     const problems = [];
     for (const [name, target, ready] of %(screens)s) {
         // A dialog that is open, as before a page is left.
@@ -63,11 +86,12 @@ CHECK = """
             }
             await wait(200);
         }
+        await settle();
         const page = document.querySelector(".o_notebook .nav-link[name=mailchimp]");
         if (page) {
             page.click();
+            await settle();
         }
-        await wait(700);
         const shown = document.querySelector(".modal") ? ".modal" : ".o_action_manager";
         const {violations} = await axe.run({include: [[shown]], exclude: %(core)s}, {
             resultTypes: ["violations"],
