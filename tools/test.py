@@ -266,9 +266,8 @@ def report(results):
     if not total["passed"]:
         raise SetupError("No test ran.")
     skipped = len(total["skipped"] + total["without_spec"])
-    print(
-        f"{len(total['passed'])} passed, {len(total['failed'])} failed, {skipped} skipped"
-    )
+    passed = f"{len(total['passed'])} passed"
+    print(f"{passed}, {len(total['failed'])} failed, {skipped} skipped")
     return int(failed)
 
 
