@@ -1,1 +1,1 @@
-"""Measurements of whole processes against the floor, as ratios in one run."""
+"""Measures whole processes against a floor, as ratios within one run."""

@@ -1,8 +1,8 @@
 """First push and first import of results against their floors, and later runs.
 
-The floor is a bare client that sends the very same bodies, built before, with the same
-number of requests in flight, to the same server. Ratios are taken in one run on one
-machine; the seconds are only there to see what the ratios are made of.
+The floor is a bare client that sends the very same bodies, built beforehand, with the
+same number of requests in flight, to the same server. Ratios are taken in one run on
+one machine; the seconds only show what the ratios are made of.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from benchmarks import install, lists  # noqa: E402
 from tools.instance import Environment  # noqa: E402
 
 DATABASE = "crm_mailchimp_bench"
-IN_FLIGHT = (4, 8)  # held at four, and as many as Mailchimp gives
+IN_FLIGHT = (4, 8)  # held at four, and the most the add-on uses
 SEGMENTS = 20
 LATENCIES = {
     "(a) no latency": (0, 0),
     "(b) 200 ms + 2 ms a member": (0.2, 0.002),
 }
-# What is waited for grows with the number of calls, and nothing else does.
+# With latency, only the waiting is added, and it simply grows with the number of calls.
 MOST_WITH_LATENCY = 100_000
 OLD_CAMPAIGNS = 1500
 PAGE_SECONDS = {"(a) no latency": 0, "(b) 300 ms a page": 0.3}
@@ -113,7 +113,7 @@ def floor(url, bodies, in_flight):
 
 
 def prepare(environment, contacts):
-    """Make a database with so many contacts and flagged filters."""
+    """Make a database with so many contacts, and with flagged filters."""
     template, _complaints = environment.addon_database()
     environment.clone_database(template, DATABASE)
     sql = environment.postgres.sql
@@ -184,7 +184,7 @@ def main():
 
 
 def measure(environment, folder, title, latency, contacts):
-    """A first push, a run with nothing to do, and one changed contact."""
+    """Measure a first push, a run with nothing to do, and one changed contact."""
     prepare(environment, contacts)
     idle = push(environment, "idle")["peak"]
     record = folder / title.split()[0].strip("()")
@@ -225,7 +225,7 @@ def measure(environment, folder, title, latency, contacts):
 
 
 def measure_results(environment, folder, title, seconds, recipients):
-    """A campaign of so many recipients, with three events each, then 1,000 more."""
+    """Measure a campaign of so many recipients, three events each, then 1,000 more."""
     prepare(environment, recipients)
     sql = environment.postgres.sql
     idle = push(environment, "idle")
@@ -258,9 +258,9 @@ def measure_results(environment, folder, title, seconds, recipients):
 
 
 def measure_history(environment, folder, title, seconds):
-    """The first import of an audience with many old campaigns, until all have totals.
+    """Measure the first import of many old campaigns, until all have totals.
 
-    What came of each down to the recipient follows, in later slices.
+    The recipients of each follow, in later slices.
     """
     prepare(environment, 100)
     sizes = ("", 1000, OLD_CAMPAIGNS)

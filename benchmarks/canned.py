@@ -1,9 +1,10 @@
-"""A server that answers like Mailchimp at the least possible cost, for both sides.
+"""A server that answers like Mailchimp at the lowest possible cost, for both sides.
 
 ``python -m benchmarks.canned PORT_FILE BASE PER_MEMBER RECORD RECIPIENTS OLD MEMBERS``
 prints nothing, writes its port to a file, and answers batch subscribes with full member
 objects after ``BASE + PER_MEMBER * members`` seconds. With a RECORD folder it keeps
-their bodies; with RECIPIENTS it has a campaign of so many.
+their bodies; with RECIPIENTS it has a campaign to that many, and OLD older ones.
+MEMBERS is the number of subscribed members it starts with.
 """
 
 import json
@@ -44,7 +45,7 @@ DEFAULT_FIELDS = ("FNAME", "LNAME", "CITY", "COUNTRY", "GENDER")
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body in one go: the client's delayed ACK is not to be measured.
+    # Head and body go out together, to keep the client's delayed ACK out of the times.
     wbufsize, disable_nagle_algorithm = -1, True
     base = per_member = 0.0
     record = reports = None
@@ -82,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
                 "total_items": 1,
             }
         elif path.endswith("/members"):
-            # The number of those subscribed is asked for, not yet their listings.
+            # Only the number of subscribed members is needed, never a listing.
             counting = "status=subscribed" in self.path
             number = STATE["members"] if counting else 0
             data = {"members": [], "total_items": number}
@@ -102,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(json.dumps(data))
 
     def do_PATCH(self):
-        """Change the member that came first, or anything else."""
+        """Change the member that came first; anything else is echoed."""
         body = json.loads(self.read())
         time.sleep(self.base)
         if "/members/" in self.path:
@@ -128,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         STATE["first"] = STATE["first"] or members[0]
         if self.record:
             (self.record / f"{next(NUMBER):06d}.json").write_bytes(raw)
-        # Longer ago than a run looks back: what follows finds a quiet audience.
+        # Longer ago than a run looks back, so that later runs find a quiet audience.
         day = time.gmtime(time.time() - 86400)
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", day)
         found = ",".join(

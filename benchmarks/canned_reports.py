@@ -1,7 +1,7 @@
-"""One campaign of many recipients, as Mailchimp's reports give it, made beforehand.
+"""One campaign with many recipients, as in Mailchimp's reports, prepared in advance.
 
-Pages are made once, before anything is measured: both sides get the same bytes. Only
-``since`` and the entries of a refresh are put together when they are asked for.
+Its pages are made once, before anything is measured, so both sides get the same bytes.
+Listings, links, and answers to ``since`` are put together on request.
 """
 
 import hashlib
@@ -19,8 +19,10 @@ OLD = "old"
 
 
 class Reports:
-    """:param int recipients: those of the campaign; each has three events.
-    :param int old: how many older campaigns there are, to one recipient each
+    """The campaign, and older ones beside it.
+
+    :param int recipients: number of recipients; each has three events
+    :param int old: number of older campaigns, with one recipient each
     """
 
     def __init__(self, recipients, old=0):
@@ -30,7 +32,7 @@ class Reports:
             hours=12
         )
         self.pages = {}
-        #: After a refresh: the last ones opened once more.
+        #: After a refresh: so many of the last recipients opened once more.
         self.news, self.drops_idle = 0, False
         for offset in range(0, recipients, PAGE):
             numbers = range(offset, min(offset + PAGE, recipients))
@@ -59,7 +61,7 @@ class Reports:
         self.news, self.drops_idle = news, drops_idle
 
     def answer(self, path, query):
-        """:return: a body, or ``None`` for what this does not have."""
+        """Return the body of an answer, or ``None`` for anything unknown."""
         query = {name: values[-1] for name, values in parse_qs(query).items()}
         offset = int(query.get("offset", 0))
         if path in ("/campaigns", "/reports"):
@@ -76,7 +78,10 @@ class Reports:
         return self.pages.get((part, offset))
 
     def _since(self, offset):
-        """The last ``news`` recipients opened again; the others did nothing since."""
+        """Return a page on which the last ``news`` recipients opened again.
+
+        The others did nothing since, and are listed unless ``drops_idle``.
+        """
         first = self.recipients - self.news
         moment = self.sent + timedelta(hours=12 + self.news % 7)
         event = {"action": "open", "timestamp": moment.isoformat()}

@@ -1,7 +1,7 @@
 """What the screens cost in a database with many contacts, filled by plain SQL.
 
-Contacts of every kind, a ledger that has nearly all of them, twenty segments, and 100
-campaigns. What is measured are the very calls the web client makes (:mod:`.screens`).
+There are contacts of every kind, a ledger of nearly all of them, twenty segments, and
+100 campaigns. The calls measured are those the web client makes (:mod:`.screens`).
 """
 
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 DATABASE = "crm_mailchimp_lists"
 CAMPAIGNS = 100
 SEGMENTS = 20
-#: Of so many contacts every campaign takes a tenth.
+#: Every campaign goes to a tenth of the first so many contacts.
 RECEIVERS = 100_000
 LEADS = 80_000
 
-# Contact ``n``: most are subscribed, the others stand for every common reason.
+# Contact ``n``: most are subscribed, the others cover every common reason not to be.
 CONTACT = {
     "id": "n + 1000000",
     "name": "'First' || n || ' Last' || n",
@@ -114,7 +114,7 @@ SELECT 'Lead ' || n, 'opportunity', TRUE, p.email, p.email_normalized,
 
 
 def prepare(environment, contacts):
-    """Make the database; what needs the ORM is done by ``screens.py prepare``."""
+    """Make the database; ``screens.py`` does what needs the ORM."""
     template, _complaints = environment.addon_database()
     environment.clone_database(template, DATABASE)
     add_contacts(environment, contacts)
@@ -174,7 +174,7 @@ def screens(environment, what, *arguments):
 
 
 def measure(environment, contacts):
-    """Fill the database and tell what each screen costs."""
+    """Fill the database and print what each screen costs."""
     prepare(environment, contacts)
     first, again = screens(environment, "count")
     environment.postgres.sql("VACUUM ANALYZE", DATABASE)

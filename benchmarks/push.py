@@ -1,9 +1,9 @@
-"""The add-on's side: one process that loads Odoo and works, and says what it cost.
+"""The add-on's side: one process that loads Odoo, works, and reports what it cost.
 
 ``python benchmarks/push.py CONFIG DATABASE WHAT [URL [IN_FLIGHT]]``, where WHAT is one
-of idle, link, push, change, stats and totals. Two are not the add-on: *floor* fetches
-the pages of a campaign and inserts their rows; *copy* reads what a push reads of
-contacts, and writes the rows of a ledger.
+of idle, link, push, change, stats and totals. Two more do not use the add-on: *floor*
+fetches the pages of a campaign and inserts their rows; *copy* reads the contacts as a
+push does, and writes the rows of a ledger.
 """
 
 import json
@@ -28,7 +28,7 @@ account.push_enabled = True
 
 
 def floor(cr, url):
-    """Fetch every page as the add-on does, insert its rows, commit; nothing else."""
+    """Fetch every page as the add-on does, insert its rows, commit; nothing more."""
     import requests
 
     cr.execute(
@@ -83,7 +83,10 @@ def floor(cr, url):
 
 
 def copy(cr):
-    """Read what a push reads of contacts, write a ledger of as many rows, by COPY."""
+    """Read contacts as a push does and write a ledger of as many rows, by COPY.
+
+    :return: seconds
+    """
     with tempfile.TemporaryFile() as rows, tempfile.TemporaryFile() as contacts:
         cr.copy_expert("COPY crm_mailchimp_member TO STDOUT", rows)
         rows.seek(0)
@@ -104,7 +107,7 @@ def copy(cr):
 
 
 def change(env):
-    """Change the contact of the member the server remembers: the first it was sent."""
+    """Change the contact of the first member sent: the one the server remembers."""
     member = env["crm.mailchimp.member"].search([], limit=1)
     member.partner_id.city = "Elsewhere"
 
@@ -149,7 +152,7 @@ def main(config, database, what, url="", in_flight=8):
             return env["crm.mailchimp.run"].search([("kind", "=", what)], limit=1).state
 
         def totals(env):
-            """Whether the totals of every campaign are there."""
+            """Return whether the totals of every campaign are there."""
             known = env["crm.mailchimp.campaign"].search([])
             return known and all(known.mapped("report_date"))
 

@@ -1,4 +1,4 @@
-"""The screens' side: one process that loads Odoo and asks what the web client asks.
+"""The screens' side: one process that loads Odoo and makes the web client's calls.
 
 ``python benchmarks/screens.py CONFIG DATABASE account|segments|count|measure [NAME]``
 """
@@ -15,7 +15,7 @@ SEGMENTS = [(f"City {n}", f"[('city', '=', 'City {n}')]") for n in range(18)] + 
 
 
 def account(env):
-    """An account that is linked, and its flagged filters."""
+    """Create a linked account and its flagged filters."""
     env["crm.mailchimp.account"].create(
         {
             "name": "Bench",
@@ -52,7 +52,10 @@ def segments(env):
 
 
 def count(env):
-    """Count the contacts twice, as after two runs: everything, then what differs."""
+    """Count the contacts twice, as after two runs: all of them, then what differs.
+
+    :return: the seconds of each
+    """
     found = env["crm.mailchimp.account"].search([])
     seconds = []
     for _turn in range(2):
@@ -64,7 +67,7 @@ def count(env):
 
 
 def fields_of(env, model, view_type="list"):
-    """What the web client would ask for, from the view itself."""
+    """Return the fields the web client would ask for, taken from the view itself."""
     view = env[model].get_view(view_type=view_type)
     names = env[model].fields_get(attributes=["type"])
     asked = {}
@@ -79,7 +82,7 @@ def fields_of(env, model, view_type="list"):
 
 
 def calls(env):
-    """Return ``{name: function}``: what each screen asks the server."""
+    """Return ``{name: function}``; each function asks the server for one screen."""
     Status = env["crm.mailchimp.contact.status"]
     Difference = env["crm.mailchimp.segment.contact"]
     Partner, Lead = env["res.partner"], env["crm.lead"]
@@ -200,7 +203,11 @@ def calls(env):
 
 
 def measure(env, wanted=""):
-    """Ask three times and tell the best: others use the machine, too."""
+    """Ask three times and return the best: others use the machine, too.
+
+    :param wanted: measure only the screens whose name contains this
+    :return: ``{name: (seconds, queries, result)}``
+    """
     from psycopg2.errors import QueryCanceled
 
     from odoo.tools import mute_logger

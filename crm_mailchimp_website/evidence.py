@@ -1,8 +1,8 @@
 """What a visitor was shown beside the opt-in of a form, signed by this server.
 
-The form sends it back in a hidden field. So the page and the text that are kept as
-evidence of consent are those this server rendered, in the visitor's language, whatever
-a visitor sends, and whatever an editor makes of the page meanwhile.
+The form sends it back in a hidden field. So the page and the text kept as evidence of
+consent are those this server rendered, in the visitor's language, whatever a visitor
+sends, and whatever an editor does to the page in the meantime.
 """
 
 import re
@@ -16,7 +16,7 @@ from odoo.tools.misc import hash_sign, verify_hash_signed
 OPT_IN = "mailchimp_opt_in"
 PROOF = "mailchimp_opt_in_proof"
 SCOPE = "crm_mailchimp_website.opt_in"
-# A page may stay open over a weekend; what is older is no evidence of what was seen.
+# A page may stay open over a weekend; an older proof is no evidence of what was seen.
 VALID_HOURS = 7 * 24
 # Lengths in characters.
 TEXT_LIMIT = 1000
@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
     """What a visitor was shown.
 
     :param str page: path of the page, percent-encoded
-    :param str text: what stood beside the box
+    :param str text: the text beside the box
     :param str value: what the form sends when the box is ticked
     """
 
@@ -46,9 +46,9 @@ def sign(env, path, text, value):
     """Return the proof that this server showed a text on a page.
 
     :param env: environment of the superuser
-    :param str path: path of the page, as the browser asked for it
+    :param str path: path of the page, as the browser requested it
     """
-    # Encoded, a path cannot pass for the text: anybody makes one up for a page that is
+    # Encoded, a path cannot pass for text: anybody can make one up for a page that is
     # not found, and a form in the footer is shown there, too.
     page = _shortened(quote(path, safe="/"), PATH_LIMIT)
     return hash_sign(env, SCOPE, [page, text, value], expiration_hours=VALID_HOURS)
@@ -64,20 +64,20 @@ def read(env, proof):
         return None
     try:
         values = verify_hash_signed(env, SCOPE, proof)
-    except ValueError:  # not even encoded as one
+    except ValueError:  # not even encoded like a proof
         return None
     return Evidence(*values) if values else None
 
 
 def prepare(fragment, attributes):
-    """Untick the opt-in of each form that makes leads, and add the proof of its text.
+    """Untick the opt-in of each form that creates leads, and add proof of its text.
 
     :param fragment: element tree of a template or a field, changed in place
     :param attributes: function that gets the text and the value of the box, and
         returns the attributes of the hidden field that holds the proof
     """
     for form in fragment.iter("form"):
-        # What an editor saved of an earlier rendering.
+        # Left from an earlier rendering that an editor saved.
         for old in form.xpath(f".//input[@name='{PROOF}']"):
             old.getparent().remove(old)
         if "crm.lead" not in (
@@ -98,7 +98,7 @@ def prepare(fragment, attributes):
 
 
 def _text(box):
-    """Return what a visitor reads beside a box, an empty text if it is not shown."""
+    """Return what a visitor reads beside a box; an empty text if it is not shown."""
     fields = [
         node for node in box.iterancestors() if "s_website_form_field" in _classes(node)
     ]

@@ -1,9 +1,8 @@
 """A stateful stand-in for Mailchimp's Marketing API 3.0, for demos and tests.
 
 It keeps audiences, members and campaigns in memory, answers over real HTTP, and
-refuses what Mailchimp refuses with Mailchimp's own error bodies. It is never
-imported by the add-on. ``README.md`` beside this file lists the acts, the control
-API and the switches.
+refuses what Mailchimp refuses, with Mailchimp's own error bodies. The add-on never
+imports it. The ``README.md`` next to this file describes the acts and the control API.
 """
 
 from .simulator import Simulator

@@ -11,7 +11,7 @@ from .switches import Switches
 
 
 def demo(simulator):
-    """One empty audience and a few campaigns to send later."""
+    """Add an empty audience, with a few campaigns to send later."""
     audience = simulator.add_audience("Odoo demo audience")
     audience.add_campaign("regular", title="Spring news", subject="News for spring")
     audience.add_campaign("plaintext", title="Service notice", subject="We moved")
@@ -66,7 +66,7 @@ def main(arguments=None):
 
 
 def _switch(text):
-    """``name=value`` as a pair; the value takes the type of the default."""
+    """Split ``name=value``; the value takes the type of the switch's default."""
     name, _equals, value = text.partition("=")
     default = getattr(Switches, name, None)
     if default is None:

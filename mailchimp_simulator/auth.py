@@ -1,4 +1,4 @@
-"""Whose key it is, and what its user may do."""
+"""Whose key a request carries, and what its user may do."""
 
 import base64
 
@@ -6,7 +6,7 @@ from . import problems
 
 
 def owner(account, header):
-    """The account that a request is for: the one its key or token opens."""
+    """Return the account a request is for: the one its key or token opens."""
     key = _key_of(header)
     for other in account.others:
         if key in other.keys or key in other.tokens:
@@ -15,10 +15,10 @@ def owner(account, header):
 
 
 def authenticate(account, request, header):
-    """The key of a request.
+    """Return the key of a request.
 
     :param header: the value of ``Authorization``: Basic with any user name, or Bearer;
-        the token of a login as Bearer only.
+        the token of a login works as Bearer only.
     :raise Problem: 401 or 403.
     """
     key = _key_of(header)
@@ -43,7 +43,7 @@ def authenticate(account, request, header):
 
 
 def _key_of(header):
-    """The key of an Authorization header, or None."""
+    """Return the key in an Authorization header, or None."""
     kind, _blank, value = header.strip().partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
@@ -56,7 +56,10 @@ def _key_of(header):
 
 
 def _allowed(role, method, path):
-    """What a user's role lets a key do: viewers read reports, authors no members."""
+    """Return whether a user's role allows a call.
+
+    Viewers read campaigns and reports; authors read everything and write campaigns.
+    """
     if role in ("owner", "admin", "manager"):
         return True
     if path.rstrip("/") in ("", "/ping"):

@@ -1,7 +1,7 @@
-"""How batches move on, what they did, and the archive of their results.
+"""How batches progress, what they did, and the archive of their results.
 
-Batches are worked off when somebody looks: any call of the API moves them on by the
-clock, or (by switch) only a look at a batch does.
+Nothing runs in the background: any API call lets batches catch up with the clock or,
+with a switch, only a call that reads batches moves them on.
 """
 
 import io
@@ -37,7 +37,10 @@ class Batch:
 
 
 def batch_view(batch, base_url, fresh=False):
-    """:param fresh: make a new result URL, as a GET of the batch does."""
+    """Return a batch as the API shows it.
+
+    :param fresh: make a new result URL, as a GET of the batch does.
+    """
     url = ""
     if batch.status == "finished":
         url = _result_url(batch, base_url, fresh)
@@ -70,7 +73,7 @@ def _result_url(batch, base_url, fresh):
 def look(account, polled=True):
     """Move batches on.
 
-    :param polled: somebody asked for a batch (False: any other call).
+    :param polled: the call reads batches (False: any other call).
     """
     by_time = account.switches.batch_progress == "time"
     if not by_time and not polled:
@@ -101,7 +104,7 @@ def _step(account, batch, when):
     batch.status = STEPS[STEPS.index(batch.status) + 1]
     batch.since = when
     if batch.status == "started":
-        # Half of it now, the rest when the step ends.
+        # Half of the operations now, the rest when the step ends.
         _work(account, batch, (len(batch.operations) + 1) // 2)
     elif batch.status == "finished":
         batch.completed_at = when
@@ -123,7 +126,7 @@ def _work(account, batch, until=None):
 
 
 def _run(account, batch, operation):
-    """One operation, checked like a direct call. :return: (status, data)."""
+    """Run one operation, checked like a direct call. :return: (status, data)."""
     query = {k: _query_text(v) for k, v in (operation.get("params") or {}).items()}
     path, _mark, _rest = operation["path"].partition("?")
     request = Request(account, operation["method"], path, query, ip=batch.ip)
@@ -158,7 +161,7 @@ def _body(text):
 
 
 def archive(batch, per_file):
-    """The gzipped tar of results: a directory entry and several files."""
+    """Return the results as a gzipped tar: a directory entry and several files."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as tar:
         folder = tarfile.TarInfo(f"./{batch.id}")

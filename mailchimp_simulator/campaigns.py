@@ -12,7 +12,7 @@ TYPES = ("regular", "plaintext", "absplit", "rss", "variate", "automation")
 
 @dataclass
 class Recipient:
-    """One campaign at one address."""
+    """One campaign sent to one address, and what came of it."""
 
     email: str
     status: str = "sent"
@@ -29,7 +29,7 @@ class Recipient:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        if isinstance(self.proxy_opens, int):  # a state file of before
+        if isinstance(self.proxy_opens, int):  # from an older state file
             self.proxy_opens = self.opens[: self.proxy_opens]
 
     def open(self, when, proxy=False):
@@ -38,7 +38,7 @@ class Recipient:
             self.proxy_opens.append(when)
 
     def told_opens(self):
-        """``[(when, made by a proxy), ...]`` of all opens."""
+        """Return ``[(when, made by a proxy), ...]`` for all opens."""
         by_proxy = Counter(self.proxy_opens)
         told = []
         for when in self.opens:
@@ -102,7 +102,7 @@ class Campaign:
 def add_campaign(
     account, audience, kind="regular", *, parent=None, variants=2, **settings
 ):
-    """A campaign, not sent yet; an A/B test (variate) comes with its children."""
+    """Create an unsent campaign; an A/B test (variate) comes with its children."""
     if kind not in TYPES:
         raise ValueError(f"Unknown campaign type {kind!r}; known: {', '.join(TYPES)}.")
     number = account.new_number()
@@ -142,7 +142,7 @@ def add_campaign(
 
 
 def recipients_of(campaign, wanted="all"):
-    """Subscribed members a campaign goes to.
+    """Return the subscribed members a campaign goes to.
 
     :param wanted: "all", ``{"interest": id}``, ``{"tag": name}``, or addresses.
     """
@@ -170,7 +170,7 @@ def recipients_of(campaign, wanted="all"):
 
 
 def send(campaign, wanted="all", send_time=None):
-    """Send now, or have it sent in the past.
+    """Send a campaign, now or backdated.
 
     :param send_time: ISO 8601. :return: the number of recipients.
     """
@@ -225,10 +225,11 @@ def generate(
     within=0,
     seed=0,
 ):
-    """Let recipients react, with shares (0..1) of what was sent, repeatably.
+    """Let recipients react, each in a share (0 to 1) of the mails sent.
 
     :param act: the audience's acts; unsubscribes and bounces change members.
-    :param within: seconds after the send in which they did so; 0: they do it now.
+    :param within: the reactions fall within so many seconds after the send; 0: now.
+    :param seed: the same seed gives the same reactions; None differs each time.
     :return: how many did what.
     """
     rng = random.Random(seed)
@@ -237,14 +238,14 @@ def generate(
     )
     clock = campaign.audience.account.clock
     for member, recipient in list(campaign.recipients.items()):
-        # A second helping: who bounced, left or was erased does nothing more.
+        # In a second round, those who bounced, left or were erased do nothing more.
         if recipient.status != "sent" or member.status != "subscribed":
             continue
         if campaign.audience.members.get(member.email.lower()) is not member:
             continue
         now = clock.now()
         if within:
-            # Most happens soon after a mail arrives.
+            # Most reactions come soon after a mail arrives.
             now = min(now, campaign.send_time + int(within * rng.random() ** 3))
         roll = rng.random()
         if roll < hard_bounces:
@@ -260,7 +261,7 @@ def generate(
             for again in range(rng.choice((1, 1, 1, 2, 3))):
                 when = now
                 if again and within:
-                    # Hardly anybody opens a mail twice in one second.
+                    # Hardly anybody opens a mail twice in the same second.
                     last = min(campaign.send_time + within, clock.now())
                     when = rng.randint(now, max(now, last - 1))
                 recipient.open(when, rng.random() < proxy)

@@ -14,7 +14,7 @@ from .state import Member
 
 
 def answer(simulator, received):
-    """:return: a Reply with JSON; 400, 404 with ``{"error": sentence}``."""
+    """Return a Reply with JSON; 400 and 404 have ``{"error": sentence}``."""
     parts = [part for part in received.path.split("/") if part][1:]
     try:
         body = json.loads(received.body) if received.body.strip() else {}
@@ -34,7 +34,7 @@ def _reply(status, data):
 
 
 def plain(value):
-    """Acts return objects; say what identifies them."""
+    """Return what identifies an object that an act returned, as plain data."""
     if isinstance(value, Member):
         return member_view(value)
     if isinstance(value, (set, tuple, frozenset)):
@@ -79,7 +79,10 @@ def _summary(audience):
 
 
 def _details(audience, query):
-    """An audience with its groups, tags and campaigns; members if asked for."""
+    """Return an audience with its groups, tags and campaigns, and with its members.
+
+    ``?members=false`` leaves the members out.
+    """
     with audience._lock:
         data = _summary(audience)
         data["merge_fields"] = [f.tag for f in audience.merge_fields.values()]
@@ -221,7 +224,7 @@ def _add_app(simulator, body, query):
 
 
 def _revoke_app(simulator, body, query):
-    """``?client_id=``; without one, of all apps."""
+    """``?client_id=``; without one, revoke the logins of all apps."""
     simulator.revoke_app(query.get("client_id"))
     return {}
 

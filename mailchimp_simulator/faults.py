@@ -11,7 +11,7 @@ KINDS = (
     *("empty", "malformed", "mistyped", "hang", "trickle"),
 )
 POINTS = ("before", "applied", "answered")
-#: Seconds a call hangs, and between the bytes of an answer, unless told otherwise.
+#: Default seconds: how long a call hangs, and the pause between bytes that trickle.
 SECONDS = {"hang": 120, "trickle": 0.05}
 _TITLES = {
     400: "Bad Request",
@@ -39,9 +39,10 @@ DAMAGE = b"?!"
 
 
 def route_pattern(glob):
-    """``"POST /lists/*"``: ``*`` is one path segment, ``**`` any number of them.
+    """Compile a glob such as ``"POST /lists/*"``.
 
-    A glob without a method means every method.
+    ``*`` is one path segment, ``**`` any number of them. Without a method, the glob
+    matches every method.
     """
     method, _blank, path = glob.strip().rpartition(" ")
     text = re.escape(path).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
@@ -59,13 +60,13 @@ class Fault:
         half of the answer), "garbage" (apply, then answer 200 with HTML), "empty"
         (apply, then answer 200 without a body), "malformed" (apply, then send the
         answer with its last bytes damaged), "mistyped" (apply, then call the answer
-        HTML), "hang" (say nothing until the client goes away or ``seconds`` passed,
-        then close; without ``applied`` nothing is applied), "trickle" (apply, then
-        send the answer byte by byte, ``seconds`` apart). ``Faults.clear`` ends what
-        waits.
+        HTML), "hang" (send nothing until the client goes away or ``seconds`` have
+        passed, then close; without ``applied`` nothing is applied), "trickle" (apply,
+        then send the answer byte by byte, ``seconds`` apart). ``Faults.clear`` ends
+        every wait.
     :param body: for "status": "problem", "empty" or "html".
-    :param times: how often, None for ever. :param after: matching calls let through
-        before the first.
+    :param times: how often it strikes; None: always.
+    :param after: how many matching calls to let through first.
     """
 
     route: str
@@ -115,8 +116,8 @@ class Latency:
 class Hold:
     """Stop a call at a point until it is released.
 
-    :param call: number of the call since the last clearing, from 1; or None.
-    :param route: or the first call that matches a glob.
+    :param call: number of the call since the log was cleared, from 1; or None.
+    :param route: a glob instead: the first call that matches is held.
     :param point: "before" (applying), "applied" (unanswered), "answered".
     """
 
@@ -142,9 +143,9 @@ class Faults:
         self.clear()
 
     def clear(self):
-        """Forget everything, let go of what is held, end what waits or hangs."""
+        """Forget everything, release what is held, and end what waits or hangs."""
         with self._lock:
-            # Set for the calls under way; later ones get a fresh one.
+            # Ends the waits of calls under way; later calls get a fresh event.
             self.ended.set()
             self.ended = threading.Event()
             for hold in getattr(self, "_holds", ()):
@@ -174,7 +175,7 @@ class Faults:
         return hold
 
     def take(self, method, path):
-        """The fault that strikes a call now, or None; counts it."""
+        """Return the fault that strikes this call, or None; it then counts as used."""
         line = f"{method} {path}"
         with self._lock:
             for fault in self._faults:
@@ -200,7 +201,7 @@ class Faults:
             )
 
     def pause(self, call, point):
-        """Wait here if a hold says so."""
+        """Wait here if a hold applies to this call at this point."""
         with self._lock:
             hold = next((h for h in self._holds if _fits(h, call, point)), None)
             if hold is None:
@@ -213,7 +214,7 @@ class Faults:
                 self._holding.remove((hold, call))
 
     def paused(self):
-        """What is held now: ``[{call, method, path, point}]``."""
+        """Return what is held now: ``[{call, method, path, point}]``."""
         with self._lock:
             return [
                 {
@@ -226,7 +227,7 @@ class Faults:
             ]
 
     def release(self):
-        """Let go of everything held. :return: how many."""
+        """Release everything that is held. :return: the number of calls."""
         with self._lock:
             for hold, _call in self._holding:
                 hold.released.set()

@@ -1,8 +1,8 @@
-"""Logging in by OAuth 2: the login page, the token and where an account is.
+"""Logging in with OAuth 2: the login page, the token, and where its account is.
 
-As in Mailchimp's guide "Access user data with OAuth 2". A browser shows the page, so
-what is wrong with its address is said there; it is sent back to an app only at the
-redirect URI that was registered.
+As in Mailchimp's guide "Access user data with OAuth 2". Errors in the address of the
+login page are shown on that page; the browser is only ever sent back to the redirect
+URI that the app registered.
 """
 
 import json
@@ -34,13 +34,13 @@ class Code:
 
 @dataclass
 class Token(ApiKey):
-    """A key of a login; ``revoked`` when the user took the app's access back."""
+    """The key of a login; ``revoked`` once the user has revoked the app's access."""
 
     client_id: str = ""
 
 
 class Refusal(Exception):
-    """An answer of OAuth: ``{"error": code}`` (RFC 6749)."""
+    """A refusal by OAuth, answered with ``{"error": code}`` (RFC 6749)."""
 
     def __init__(self, status, code):
         super().__init__(code)
@@ -48,7 +48,7 @@ class Refusal(Exception):
 
 
 def accounts(account):
-    """The accounts somebody can log in to."""
+    """Return the accounts somebody can log in to."""
     return [account, *account.others]
 
 
@@ -86,9 +86,11 @@ def authorize(simulator, received, render):
 
 
 def call(account, received, path):
-    """The data of a request for a token, or for where its account is.
+    """Answer a request for a token, or for where a token's account is.
 
-    :raise Refusal: a wrong app, code or token
+    :return: the data of the answer
+    :raise Refusal: for a wrong app, code or token
+    :raise Problem: 405
     """
     if (received.method, path) == ("POST", "/oauth2/token"):
         return _token(account, _form(received.body.decode()))
@@ -103,7 +105,7 @@ def _token(account, form):
         raise Refusal(401, "invalid_client")
     if form.get("grant_type") != "authorization_code":
         raise Refusal(400, "unsupported_grant_type")
-    # Whatever comes of it, a code is good once.
+    # A code can be used once, whatever the outcome.
     code = account.codes.pop(form.get("code"), None)
     if (
         code is None
@@ -146,7 +148,7 @@ def _metadata(account, header):
 
 
 def revoke(account, client_id=None):
-    """The user takes the access of an app back, or of all apps."""
+    """The user revokes the access of an app, or of all apps."""
     for owner in accounts(account):
         for token in owner.tokens.values():
             if client_id in (None, token.client_id):

@@ -7,9 +7,9 @@ MAX_TAGS_SHOWN = 50
 
 
 def member_view(member, engagement=None):
-    """The full form, of the member endpoints.
+    """Return the full form, which the member endpoints answer with.
 
-    :param engagement: (open rate, click rate), fractions of what was delivered.
+    :param engagement: (open rate, click rate), fractions of the campaigns sent to it.
     """
     view = brief_view(member, engagement)
     merges = view["merge_fields"]
@@ -37,14 +37,14 @@ def member_view(member, engagement=None):
 
 
 def brief_view(member, engagement=None):
-    """The shorter form, of batch subscribe and tagging."""
+    """Return the shorter form, which batch subscribe and tagging answer with."""
     audience = member.audience
     open_rate, click_rate = engagement or (0, 0)
     on = member.interests
     latitude, longitude = member.location
     tags = member.tags
     interest_ids = audience.interest_ids
-    # An audience without groups has no such key at all.
+    # In an audience without groups, the key is missing altogether.
     interests = (
         {"interests": {i: i in on for i in interest_ids}} if interest_ids else {}
     )

@@ -1,4 +1,4 @@
-"""From method and path to a handler, and the request a handler sees."""
+"""Finds the handler for a method and path, and defines the request it is given."""
 
 from dataclasses import dataclass
 from datetime import timezone
@@ -12,7 +12,7 @@ MAX_COUNT = 1000
 
 @dataclass
 class Request:
-    """One call of the API, direct or inside a batch."""
+    """One API call, direct or inside a batch."""
 
     account: object
     method: str
@@ -20,17 +20,17 @@ class Request:
     query: dict
     body: object = None
     ip: str = "127.0.0.1"
-    #: Where the API is reached, for links in answers.
+    #: Where the client reaches the API, for links in answers.
     base_url: str = ""
     #: Template of the matched route, as the specification writes it.
     template: str = ""
-    #: Filled by handlers: how many members the call was about, for latency.
+    #: Set by handlers: the number of members the call dealt with, for latency.
     weight: int = 0
     #: The user's key (``state.ApiKey``); none inside a batch.
     key: object = None
 
     def flag(self, name):
-        """A boolean of the query; only lower case is understood."""
+        """Return a boolean of the query; only lower case counts, unless switched on."""
         value = self.query.get(name, "")
         if self.account.switches.capital_true_counts:
             value = value.lower()
@@ -67,10 +67,10 @@ class Request:
         return value
 
     def time(self, name):
-        """Seconds of a time in the query, or None.
+        """Return a time in the query as seconds since 1970, or None.
 
-        The offset of the time is ignored unless a switch says otherwise, as the real
-        service was seen to do.
+        Its UTC offset is ignored unless a switch says otherwise, as observed in the
+        real service.
         """
         text = self.query.get(name)
         if text is None:
@@ -84,7 +84,7 @@ class Request:
         return moment.timestamp()
 
     def window(self, since, before, value):
-        """True when ``value`` (seconds) lies between two times of the query.
+        """Return whether ``value`` (seconds) lies between two times of the query.
 
         ``since`` and ``before`` come from ``time()``; None leaves a side open.
         """
@@ -96,7 +96,7 @@ class Request:
         return before is None or value < before
 
     def audience(self, list_id):
-        """:raise Problem: 404."""
+        """Return the audience with this id. :raise Problem: 404."""
         found = self.account.audiences.get(list_id)
         if found is None:
             raise problems.not_found()
@@ -108,7 +108,7 @@ class Route:
     method: str
     template: str
     handler: object
-    #: Run under the account's lock. Off for handlers that wait for others.
+    #: Run under the simulator's lock. Off for handlers that wait for another server.
     locked: bool = True
 
 
@@ -118,7 +118,7 @@ _ROUTES = {}
 def route(method, template, locked=True):
     """Register a handler: ``handler(request, **path_values) -> data``.
 
-    ``data`` is a dict (200), None (204), or raises a Problem.
+    ``data`` is a dict (200) or None (204); to refuse, the handler raises a Problem.
     """
 
     def register(handler):
@@ -144,7 +144,7 @@ def match(method, path):
             elif wanted != part:
                 break
         else:
-            # A constant beats a variable: fewer values are more exact.
+            # A constant beats a variable: the route with fewer values is more specific.
             if best is None or len(values) < len(best[1]):
                 best = methods, values
     if best is None:
@@ -156,12 +156,12 @@ def match(method, path):
 
 
 def parse_query(text):
-    """A query string as a dict; of a repeated key the last one counts."""
+    """Return a query string as a dict; the last value of a repeated key counts."""
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
 def page_of(items, request):
-    """The page of a list that the query asks for."""
+    """Return the page of a list that the query asks for."""
     count, offset = request.page()
     return items[offset : offset + count]
 
@@ -170,7 +170,7 @@ def page_of(items, request):
 
 
 def shaped(data, query):
-    """The answer reduced to what ``fields`` or ``exclude_fields`` leaves."""
+    """Return what ``fields`` or ``exclude_fields`` leaves of an answer."""
     if not isinstance(data, dict):
         return data
     if query.get("fields"):

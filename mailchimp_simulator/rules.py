@@ -1,7 +1,7 @@
 """Who may become what: every change of a member, and every refusal.
 
 One place for single calls, batch subscribe and batch operations alike. Nothing is
-applied before everything was checked.
+applied until everything has been checked.
 """
 
 import math
@@ -113,7 +113,7 @@ def check_address(account, email):
         raise problems.too_many_requests_to_sign_up(email)
 
 
-#: Statuses that the contact limit of a plan does not count.
+#: Statuses that do not count towards a plan's contact limit.
 _UNCOUNTED = ("cleaned", "archived")
 
 
@@ -133,9 +133,10 @@ def check_room(account, count=1):
 
 
 def takes_room(member, status):
-    """True when a write of ``status`` (None: keeps it) makes one more contact.
+    """Return whether writing ``status`` adds to the contacts the plan counts.
 
     :param member: the existing member, or None.
+    :param status: None keeps the present one.
     """
     counted = member is not None and member.status not in _UNCOUNTED
     wanted = status or (member.status if member is not None else "subscribed")
@@ -143,10 +144,11 @@ def takes_room(member, status):
 
 
 def check_status(account, member, email, status):
-    """The status that would really be stored.
+    """Return the status that would really be stored.
 
     :param member: the existing member, or None.
-    :raise Problem: when Mailchimp will not let anybody but the person do it.
+    :raise Problem: when Mailchimp lets nobody but the person do it, or reviews the
+        account.
     """
     switches = account.switches
     if status not in ("subscribed", "pending"):
@@ -165,7 +167,7 @@ def check_status(account, member, email, status):
 
 
 def clean_values(audience, member, given, skip_required):
-    """Merge values by merge id, checked; unknown tags are ignored as Mailchimp does.
+    """Return the checked merge values by merge id; like Mailchimp, skip unknown tags.
 
     :raise Problem: 400 "Your merge fields were invalid." naming every field.
     """
@@ -197,7 +199,7 @@ def clean_values(audience, member, given, skip_required):
 
 
 def parse_stamp(name, text):
-    """Seconds of a timestamp in a body; one without zone is UTC."""
+    """Return the seconds of a timestamp in a body: UTC without a zone, 0 if empty."""
     if text == "":
         return 0
     if not _STAMP.match(text):
@@ -210,7 +212,7 @@ def parse_stamp(name, text):
 
 
 def _check_rest(audience, body):
-    """Interests, permissions and times; returns the times in seconds."""
+    """Check all but address, status and values; return times in seconds, by name."""
     interests = body.get("interests")
     if interests:
         known = audience.interest_ids
@@ -255,7 +257,7 @@ def check_tag_name(name):
 
 
 def create(audience, body, status, *, ip="", skip_required=False, source="api"):
-    """A new member, or an archived one that comes back with ``status``.
+    """Create a member.
 
     :raise Problem: see the checks above.
     """
@@ -289,9 +291,10 @@ def create(audience, body, status, *, ip="", skip_required=False, source="api"):
 def update(
     audience, member, body, status=None, *, ip="", skip_required=False, source="api"
 ):
-    """Change an existing member; without ``status`` its subscription stays.
+    """Change an existing member; without ``status``, its status stays.
 
     :return: True when anything changed.
+    :raise Problem: see the checks above.
     """
     account = audience.account
     email = (body.get("email_address") or member.email).strip()
@@ -398,7 +401,7 @@ def _apply_status(audience, member, status, ip, source):
 
 
 def _note_unsubscribe(member, source, now):
-    """An opt-out written by the API or an admin says so as its reason."""
+    """Note who unsubscribed; if that was the API or an admin, the reason says so."""
     member.unsubscribed_by, member.unsubscribed_at = source, now
     member.unsubscribe_reason = "" if source == "person" else BY_ADMIN
 
@@ -436,7 +439,7 @@ def _apply_tags(audience, member, names):
 
 
 def set_tags(audience, member, names, replace=False):
-    """Put tags on a member by name, or make them all it has."""
+    """Put tags on a member by name; with ``replace``, take off all others."""
     if replace:
         keep = {name.strip().lower() for name in names}
         for segment in list(member.tags):
@@ -446,7 +449,7 @@ def set_tags(audience, member, names, replace=False):
 
 
 def archive(audience, member, source="api"):
-    """The API refuses more statuses than Mailchimp's own pages do.
+    """Archive a member; the API refuses more statuses than Mailchimp's own pages do.
 
     :raise Problem: 405 for a status that cannot be archived.
     """
@@ -466,12 +469,12 @@ def archive(audience, member, source="api"):
 
 
 def unique_email_id(member):
-    """The ten-character id Mailchimp gives an address over all audiences."""
+    """Return the ten-character id Mailchimp gives an address across all audiences."""
     return member.hash[:-11:-1]
 
 
 def profile(member):
-    """What webhooks say about a member."""
+    """Return what webhooks say about a member."""
     return {
         "id": unique_email_id(member),
         "email": member.email,

@@ -1,10 +1,10 @@
-"""Which members a segment means."""
+"""Which members are in a segment."""
 
 from . import problems
 
 
 def members_of(audience, segment, statuses=("subscribed",)):
-    """Members of a static or saved segment that have one of the statuses."""
+    """Return the members of a static or saved segment with one of the statuses."""
     if segment.type == "static":
         return [m for m in segment.members if m.status in statuses]
     test = conditions_test(audience, segment.options or {})
@@ -12,7 +12,7 @@ def members_of(audience, segment, statuses=("subscribed",)):
 
 
 def conditions_test(audience, options):
-    """A test for the conditions that are simulated: groups, tags and merge text.
+    """Return a test for the conditions that are simulated: groups, tags, merge text.
 
     :raise Problem: 400 for any other condition.
     """

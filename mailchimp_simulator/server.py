@@ -1,7 +1,7 @@
-"""The HTTP server: threads, kept-alive connections, and ways to misbehave.
+"""The HTTP server: threads, keep-alive connections, and ways to misbehave.
 
-On the standard library, because werkzeug's server closes each connection after its
-answer, and because faults need the socket.
+Built on the standard library, because werkzeug's server closes each connection after
+its answer, and because faults need the socket.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Reply:
     """An answer to send.
 
-    :param drop: close the connection without a word.
+    :param drop: close the connection without answering.
     :param truncate: promise the whole body, send half, close.
-    :param hang: seconds to say nothing, after which the connection is closed.
+    :param hang: seconds to send nothing, after which the connection is closed.
     :param trickle: seconds between two bytes of the answer.
-    :param ended: set when hanging or trickling is over before its time.
-    :param after: called when the answer is out (or was dropped).
+    :param ended: set to end hanging or trickling early.
+    :param after: called once the answer has been sent (or dropped).
     """
 
     status: int = 200
@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "MailchimpSimulator"
     sys_version = ""
-    # Answers go out in one piece; waiting for more would cost 40 ms each.
+    # Answers go out in one piece; Nagle's algorithm could delay each by 40 ms.
     disable_nagle_algorithm = True
     timeout = 300
 
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw[sent:])
 
     def _hang(self, reply):
-        """Until the time is over, somebody ends it, or the client goes away."""
+        """Wait until the time is up, somebody ends it, or the client goes away."""
         until = time.monotonic() + reply.hang
         while time.monotonic() < until and not reply.ended.wait(0.02):
             readable, _w, _x = select.select([self.connection], [], [], 0)
@@ -135,12 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
             return b""
 
     def send_response(self, code, message=None):
-        """Without the real time: a Date is up to the simulator's own clock."""
+        """Send no ``Date`` of the real time: the simulator adds one from its clock."""
         self.send_response_only(code, message)
         self.send_header("Server", self.version_string())
 
     def log_message(self, *_args):
-        """Requests are logged by the simulator, with what it made of them."""
+        """Print nothing: the simulator keeps its own log, with the outcomes."""
 
 
 class Server(ThreadingHTTPServer):
@@ -161,7 +161,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def connections(self):
-        """Connections open now."""
+        """The number of connections that are open now."""
         with self._open_lock:
             return len(self._open)
 
@@ -176,12 +176,12 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        """Clients that go away are part of the game."""
+        """Ignore clients that go away: that is part of what is tested."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
     def close(self):
-        """Stop, and close the connections that clients keep."""
+        """Stop, and close the connections that clients keep open."""
         self.shutdown()
         self.server_close()
         with self._open_lock:

@@ -25,7 +25,7 @@ _ACCEPTED = {
 
 
 def findings(shape, value, field=""):
-    """All that is wrong with a value.
+    """Return everything that is wrong with a value.
 
     :return: ``[(field, message), ...]``, empty when the value has the shape.
     """
@@ -67,7 +67,7 @@ def _object(shape, value, field):
     for name, item in value.items():
         inner = properties.get(name, rest)
         if inner:
-            # Most values are texts where any text will do.
+            # A shortcut: most values are strings where any string will do.
             if type(item) is str and inner.get("any_text"):
                 continue
             label = f"{field}.{name}" if field else name

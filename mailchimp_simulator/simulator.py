@@ -28,7 +28,7 @@ _PROBLEM = "application/problem+json; charset=utf-8"
 
 @dataclass
 class Call:
-    """One request of the API: ``path`` without ``/3.0``, times in seconds."""
+    """One API request; ``path`` comes without ``/3.0``, times are in seconds."""
 
     number: int
     method: str
@@ -38,18 +38,18 @@ class Call:
     status: int | None = None
     started: float = 0
     finished: float | None = None
-    #: Requests in flight when it came, itself included.
+    #: Requests in flight when it arrived, including itself.
     in_flight: int = 0
 
 
 class Simulator:
     """A Mailchimp account on a local port.
 
-    Use it as a context manager or call ``start`` and ``stop``. Keyword arguments that
-    are not named here are switches (see ``Switches``).
+    Use it as a context manager or call ``start`` and ``stop``. Any other keyword
+    argument is a switch (see ``Switches``).
 
-    :param port: 0 takes a free one. :param api_key: the owner's key.
-    :param state: a file to load the account from, if it is there, and to save it to
+    :param port: 0 picks a free one. :param api_key: the owner's key.
+    :param state: a file to load the account from, if it exists, and to save it to
         when the simulator stops.
     """
 
@@ -102,7 +102,7 @@ class Simulator:
     # --- running -----------------------------------------------------------------
 
     def start(self):
-        """:raise OSError: when the port is taken."""
+        """Serve in a thread; return self. :raise OSError: when the port is taken."""
         self._server = Server(self.host, self.port, self._answer)
         self.port = self._server.port
         thread = threading.Thread(
@@ -113,7 +113,7 @@ class Simulator:
         return self
 
     def stop(self):
-        """Close the port and every connection; the account stays, ``start`` reopens."""
+        """Close the port and all connections; ``start`` reopens the same account."""
         self.faults.clear()
         self.deliveries.stop()
         if self._server is not None:
@@ -129,17 +129,17 @@ class Simulator:
 
     @property
     def root(self):
-        """Where the web page is."""
+        """The URL of the web page, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def url(self):
-        """Where the API is, without a slash at the end."""
+        """The URL of the API, without a trailing slash."""
         return f"{self.root}/3.0"
 
     @property
     def connections(self):
-        """Connections open now."""
+        """The number of connections that are open now."""
         return self._server.connections if self._server else 0
 
     @property
@@ -147,25 +147,26 @@ class Simulator:
         return self.account.clock
 
     def advance(self, seconds):
-        """Let time pass."""
+        """Move the clock forward."""
         self.account.clock.advance(seconds)
 
     def reset(self):
-        """A fresh account, no calls, no faults; switches stay."""
+        """Start over with a fresh account, no calls and no faults; switches stay."""
         self._replace(self._fresh())
 
     def snapshot(self, *handles):
-        """The account as bytes, for ``restore``.
+        """Return the account as bytes, for ``restore``.
 
-        :param handles: audiences, campaigns... that are wanted again
+        :param handles: audiences, campaigns... to get back from ``restore``
         """
         with self.lock:
             return pickle.dumps((self.account, handles))
 
     def restore(self, snapshot):
-        """The account as it was, no calls, no faults; switches stay.
+        """Bring back the account as it was, without calls or faults; switches stay.
 
-        :return: the handles. Others are of the account before: get new ones.
+        :return: the handles given to ``snapshot``. All others still belong to the
+            replaced account: get new ones.
         """
         account, handles = pickle.loads(snapshot)
         self._replace(account)
@@ -184,13 +185,13 @@ class Simulator:
     # --- the account -------------------------------------------------------------
 
     def add_audience(self, name="Audience", **settings):
-        """An audience with Mailchimp's default merge fields."""
+        """Create an audience with Mailchimp's default merge fields."""
         with self.lock:
             audience = self.account.add_audience(name, **settings)
         return AudienceActs(audience, self.lock)
 
     def audience(self, list_id):
-        """:raise KeyError: when there is none."""
+        """Return the audience with this id. :raise KeyError: when there is none."""
         return AudienceActs(self.account.audiences[list_id], self.lock)
 
     @property
@@ -210,7 +211,7 @@ class Simulator:
         self.account.keys[key or self.api_key].disabled = True
 
     def add_account(self, name="Another account", key=None):
-        """Another Mailchimp account, with an audience and a key of its own."""
+        """Add another Mailchimp account, with a key of its own and no audience yet."""
         with self.lock:
             number = len(self.account.others) + 1
             other = Account(self.switches, name, seed=f"{self.account.seed}:{number}")
@@ -220,7 +221,7 @@ class Simulator:
         return other
 
     def handle(self, audience):
-        """The acts of an audience, for one of another account."""
+        """Return the acts of an audience that belongs to another account."""
         return AudienceActs(audience, self.lock)
 
     def add_app(self, client_id, client_secret, redirect_uri, name="Odoo"):
@@ -229,12 +230,12 @@ class Simulator:
         self.account.apps[client_id] = app
 
     def revoke_app(self, client_id=None):
-        """The user takes the access of an app back in Mailchimp."""
+        """The user revokes an app's access in Mailchimp; without an id, every app's."""
         with self.lock:
             oauth.revoke(self.account, client_id)
 
     def logins(self, client_id=None):
-        """The number of tokens that work."""
+        """Return the number of tokens that still work."""
         return sum(
             not token.revoked and client_id in (None, token.client_id)
             for account in oauth.accounts(self.account)
@@ -244,7 +245,7 @@ class Simulator:
     # --- the log -----------------------------------------------------------------
 
     def clear_calls(self):
-        """Forget the calls so far; numbering starts again at 1."""
+        """Forget the calls so far; numbering restarts at 1."""
         with self._log_lock:
             self._calls = deque(maxlen=MAX_CALLS)
             self.violations = []
@@ -258,7 +259,7 @@ class Simulator:
             return list(self._calls)
 
     def count(self, method=None, path_glob=None):
-        """Calls by method and by path (shell pattern, ``*`` crosses slashes)."""
+        """Count calls by method and path (a shell pattern; ``*`` crosses slashes)."""
         with self._log_lock:
             return sum(
                 method in (None, call.method)
@@ -267,10 +268,10 @@ class Simulator:
             )
 
     def on_call(self, callback):
-        """``callback(call, point)`` at "before", "applied" and "answered".
+        """Run ``callback(call, point)`` at "before", "applied" and "answered".
 
         It runs in the thread of the call, which waits for it. :return: a function
-        that takes the callback away again.
+        that removes the callback.
         """
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
@@ -280,9 +281,9 @@ class Simulator:
         return self.faults.add(route, kind, **settings)
 
     def latency(self, base=0, per_member=0, route="**"):
-        """Seconds each call takes, plus so much for each member in it.
+        """Delay calls by ``base`` seconds, plus ``per_member`` for each member in them.
 
-        Replaces what was said of the same route before; 0 ends it.
+        Replaces any latency set for the same route; 0 removes it.
         """
         self.faults.add_latency(route, base, per_member)
 
@@ -322,7 +323,7 @@ class Simulator:
             if path.startswith("/control"):
                 return control.answer(self, received)
             return web.answer(self, received)
-        except Exception:  # a fault of the simulator itself
+        except Exception:  # a bug in the simulator itself
             traceback.print_exc()
             return Reply(500, {"Content-Type": "text/plain"}, b"Simulator error")
 
@@ -381,7 +382,7 @@ class Simulator:
             reply = self._problem_reply(problem)
         except oauth.Refusal as refusal:
             reply = oauth.refusal_reply(refusal)
-        except Exception as error:  # a fault of the simulator itself
+        except Exception as error:  # a bug in the simulator itself
             traceback.print_exc()
             reply = self._problem_reply(
                 problems.Problem(500, "Simulator Error", f"{error!r}")
@@ -411,7 +412,7 @@ class Simulator:
         return reply
 
     def _run(self, call, request, received):
-        """The data of an answer. :raise Problem: for every refusal."""
+        """Return the data of the answer. :raise Problem: for every refusal."""
         if call.in_flight > self.switches.max_in_flight:
             raise problems.too_many_requests()
         if call.path.startswith("/oauth2/"):
@@ -435,7 +436,7 @@ class Simulator:
         return routing.shaped(data, request.query)
 
     def _inspect(self, call, request):
-        """Note, or refuse, what the specification does not know."""
+        """Record what the specification does not know; with ``strict``, refuse it."""
         if not self.switches.validate:
             return
         found = self._checker.findings(request)
@@ -479,7 +480,7 @@ class Simulator:
         return Reply(fault.status)
 
     def _answer_results(self, received):
-        """Batch results lie on another host, which knows no API keys."""
+        """Serve batch results, which Mailchimp keeps on a host without API keys."""
         if received.headers.get("Authorization"):
             return _xml(400, "InvalidArgument", "Only one auth mechanism allowed")
         batch_id, _slash, name = (
@@ -496,7 +497,7 @@ class Simulator:
     # --- what is going on --------------------------------------------------------
 
     def overview(self):
-        """Calls, violations and settings as plain data."""
+        """Return the calls and violations as plain data."""
         with self._log_lock:
             return {
                 "total": self._number,
@@ -512,7 +513,7 @@ def _dumps(data):
 
 
 def _link(name):
-    """The schema of an answer, as the service points to it with 200 and 4xx."""
+    """Return the ``Link`` to a schema, which the service sends with 200 and 4xx."""
     host = "https://us21.api.mailchimp.com/schema/3.0/Definitions"
     return f'<{host}/{name}.json>; rel="describedBy"'
 
@@ -533,7 +534,7 @@ def _xml(status, code, message):
 
 
 def _parsed(received):
-    """The JSON object of a body; an empty one where none is needed."""
+    """Return the JSON object of a body: {} if it is empty, None for GET and DELETE."""
     if received.method in ("GET", "DELETE", "HEAD"):
         return None
     if not received.body.strip():

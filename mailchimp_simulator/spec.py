@@ -1,8 +1,8 @@
-"""Second opinion on every request, from Mailchimp's own specification.
+"""A second opinion on every request, from Mailchimp's own specification.
 
 Reads the Swagger 2.0 file named by ``MAILCHIMP_SPEC``, or the one beside the
-repository if it is there, and corrects it where the service has moved on since.
-Without the file nothing is checked here.
+repository if there is one, and corrects it where the service has moved on since.
+Without the file, only the case of booleans in queries is checked here.
 """
 
 import copy
@@ -19,7 +19,7 @@ _MEMBER = "/lists/{list_id}/members/{subscriber_hash}"
 
 
 def path():
-    """Where the specification is, or None."""
+    """Return the path of the specification, or None."""
     named = os.environ.get("MAILCHIMP_SPEC")
     found = Path(named) if named else _BESIDE
     return found if found.is_file() else None
@@ -27,7 +27,7 @@ def path():
 
 @lru_cache(maxsize=2)
 def load(where):
-    """The specification as a dict, corrected to the rules of 2026."""
+    """Return the specification as a dict, corrected to Mailchimp's rules of 2026."""
     spec = json.loads(Path(where).read_text(encoding="utf-8"))
     batch = body_schema(spec, _BATCH, "post")
     item = batch["properties"]["members"]["items"]
@@ -50,25 +50,28 @@ def load(where):
 
 
 def body_schema(spec, template, method):
-    """The schema of a request body, or None."""
+    """Return the schema of a request body, or None."""
     parameters = spec["paths"].get(template, {}).get(method, {}).get("parameters", ())
     return next((p["schema"] for p in parameters if p["in"] == "body"), None)
 
 
 def response_schema(spec, template, method, code="200"):
-    """The schema of an answer, or None."""
+    """Return the schema of an answer, or None."""
     operation = spec["paths"].get(template, {}).get(method, {})
     return operation.get("responses", {}).get(code, {}).get("schema")
 
 
 class Checker:
-    """:param where: path of the specification, or None to check nothing but flags."""
+    """Checks requests against the specification.
+
+    :param where: its path, or None to check only the case of booleans.
+    """
 
     def __init__(self, where):
         self.spec = load(str(where)) if where else None
 
     def findings(self, request):
-        """What the specification does not know of a request.
+        """Return what the specification does not know in a request.
 
         :return: ``[(field, message), ...]``
         """
@@ -86,7 +89,7 @@ class Checker:
         schema = body_schema(self.spec, request.template, request.method.lower())
         if schema and request.body is not None:
             found += _unknown(schema, request.body, "")
-            # Members of a batch subscribe are judged one by one by the service.
+            # The service checks the members of a batch subscribe one by one.
             if request.template != _BATCH:
                 found += shape.findings(_plain(schema), request.body)
         return found
@@ -119,7 +122,7 @@ def _query_findings(operation, query):
 
 
 def _unknown(schema, value, field):
-    """Keys of a body that the schema does not name."""
+    """Return the keys of a body that the schema does not name."""
     found = []
     if isinstance(value, dict) and "properties" in schema:
         rest = schema.get("additionalProperties")
@@ -139,7 +142,7 @@ _plain_cache = {}
 
 
 def _plain(schema):
-    """The schema without what ``shape`` does not read (formats, odd enums)."""
+    """Return the schema without enums of non-strings, which ``shape`` cannot read."""
     key = id(schema)
     if key not in _plain_cache:
         _plain_cache[key] = schema, _stripped(copy.deepcopy(schema))

@@ -1,7 +1,7 @@
 """The account: audiences, members, tags, campaigns, and the clock they live by.
 
-Plain data with the few operations that keep its indexes true. What is allowed is
-decided in ``rules``; who is told is decided in ``webhooks``.
+Plain data, with the few operations that keep its indexes consistent. ``rules`` decides
+what is allowed, ``webhooks`` who is notified.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ STATUSES = (*WRITABLE, "archived")
 
 
 def parse_time(text):
-    """A datetime from ISO 8601; one without zone is UTC.
+    """Return a datetime from ISO 8601; without a zone it is UTC.
 
     :raise ValueError: for anything else.
     """
@@ -48,7 +48,7 @@ class Clock:
         self.offset += seconds
 
     def set(self, when):
-        """Make it ``when`` now (a datetime with its zone, or ISO 8601 text)."""
+        """Set the time to ``when`` (a datetime with a zone, or ISO 8601 text)."""
         if isinstance(when, str):
             when = parse_time(when)
         self.offset = when.timestamp() - time.time()
@@ -56,7 +56,7 @@ class Clock:
 
 @lru_cache(maxsize=65536)
 def iso(seconds):
-    """Mailchimp's form of a time; an unset one is an empty text."""
+    """Return a time as Mailchimp writes it; an unset one is an empty string."""
     if not seconds:
         return ""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
@@ -64,7 +64,7 @@ def iso(seconds):
 
 
 def hash_of(email):
-    """The subscriber hash: MD5 of the lowercased address."""
+    """Return the subscriber hash: MD5 of the lowercased address."""
     return hashlib.md5(
         email.strip().lower().encode(), usedforsecurity=False
     ).hexdigest()
@@ -119,10 +119,10 @@ class Segment:
 
 
 class Member:
-    """One address of one audience.
+    """One address in one audience.
 
     ``compliance`` remembers why Mailchimp will not let others subscribe the person
-    ("unsubscribe", "bounce", "abuse"), whatever the status is called later.
+    ("unsubscribe", "bounce", "abuse"), whatever the status becomes later.
     """
 
     __slots__ = (
@@ -164,8 +164,8 @@ class Member:
         self.contact_id = f"{audience.id}{number:022x}"
         self.email_type = "html"
         self.values = {}
-        # Few members have more than these: what is shared here is replaced, never
-        # changed in place.
+        # Members share these empty values, because few ever get others: they are
+        # replaced, never changed in place.
         self.interests = self.permissions = frozenset()
         self.tags = {}
         self.language = ""
@@ -184,7 +184,7 @@ class Member:
         self.feed = self.notes = ()
 
     def __setstate__(self, state):
-        # State files of before know nothing of confirmations.
+        # Older state files have no confirmations.
         self.confirmations = 0
         for name, value in state[1].items():
             setattr(self, name, value)
@@ -194,7 +194,7 @@ class Member:
 
     @property
     def merge_fields(self):
-        """Values by merge tag, an unset one as an empty text."""
+        """Values by merge tag; unset ones are empty strings."""
         values = self.values
         return {
             f.tag: values.get(f.merge_id, "")
@@ -250,14 +250,14 @@ class Audience:
             setattr(self, key, value)
         #: Id -> text of the marketing permissions of a GDPR audience.
         self.permission_texts = {}
-        #: Lowercased address -> member, in the order they came.
+        #: Lowercased address -> member, in order of arrival.
         self.members = {}
         self.by_hash = {}
         self.by_contact_id = {}
         #: Members that are not archived / by status, least recently changed first.
         self.current = {}
         self.by_status = {status: {} for status in STATUSES}
-        #: False once a member got an older ``last_changed`` than its forerunner.
+        #: False once a member got a ``last_changed`` older than the newest before it.
         self.ordered = True
         self._newest = 0
         #: Hashes of permanently deleted addresses.
@@ -279,7 +279,7 @@ class Audience:
     # --- members -----------------------------------------------------------------
 
     def add(self, email, status, when=None):
-        """A new member, not yet seen by anybody."""
+        """Add a member, without checks or notifications."""
         self._member_number += 1
         member = Member(self, email, status, self._member_number)
         self.members[email.lower()] = member
@@ -289,7 +289,7 @@ class Audience:
         return member
 
     def touch(self, member, when=None):
-        """Note that a member changed now."""
+        """Note that a member changed, now or at ``when``."""
         when = self.account.clock.now() if when is None else when
         member.last_changed = when
         if when < self._newest:
@@ -329,7 +329,7 @@ class Audience:
         self.forgotten.add(member.hash)
 
     def find(self, reference):
-        """A member by hash, address or contact id, else None."""
+        """Return a member by hash, address or contact id, or None."""
         return (
             self.by_hash.get(reference.lower())
             or self.members.get(reference.strip().lower())
@@ -386,7 +386,7 @@ class Audience:
         return segment
 
     def tag(self, name):
-        """The tag of a name, else None. Tag names are compared without case."""
+        """Return the tag of a name, or None; names are compared ignoring case."""
         wanted = name.strip().lower()
         return next(
             (
@@ -445,7 +445,7 @@ class Account:
         self.audiences = {}
         self.campaigns = {}
         self.batches = {}
-        #: Registered apps by client id, login codes, and tokens that are in use.
+        #: Registered apps by client id, login codes, and the tokens that were issued.
         self.apps = {}
         self.codes = {}
         self.tokens = {}
@@ -459,12 +459,12 @@ class Account:
         return {**self.__dict__, "listener": None}
 
     def __setstate__(self, state):
-        # One that was saved before there were logins.
+        # An account saved before there were logins lacks these.
         blank = {"apps": {}, "codes": {}, "tokens": {}, "others": []}
         self.__dict__.update({**blank, **state})
 
     def new_id(self):
-        """A ten-character hexadecimal id, the same ones in every fresh account."""
+        """Return a ten-character hexadecimal id; every fresh account gives the same."""
         self._ids += 1
         text = f"{self.seed}:{self._ids}"
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:10]
@@ -482,9 +482,9 @@ class Account:
         return audience
 
     def notify(self, audience, event, data, source):
-        """Tell the webhooks, if anybody listens.
+        """Notify the webhooks, if there are any.
 
-        :param data: a dict, or a callable that makes it only when it is needed.
+        :param data: a dict, or a callable that returns it, called only when needed.
         """
         if self.listener and audience.webhooks:
             data = data() if callable(data) else data

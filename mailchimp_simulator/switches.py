@@ -1,4 +1,4 @@
-"""What is not known for certain about Mailchimp, one named switch each.
+"""What is not known for certain about Mailchimp, with one named switch for each point.
 
 The default is the answer that is hardest on a client: software that works with
 every default works with the milder answer as well. Tests run both ways.
@@ -12,11 +12,11 @@ THROW_AWAY_DOMAINS = ("yopmail.com", "mailinator.com", "guerrillamail.com")
 
 @dataclass
 class Switches:
-    """Named doubts about Mailchimp, limits of its plans, and speed of the stand-in."""
+    """Doubts about Mailchimp, limits of its plans, and the speed of the stand-in."""
 
     # --- members -----------------------------------------------------------------
-    #: POST of a batch with ``update_existing: false`` calls an archived member
-    #: "existing". Off: it is subscribed again, as by a single POST.
+    #: A batch subscribe with ``update_existing: false`` refuses an archived member as
+    #: existing. Off: the member is subscribed again, as by a single POST.
     batch_archived_is_existing: bool = False
     #: An archived member that opted out, bounced or complained is still protected.
     #: Off: "archive, then subscribe" brings the person back.
@@ -24,13 +24,13 @@ class Switches:
     #: An opt-out written by the API or an admin is silently undone by `subscribed`
     #: in a batch subscribe. Off: the entry is counted as updated, the status stays.
     batch_undoes_api_unsubscribe: bool = True
-    #: An unsubscribed member can be archived by the API. It is the harder answer: the
-    #: person's "no" is buried, for an archived member's former status cannot be read.
+    #: An unsubscribed member can be archived by the API. This is the harder answer: it
+    #: buries the person's "no", as an archived member's former status cannot be read.
     #: Off: 405, as for pending, cleaned and archived members.
     unsubscribed_can_be_archived: bool = True
-    #: The unsubscribe link of an old mail makes an archived member `unsubscribed`. It
-    #: is the harder answer: a client has to hear a "no" of somebody it archived and
-    #: took for settled. Off: nothing changes, so no client could ever know.
+    #: The unsubscribe link of an old mail makes an archived member `unsubscribed`. This
+    #: is the harder answer: a client has to notice a "no" from somebody it archived and
+    #: considered settled. Off: nothing changes, so no client could ever know.
     archived_can_unsubscribe: bool = True
     #: The link of an old confirmation mail still works once the member is no longer
     #: pending, but unsubscribed or archived.
@@ -40,7 +40,8 @@ class Switches:
     batch_status_if_new_keeps_status: bool = True
     #: ``sync_tags`` with an entry that has no ``tags`` removes the member's tags.
     sync_tags_without_tags_clears: bool = True
-    #: Duplicates in one batch subscribe: "call" refuses all, "entry" the later ones.
+    #: Duplicates in a batch subscribe: "call" refuses the whole call, "entry" only the
+    #: later entries.
     duplicates_fail: str = "call"
     #: PUT of an unknown address with `status` only: "pending", "status" or "refuse".
     put_status_only: str = "pending"
@@ -66,7 +67,7 @@ class Switches:
     #: Addresses refused for signing up too often, lower case.
     busy_addresses: tuple = ()
     #: How they are refused: "requests" (too many recent signup requests) or "lists"
-    #: (signed up to a lot of lists). Both were seen; the first is known less.
+    #: (signed up to a lot of lists). Both have been seen; the first is less well known.
     busy_words: str = "requests"
     #: A refusal of an address says which part is wrong (single @, username portion).
     #: Off: "Please provide a valid email address." for both.
@@ -74,18 +75,18 @@ class Switches:
     # --- reading -----------------------------------------------------------------
     #: A member listing without ``status`` contains archived members.
     plain_listing_has_archived: bool = False
-    #: ``since_...`` contains the very second asked for.
+    #: ``since_...`` includes the very second it names.
     since_inclusive: bool = False
     #: The UTC offset of a time in a query is ignored (read as if it were UTC).
     query_offset_ignored: bool = True
-    #: A tag put on or taken off moves ``last_changed``, by static segments too.
+    #: Adding or removing a tag moves ``last_changed``, also by way of static segments.
     tags_move_last_changed: bool = True
     #: A person's unsubscribe outside a campaign (hosted form, preferences page) shows
     #: in the member's activity and activity feed.
     feed_has_unsubscribes_outside_campaigns: bool = False
-    #: An unsubscribe by the API or an admin shows there.
+    #: An unsubscribe by the API or an admin shows there, too.
     feed_has_admin_unsubscribes: bool = False
-    #: A complaint shows in the activity feed as an `unsub`. Off: it is only seen in
+    #: A complaint shows in the activity feed as an `unsub`. Off: it only shows in
     #: ``activity`` and in the abuse reports.
     complaint_in_feed: bool = False
     #: ``True`` in a query counts as true. Off: it is not understood.
@@ -95,9 +96,9 @@ class Switches:
     activity_since_drops_idle: bool = False
     #: Reports carry ``proxy_excluded_*`` numbers, open details ``is_proxy_open``.
     proxy_fields: bool = True
-    #: Seconds after the sending until ``list_stats`` is calculated; absent before.
+    #: Seconds from the send until ``list_stats`` is calculated; it is absent before.
     list_stats_seconds: float = 86400
-    #: Dates that nothing set (``last_open``, ``last_click``) are null, not "".
+    #: Dates that were never set (``last_open``, ``last_click``) are null, not "".
     report_dates_null: bool = False
     #: Erased people in reports: "vanish" or "blank" (entry without address).
     erased_in_reports: str = "vanish"
@@ -119,21 +120,21 @@ class Switches:
     interest_limit: int = 60
     #: Audiences of the plan, -1 for no limit.
     max_audiences: int = -1
-    #: Contacts of the plan over all audiences, -1 for no limit. All but cleaned and
-    #: archived ones count here; whether Mailchimp counts pending ones is not known, so
-    #: the limit is met sooner. It stops calls that add a contact, whole ones.
+    #: Contacts the plan allows over all audiences, -1 for no limit. All but cleaned and
+    #: archived ones count here. Whether Mailchimp counts pending ones is not known;
+    #: counting them reaches the limit sooner. A call that would exceed it fails whole.
     max_contacts: int = -1
-    #: Status of that refusal: 403 (the words of an action that the user may not do,
-    #: which is easily taken for a lost right) or 400.
+    #: Status of that refusal: 403 (worded like an action the user may not perform,
+    #: which is easily mistaken for a lost permission) or 400.
     contact_limit_status: int = 403
     #: Operations per batch.
     max_operations: int = 500
     # --- batches -----------------------------------------------------------------
-    #: Batches move on by the clock ("time") or by each look at them ("polls").
+    #: Batches move on with the clock ("time") or each time they are read ("polls").
     batch_progress: str = "time"
     #: Seconds for each of a batch's four steps, with "time".
     batch_step_seconds: float = 0.05
-    #: Seconds a result URL lives; a new GET of the batch makes a new one.
+    #: Seconds for which a result URL works; each GET of the batch makes a new one.
     result_url_seconds: float = 600
     #: Seconds after which the results of a batch are gone.
     result_seconds: float = 7 * 86400
@@ -143,23 +144,23 @@ class Switches:
     #: Seconds of the real retry schedule per second here.
     webhook_speed: float = 600
     #: Creating a webhook gives a ``signing_secret``, and its deliveries are signed.
-    #: Off: as for webhooks of the time before.
+    #: Off: as for webhooks created before signing was introduced.
     webhooks_signed: bool = True
-    #: An unsubscribe says whether it is an ``unsub`` or a ``delete``.
+    #: An unsubscribe delivery says whether it is an ``unsub`` or a ``delete``.
     unsubscribe_has_action: bool = True
     #: Hours by which ``fired_at`` differs from UTC.
     fired_at_offset_hours: float = 0
     # --- logins ------------------------------------------------------------------
-    #: Seconds a code lives that a login gave.
+    #: Seconds for which the code from a login works.
     code_seconds: float = 30
-    #: What `/oauth2/metadata` says of a token that was revoked, always with 200: all
-    #: of it ("whole"), or "error".
+    #: What `/oauth2/metadata` answers for a revoked token, always with status 200:
+    #: everything ("whole"), or "error".
     dead_token_metadata: str = "whole"
     # --- HTTP --------------------------------------------------------------------
-    #: Every reply has a ``Date`` header, told by the simulated clock.
+    #: Every reply has a ``Date`` header, by the simulated clock.
     date_header: bool = True
     # --- the stand-in itself -----------------------------------------------------
-    #: Answer 400 to what the specification does not know. Off: only note it.
+    #: Answer 400 to what the specification does not know. Off: only record it.
     strict: bool = True
     #: Check requests against the specification file, where there is one.
     validate: bool = True

@@ -14,7 +14,10 @@ MAX_TEXT_BYTES = 255
 
 
 class BadValue(Exception):
-    """:param code: a key of ``problems.MESSAGES``."""
+    """A value its field's type refuses.
+
+    :param code: a key of each language in ``problems.MESSAGES``.
+    """
 
     def __init__(self, code):
         super().__init__(code)
@@ -22,9 +25,9 @@ class BadValue(Exception):
 
 
 def clean(field, value, switches):
-    """The value as Mailchimp keeps it.
+    """Return the value as Mailchimp stores it; an empty string clears any type.
 
-    :raise BadValue: when the type refuses it. An empty text clears every type.
+    :raise BadValue: when the type refuses it.
     """
     if value == "":
         return ""

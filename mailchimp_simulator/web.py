@@ -19,7 +19,7 @@ RECENT = 25
 
 
 def _moment(seconds):
-    """A time as a person reads it."""
+    """Return a time in a form for people."""
     return iso(int(seconds)).replace("T", " ").removesuffix("+00:00")
 
 
@@ -140,7 +140,7 @@ def _matches(member, wanted):
 
 
 def _interests(audience):
-    """(interest, category, members) of all groups."""
+    """Return (interest, category, number of members) for each group."""
     return [
         (
             interest,
@@ -176,7 +176,7 @@ def _render(name, simulator, query, **values):
 
 
 def _act(simulator, parts, form):
-    """Do what a form asks for, and go back to where it came from."""
+    """Do what a form asks for, and redirect to the page it came from."""
     back = form.pop("back", "/")
     if not back.startswith("/") or back.startswith("//"):
         back = "/"
@@ -220,7 +220,7 @@ def _add_member(audience, form):
 
 
 def _merges(form):
-    """Merge values of a form; an address cannot be typed into one box."""
+    """Return the merge values of a form, which has no boxes for address fields."""
     return {
         name.removeprefix("merge_"): value
         for name, value in form.items()

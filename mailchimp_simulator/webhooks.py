@@ -22,7 +22,7 @@ EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign
 SOURCES = ("user", "admin", "api")
 TIMEOUT = 10
 AT_ONCE = 8  # deliveries under way
-#: Seconds after a failure; Mailchimp gives up after 75 minutes.
+#: Seconds to wait after each failure; Mailchimp gives up after 75 minutes.
 RETRIES = (60, 300, 600, 1200, 2340)
 PROBE_AGENT = "MailChimp.com WebHook Validator"
 AGENT = "MailChimp"
@@ -34,7 +34,7 @@ class Webhook:
     url: str
     events: set = field(default_factory=set)
     sources: set = field(default_factory=set)
-    #: ``None`` for one of the time before deliveries were signed.
+    #: ``None`` for a webhook created before deliveries were signed.
     secret: str | None = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -47,7 +47,7 @@ _opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({
 
 
 def probe(url):
-    """GET the URL as Mailchimp does. :return: the status, 0 without an answer."""
+    """GET the URL as Mailchimp does. :return: the status, or 0 without an answer."""
     try:
         if urlsplit(url).scheme.lower() not in ("http", "https"):
             return 0
@@ -68,14 +68,14 @@ def _status(request):
 
 
 def signature(secret, raw, when):
-    """The value of ``X-Mailchimp-Signature`` for a raw body at ``when`` seconds."""
+    """Return ``X-Mailchimp-Signature`` for a raw body sent at ``when`` (seconds)."""
     text = str(int(when)).encode() + b"." + raw
     digest = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
     return f"t={int(when)},v1={digest}"
 
 
 def form(event, data, fired_at):
-    """The form of a delivery: nested keys in brackets."""
+    """Return a delivery as an encoded form, with nested keys in brackets."""
     pairs = [("type", event), ("fired_at", fired_at)]
 
     def add(prefix, value):
@@ -91,7 +91,7 @@ def form(event, data, fired_at):
 
 
 class Deliverer:
-    """Sends deliveries from threads of its own, which end when they have nothing."""
+    """Sends deliveries from threads of its own, which end when nothing is left."""
 
     def __init__(self, account):
         self.account = account
@@ -125,7 +125,7 @@ class Deliverer:
         heapq.heappush(self._queue, (due, next(self._numbers), *job))
 
     def _begin(self):
-        """Start as many threads as there is work for. The lock is held."""
+        """Start as many threads as there is work for; the caller holds the lock."""
         while not self._held and self._threads < min(AT_ONCE, len(self._queue)):
             self._threads += 1
             threading.Thread(target=self._run, daemon=True).start()
@@ -135,7 +135,7 @@ class Deliverer:
             self._deliver(*job)
 
     def _next(self):
-        """Wait for the next delivery that is due; ``None``: there is none left."""
+        """Wait until a delivery is due; ``None`` if none is left or all are held."""
         with self._lock:
             while self._queue and not self._held:
                 wait = self._queue[0][0] - time.monotonic()
@@ -152,7 +152,7 @@ class Deliverer:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         if hook.secret:
-            # By Mailchimp's own clock, like everything it tells.
+            # Timed by Mailchimp's own clock, like everything it reports.
             headers["X-Mailchimp-Signature"] = signature(
                 hook.secret, raw, self.account.clock.now()
             )
@@ -168,15 +168,15 @@ class Deliverer:
                 self._add(time.monotonic() + wait, hook, event, raw, attempt + 1)
 
     def hold(self):
-        """Keep deliveries back until :meth:`release`; those under way go on."""
+        """Hold deliveries back until :meth:`release`; those under way go on."""
         with self._lock:
             self._held = True
 
     def release(self, order="as they came", times=1, seed=0):
-        """Send what was kept back.
+        """Send what was held back.
 
         :param order: ``as they came``, ``reversed`` or ``shuffled``
-        :param times: how often each is sent: a delivery comes at least once
+        :param times: how often each is sent: Mailchimp promises only "at least once"
         :return: how many will be sent
         :raise ValueError: for another order
         """
@@ -200,12 +200,12 @@ class Deliverer:
 
     @property
     def waiting(self):
-        """``[(webhook, raw body)]`` of those that were not sent yet, oldest first."""
+        """``[(webhook, raw body)]`` of the deliveries not sent yet, first due first."""
         with self._lock:
             return [(job[2], job[4]) for job in sorted(self._queue)]
 
     def wait(self, timeout=10):
-        """Until everything is delivered or given up. :return: False on time-out."""
+        """Wait until all is delivered or given up. :return: False on time-out."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._threads, timeout)
 

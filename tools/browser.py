@@ -14,12 +14,12 @@ import websocket
 
 from .paths import SetupError
 
-# Seconds; the first page of a new database makes Odoo put all its files together.
+# Seconds; the first page on a new database makes Odoo build all its asset bundles.
 PATIENCE = 240
 
 
 class Browser:
-    """One page of a headless browser.
+    """One page in a headless browser.
 
     :param program: path of Chromium
     """
@@ -69,7 +69,10 @@ class Browser:
         raise SetupError("Chromium does not start: run make env to see why.")
 
     def call(self, method, **parameters):
-        """Send a command of the protocol and return its result."""
+        """Send a command of the protocol and return its result.
+
+        :raise SetupError: with the browser's message, when the command fails
+        """
         number = next(self._ids)
         self._socket.send(
             json.dumps({"id": number, "method": method, "params": parameters})
@@ -83,7 +86,7 @@ class Browser:
             self._listen(message)
 
     def _listen(self, message):
-        """Keep what a page complains of."""
+        """Keep the errors that a page logs."""
         values = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown":
             details = values["exceptionDetails"]
@@ -116,7 +119,9 @@ class Browser:
     def wait(self, script, what, patience=PATIENCE):
         """Wait until an expression is true.
 
-        :raise SetupError: with the words of ``what`` when it does not become so
+        :param what: what the page should show, for the message
+        :param patience: seconds
+        :raise SetupError: when it does not become true in time
         """
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
@@ -127,7 +132,7 @@ class Browser:
         raise SetupError(f"The page does not show {what}.")
 
     def resize(self, width, height):
-        """Set the size of the window, in pixels; narrow ones are phones."""
+        """Set the size of the window, in pixels; a narrow one emulates a phone."""
         phone = width < 600
         self.call(
             "Emulation.setDeviceMetricsOverride",

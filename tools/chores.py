@@ -11,7 +11,7 @@ from .instance import Environment, alone
 from .paths import ADDON, CACHE, ENV, REPOSITORY, WEBSITE_ADDON, SetupError, main
 from .postgres import Postgres
 
-# Paths below the repository, from where everything here is run.
+# Paths relative to the repository, where everything here runs.
 STATIC = "crm_mailchimp{,_website}/static/**/*.{js,css,scss,xml}"
 PRETTIER = ("--plugin", ".env/node/node_modules/@prettier/plugin-xml/src/plugin.js")
 ADDONS = ["crm_mailchimp", "crm_mailchimp_website"]
@@ -25,12 +25,12 @@ PYTHON_FOLDERS = [
 
 
 def lint():
-    """ruff, mypy, pylint-odoo, prettier and eslint."""
+    """Run ruff, mypy, pylint-odoo, prettier and eslint."""
     return _run_all(*linters(_python()))
 
 
 def linters(python):
-    """Return the command of each linter, without those of npm where there is none."""
+    """Return the command of each linter; those from npm only if npm is installed."""
     return [
         [python, "-m", "ruff", "check", *_folders()],
         [python, "-m", "ruff", "format", "--check", *_folders()],
@@ -61,7 +61,7 @@ def _folders():
 
 
 def _node(tool, *options):
-    """Return the one command of a tool from npm, or none where there is no npm."""
+    """Return a list with the command of a tool from npm, empty if there is no npm."""
     if modules := packages.node_modules():
         return [[str(modules / ".bin" / tool), *options]]
     print(f"{tool} is skipped: there is no node and npm here.")
@@ -86,12 +86,12 @@ def screenshots():
 
 
 def guide():
-    """Make the guide and the page of the app store."""
+    """Make the HTML of the guide and of the app store page."""
     return _run_all([_python(), "-m", "tools.guide"])
 
 
 def shell():
-    """Odoo's shell on the demo database."""
+    """Open Odoo's shell on the demo database."""
     with Environment() as environment:
         if not environment.postgres.exists(DEMO):
             raise SetupError("There is no demo database yet: run make demo first.")
@@ -117,7 +117,8 @@ def pot():
     """Write the translation templates, and merge them into each language."""
     code = 0
     with Environment() as environment:
-        # The website adds fields of its own to what the first one's template shows.
+        # Each in a database of its own: with the website, the first add-on's template
+        # would show the fields that the website adds.
         for addon, prepare in (
             (ADDON, environment.addon_database),
             (WEBSITE_ADDON, environment.website_database),
@@ -154,7 +155,7 @@ def env():
 
 
 def lock():
-    """Pin the newest Python packages, with the oldest Python that Odoo takes."""
+    """Pin the newest Python packages, with the oldest Python that Odoo supports."""
     python = shutil.which("python3.10")
     if not python:
         raise SetupError("Pins are made with Python 3.10, which is not on the PATH.")
@@ -182,7 +183,7 @@ def stop():
 
 
 def clean():
-    """Forget what was prepared for this clone."""
+    """Delete everything that was prepared for this clone."""
     if (ENV / "venv").exists():
         try:
             postgres = Postgres(ENV / "venv" / "bin" / "python")
@@ -195,7 +196,7 @@ def clean():
 
 
 def distclean():
-    """Forget the downloads as well."""
+    """Delete the downloads as well."""
     clean()
     shutil.rmtree(CACHE, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""``make demo``: Odoo with demo contacts beside a simulated Mailchimp, connected."""
+"""``make demo``: Odoo with demo contacts, connected to a simulated Mailchimp."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from .paths import ENV, REPOSITORY, SetupError, main, say
 from .postgres import free_port
 
 DATABASE = "crm_mailchimp_demo"
-# What the simulated Mailchimp remembers, to go with that database.
+# The simulated Mailchimp's state, which belongs to that database.
 STATE = ENV / "simulator.json"
 
 
@@ -90,7 +90,7 @@ def _port(name, default):
 def start_simulator(environment, port, state):
     """Start the simulated Mailchimp and return its process once it answers.
 
-    :param state: file in which it keeps what it remembers
+    :param state: file in which it keeps its account between starts
     """
     say("Starting the simulated Mailchimp …")
     log = ENV / "simulator.log"

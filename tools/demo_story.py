@@ -1,8 +1,8 @@
-"""What ``make demo`` does once Odoo and the simulator are up, all through their doors.
+"""What ``make demo`` does once Odoo and the simulator are up, all through their APIs.
 
-The story: connect an account, link the empty audience, push the demo contacts, let
-(simulated) Mailchimp have sent campaigns over the past year and people react, bring
-the results back, and say what happened.
+The story: connect an account, link the empty audience, push the demo contacts, let the
+simulated Mailchimp send a year of (backdated) campaigns and people react, import the
+results, and say what happened.
 """
 
 import json
@@ -16,11 +16,11 @@ API_KEY = "0123456789abcdef0123456789abcdef-us21"
 
 
 class StoryError(Exception):
-    """A step did not come out as it should; the message says which and why."""
+    """A step failed; the message says which and why."""
 
 
 def tell(instance, simulator_url, say=print):
-    """Play the story and print the numbers; a second time it reuses what is there.
+    """Play the story and print the numbers; a second run reuses what is there.
 
     :param instance: running :class:`tools.instance.Instance`
     :param str simulator_url: root of the simulator, without ``/3.0``
@@ -29,7 +29,7 @@ def tell(instance, simulator_url, say=print):
     """
     odoo = _Odoo(instance)
     mailchimp = _Mailchimp(simulator_url)
-    # Where webhooks are delivered to.
+    # The address webhooks are delivered to.
     odoo.call("ir.config_parameter", "set_param", "web.base.url", instance.url)
     _register(odoo, mailchimp, instance.url, say)
     account = _connect(odoo, mailchimp, say)
@@ -68,9 +68,9 @@ class _Mailchimp:
 
 
 def _register(odoo, mailchimp, odoo_url, say):
-    """Register an app in Mailchimp, so that one can log in there instead."""
+    """Register an app in Mailchimp, so that users can log in instead of using a key."""
     app = {"client_id": "635959587059", "client_secret": uuid.uuid4().hex}
-    # Exactly where Mailchimp sends the browser back to; not localhost.
+    # Must match the address Mailchimp sends the browser back to: not localhost.
     odoo.call("ir.config_parameter", "set_param", "web.base.url", odoo_url)
     mailchimp.post(
         "/control/apps",
@@ -105,8 +105,8 @@ def _connect(odoo, mailchimp, say):
     if linked and linked[0]["audience_ref"] in known:
         say("The account is connected already.")
         return linked[0]["id"]
-    # The simulator forgets its audience when it stops: the account links a new one,
-    # exactly as somebody would who changes the audience.
+    # If the simulator's state file is gone, so is the linked audience: the account
+    # then links a new one, just as a user who changes the audience would.
     account = (
         linked[0]["id"]
         if linked
@@ -130,7 +130,7 @@ def _connect(odoo, mailchimp, say):
     if action["type"] != "ir.actions.client":
         raise StoryError("The demo audience should be empty, but it is not.")
     say("Connected, and linked the empty audience.")
-    # Linking another audience goes on with another account.
+    # Linking another audience archives the account and continues with a new one.
     linked = odoo.read(
         "crm.mailchimp.account", [("audience_ref", "!=", False)], ["id"], limit=1
     )
@@ -141,7 +141,7 @@ def _run(odoo, account, button, patience=300):
     """Press a button and wait for the scheduled action to finish the run."""
     kinds = ["stats"] if button == "action_import_stats" else ["push", "full"]
     domain = [("account_id", "=", account), ("kind", "in", kinds)]
-    # The run that linking asked for may still be under way: a press would join it.
+    # The run that linking requested may still be under way: the button would join it.
     fields = ["state", "error_message", "counters", "summary", "progress_label"]
     deadline = time.monotonic() + patience
 
@@ -202,7 +202,7 @@ def _say_push(odoo, account, run, say):
         raise StoryError("No contact reached the audience.")
 
 
-# Title, type, days ago, share of opens, of clicks, of bounces and of unsubscribes.
+# Title, type, days ago; shares of opens, clicks, bounces and unsubscribes.
 CAMPAIGNS = (
     ("New Year's greetings", "regular", 318, 0.55, 0.10, 0.0, 0.0),
     ("Spring collection", "regular", 236, 0.40, 0.08, 0.0, 0.05),
@@ -217,7 +217,7 @@ AUTOMATION = ("Welcome", (("Welcome", 47, 0.85, 0.40), ("A week later", 40, 0.60
 
 
 def _send_campaigns(odoo, mailchimp, say):
-    """Let Mailchimp have sent campaigns over the past year, and people react."""
+    """Let Mailchimp send campaigns, dated over the past year, and people react."""
     audience = mailchimp.get("/control/audiences")[0]["id"]
     details = mailchimp.get(f"/control/audiences/{audience}?members=false")
     if any(campaign["status"] == "sent" for campaign in details["campaigns"]):
@@ -236,7 +236,7 @@ def _send_campaigns(odoo, mailchimp, say):
         campaign = act(
             "add_campaign", title=title, subject=title, type=kind, parent=parent
         )["id"]
-        # Nobody got a campaign before the opt-in.
+        # Nobody got a campaign before opting in.
         recipients = [
             contact["email_normalized"]
             for contact in contacts

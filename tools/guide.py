@@ -1,10 +1,10 @@
 """``make guide``: HTML from Markdown, so that the guide can be read inside Odoo.
 
 ``docs/guide`` becomes ``crm_mailchimp/static/guide``, page by page, and
-``docs/app-page.md`` the page of the app store. A test makes both anew and compares.
+``docs/app-page.md`` the app store page. A test generates both again and compares.
 
-In pages of other languages ``[Synchronise now]`` stands for a text of the interface:
-the HTML has its translation, from the same file as the screens.
+On pages in other languages, ``[Synchronise now]`` stands for a text of the interface:
+the HTML shows its translation, from the same file as the screens.
 """
 
 import functools
@@ -20,11 +20,11 @@ SOURCE = REPOSITORY / "docs" / "guide"
 TARGET = ADDON / "static" / "guide"
 APP_SOURCE = REPOSITORY / "docs" / "app-page.md"
 APP_TARGET = ADDON / "static" / "description"
-#: A text of the interface; brackets with an address behind them are a link.
+#: A text of the interface; brackets followed by an address are a link.
 INTERFACE = re.compile(r"\[([^\[\]]+)\](?![(\[])")
-#: The lists of the index are the menu of every page.
+#: The lists on the index page are the menu of every page.
 MENU = re.compile(r"^## .*", re.MULTILINE | re.DOTALL)
-#: Where a text of the interface has a number or a name.
+#: A placeholder for a number or a name in a text of the interface.
 GAP = re.compile(r"%(?:\(\w+\))?[sd]")
 TEMPLATE = """<!DOCTYPE html>
 <html lang="{lang}">
@@ -42,13 +42,13 @@ TEMPLATE = """<!DOCTYPE html>
 </body>
 </html>
 """
-# What the app store shows: sections without scripts, styles of their own or links.
+# What the app store shows: sections, without scripts, custom styles or links.
 APP_SECTION = (
     '<section class="oe_container">\n<div class="oe_row">\n{}\n</div>\n</section>'
 )
 
 
-# What in these folders is not made from docs/.
+# Files in the target folders that are not made from docs/.
 BY_HAND = {"guide.css", "icon.png", "banner.png"}
 
 
@@ -61,7 +61,7 @@ def run():
 
 
 def write(target, app_target):
-    """Write the guide and the page of the app store below two folders."""
+    """Write the guide and the app store page into two folders."""
     pages = sorted(SOURCE.rglob("*.md"))
     for path in pages:
         inside = path.relative_to(SOURCE).with_suffix(".html")
@@ -76,7 +76,7 @@ def write(target, app_target):
 
 
 def page(path):
-    """Return the HTML of a page of the guide."""
+    """Return the HTML of a guide page."""
     inside = path.relative_to(SOURCE)
     lang = inside.parent.name or "en"
     text = localised(path)
@@ -90,7 +90,7 @@ def page(path):
 
 
 def localised(path):
-    """Return the text of a page, with texts and pictures of screens in its language."""
+    """Return the text of a page, with interface texts and pictures in its language."""
     text, lang = path.read_text(), path.parent.name
     if path.parent == SOURCE or SOURCE not in path.parents:
         return text
@@ -104,7 +104,7 @@ def localised(path):
 
 
 def app_page(text):
-    """Return the HTML of the page of the app store, a section for each heading."""
+    """Return the HTML of the app store page, with a section for each heading."""
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     html = (_html(section.replace("guide/images/", "")) for section in sections)
     html = "\n".join(APP_SECTION.format(section) for section in html)
@@ -132,20 +132,20 @@ def _copy(source, target, names):
 
 
 def plain(text):
-    """Return a text of the interface as a user meets it: values are an ellipsis."""
+    """Return a text of the interface as a user sees it, with … for each value."""
     return " ".join(GAP.sub("…", text).replace("%%", "%").split())
 
 
 def first(text):
-    """Return the first sentence of a text of the interface, as a user meets it."""
+    """Return the first sentence of a text of the interface, as a user sees it."""
     return re.split(r"(?<=[.?!])\s", plain(text))[0]
 
 
 @functools.cache
 def catalog(lang):
-    """Return ``{text: translation}`` of a language, of first sentences, too.
+    """Return ``{text: translation}`` of a language, also for first sentences alone.
 
-    ``en`` has all texts there are.
+    ``en`` has every text of the interface.
     """
     path = ADDON / "i18n" / ("crm_mailchimp.pot" if lang == "en" else f"{lang}.po")
     entries = polib.pofile(str(path)) if path.exists() else ()
@@ -154,7 +154,7 @@ def catalog(lang):
 
 
 def translation(lang, text):
-    """Return what a text of the interface reads in a language, else in English."""
+    """Return a text of the interface in a language, or in English if untranslated."""
     return catalog(lang).get(plain(text)) or text
 
 

@@ -20,10 +20,10 @@ from .postgres import Postgres, free_port
 
 BASE = "crm_mailchimp_base"
 STANDARD_MODULES = "crm,contacts"
-# A record of Odoo's log begins with its time; other lines go on with it.
+# A record of Odoo's log begins with its time; lines without one continue it.
 RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} )", re.MULTILINE)
 OURS = re.compile(r"crm\.mailchimp|mailchimp_\w|/crm_mailchimp/")
-# The first rows of every table a user or a run writes to; nothing of it stays.
+# The first writes to the tables that users and runs write to, all rolled back.
 FIRST_WRITES = """
 account = env["crm.mailchimp.account"].create({"name": "First"})
 account.write({"email_scope": "all", "audience_ref": "a", "lang": "en_US"})
@@ -66,7 +66,7 @@ env.cr.commit()
 
 @contextlib.contextmanager
 def alone(folder):
-    """Keep other commands of this clone, or of this user, from preparing the same."""
+    """Keep other commands from preparing the same things below a folder meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as handle:
         try:
@@ -94,7 +94,7 @@ class Environment:
         return self
 
     def __exit__(self, *exc_info):
-        """Stop the database server, if it was started for this and nobody joined."""
+        """Stop the database server if this started it and nobody else uses it."""
         if not self.postgres.started:
             return
         with alone(ENV), contextlib.suppress(BlockingIOError):
@@ -104,7 +104,7 @@ class Environment:
     def _configure(self):
         self.data = ENV / "data"
         self.config = ENV / "odoo.conf"
-        # A checkout of Odoo keeps most add-ons beside the package, Debian all in it.
+        # Odoo's repository has most add-ons beside the odoo package, Debian all in it.
         places = [self.odoo_home / "odoo" / "addons", self.odoo_home / "addons"]
         if not (places[1] / "crm").exists():
             del places[1]
@@ -124,7 +124,7 @@ class Environment:
 
     def environment(self):
         """Return the environment variables Odoo and its tests run under."""
-        # ODOO_* variables beat the configuration file, as those of PostgreSQL do.
+        # ODOO_* variables override the configuration file, as PG* variables do.
         found = {
             name: value
             for name, value in self.postgres.environment().items()
@@ -142,14 +142,14 @@ class Environment:
     def odoo(self, *arguments, log, script=None):
         """Run an Odoo command to its end, with its log in a file.
 
-        :param script: Python to run in Odoo's shell; its log is added to the file
+        :param script: Python to run in Odoo's shell; its log is appended to the file
         :raise SetupError: when it fails
         """
         command = ["shell"] if script else []
         with open(log, "a" if script else "w") as output:
             result = subprocess.run(
                 self.command(*command, "--config", str(self.config), *arguments),
-                # What Python warns of is a complaint as any other.
+                # Python's warnings are complaints like any other.
                 env={**self.environment(), "PYTHONWARNINGS": "default"},
                 cwd=ENV,
                 stdout=output,
@@ -185,8 +185,8 @@ class Environment:
     def addon_database(self):
         """Return ``(template, complaints)``: a database with the add-on as it is now.
 
-        To use it, clone it. ``complaints`` are the warnings and errors of the log of
-        its installation.
+        Clone it to use it. ``complaints`` are the warnings and errors that were logged
+        during its installation.
         """
         name = f"crm_mailchimp_{self.addon_digest()}"
         with alone(ENV):
@@ -197,7 +197,7 @@ class Environment:
                 say("Installing the add-on …")
                 building = f"{name}_building"
                 self.install(building)
-                # Else each browser test compiles them again: it rolls back its own.
+                # Otherwise each browser test compiles the assets, then rolls them back.
                 log = ENV / f"{building}.assets.log"
                 self.odoo(f"--database={building}", "--no-http", log=log, script=ASSETS)
                 self.clone_database(building, name)
@@ -205,7 +205,7 @@ class Environment:
         return name, complaints(ENV / f"{name}_building.install.log")
 
     def website_database(self):
-        """Return ``(template, complaints)``: the same with the website's add-on."""
+        """Return ``(template, complaints)``: as above, with the website's add-on."""
         template, _complaints = self.addon_database()
         name = f"crm_mailchimp_website_{self.addon_digest(ADDON, WEBSITE_ADDON)}"
         log = ENV / f"{name}.install.log"
@@ -230,7 +230,10 @@ class Environment:
         return name, complaints(log)
 
     def addon_digest(self, *addons):
-        """Return what changes whenever a database needs the add-on's update."""
+        """Return a digest that changes whenever a database needs an update of add-ons.
+
+        :param addons: their folders; without any, only the main add-on
+        """
         release = (self.odoo_home / "odoo" / "release.py").read_bytes()
         digest = hashlib.sha256(release)
         for addon in addons or (ADDON,):
@@ -241,7 +244,7 @@ class Environment:
         return digest.hexdigest()[:12]
 
     def install(self, name, demo=False):
-        """Make a database with the add-on; return what its log complains of."""
+        """Make a database with the add-on; return the complaints in its log."""
         log = ENV / f"{name}.install.log"
         if demo:
             self.drop_database(name)
@@ -256,12 +259,12 @@ class Environment:
             log=log,
         )
         if not demo:
-            # Each start warns of some things only when something is written.
+            # Some warnings appear only at a process's first writes.
             self.odoo(f"--database={name}", "--no-http", log=log, script=FIRST_WRITES)
         return complaints(log)
 
     def update(self, name):
-        """Update the add-on in a database; return what the log complains of."""
+        """Update the add-on in a database; return the complaints in the log."""
         log = ENV / f"{name}.update.log"
         self.odoo(
             f"--database={name}",
@@ -273,11 +276,11 @@ class Environment:
         return complaints(log)
 
     def clone_database(self, template, name):
-        """Copy a database with its filestore, which PostgreSQL does not know of."""
+        """Copy a database and its filestore, which PostgreSQL knows nothing about."""
         stores = self.data / "filestore"
         shutil.rmtree(stores / name, ignore_errors=True)
         if (stores / template).exists():
-            # Odoo never changes a file of its store, so links will do.
+            # Odoo never changes a file in its store, so hard links will do.
             shutil.copytree(stores / template, stores / name, copy_function=os.link)
         self.postgres.clone(template, name)
         return name
@@ -290,15 +293,15 @@ class Environment:
 def complaints(log):
     """Return the warning and error lines of an Odoo log.
 
-    What Python warns of counts if the add-on has a part in it: it is named, or among
-    the calls that Odoo lists below.
+    A warning by Python counts only if the add-on is involved: the warning names it, or
+    it is among the calls that Odoo logs below.
     """
     found = []
     for record in RECORD.split(open(log, encoding="utf-8").read()):
         line, _end, calls = record.partition("\n")
         if not (" WARNING " in line or " ERROR " in line or " CRITICAL " in line):
             continue
-        # About the server, not about any add-on.
+        # These are about the server, not about any add-on.
         if " ? odoo" in line or "pg_trgm" in line or "unaccent" in line:
             continue
         if " py.warnings:" in line and not OURS.search(line.partition(": ")[2] + calls):
@@ -314,7 +317,7 @@ class Instance:
     :param str database: an existing database
     :param port: HTTP port; a free one if not given
     :param int cron_threads: threads, or workers, for scheduled actions
-    :param options: further ones of Odoo's command line
+    :param options: further command-line options for Odoo
     """
 
     def __init__(self, environment, database, port=None, cron_threads=1, options=()):
@@ -368,7 +371,7 @@ class Instance:
         raise SetupError(f"Odoo did not come up. Its log is {self.log}.")
 
     def stop(self):
-        """Stop the server in an orderly way."""
+        """Shut the server down cleanly."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
@@ -383,7 +386,7 @@ class Instance:
             self.process.wait()
 
     def rpc(self, model, method, *args, user="admin", password="admin", **kwargs):
-        """Call a method as a user, through the door other programs use."""
+        """Call a method as a user, over XML-RPC like any other program."""
         server = xmlrpc.client.ServerProxy
         if self.uid is None or user != "admin":
             common = server(f"{self.url}/xmlrpc/2/common", allow_none=True)

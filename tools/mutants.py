@@ -1,8 +1,8 @@
 """``make mutants``: break a rule of the engine, and see whether a test notices.
 
-Each mutant is a file of the engine with one change: a comparison turned round, a
-condition negated, a word or number altered, an entry of a table left out. The rules of
-consent are tables, which tools that change only functions leave alone.
+Each mutant is a file of the engine with one change: a comparison reversed, a condition
+negated, a word or number altered, an entry of a table left out. The rules of consent
+are tables, which mutation tools that change only functions would miss.
 """
 
 import ast
@@ -14,7 +14,7 @@ from importlib.machinery import SourceFileLoader
 
 from .paths import ADDON, SetupError, main
 
-# File of the engine -> tests that state its rules, the quick ones first.
+# File of the engine -> tests that state its rules, the fastest first.
 TESTS = {
     "plan": ("test_plan", "test_engine_histories"),
     "errors": ("test_errors", "test_gateway"),
@@ -22,7 +22,7 @@ TESTS = {
     "lease": ("test_lease",),
 }
 PATH = ". crm_mailchimp tests/histories"
-SECONDS = 120  # a mutant may never end
+SECONDS = 120  # a mutant may loop endlessly
 TURNED = {
     **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In},
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
@@ -31,7 +31,7 @@ TURNED = {
 
 
 def changes(node):
-    """Yield ``(what, function)``: each function changes a node of the kind in place."""
+    """Yield ``(what, function)``; a function changes the node, or a copy, in place."""
     value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
     if isinstance(node, ast.Compare):
         yield "turned", lambda new: new.ops.insert(0, TURNED[type(new.ops.pop(0))]())
@@ -43,7 +43,7 @@ def changes(node):
     elif isinstance(value, int):
         other = not value if isinstance(value, bool) else value + 1
         yield f"{other}", lambda new: setattr(new, "value", other)
-    elif isinstance(value, str) and " " not in value:  # no text for people
+    elif isinstance(value, str) and " " not in value:  # not a text for people
         yield "altered", lambda new: setattr(new, "value", f"{value}x")
     elif isinstance(node, ast.Tuple | ast.Set | ast.List) and len(node.elts) > 1:
         for at, left_out in enumerate(node.elts):
@@ -58,7 +58,10 @@ def changes(node):
 
 
 def mutants(tree):
-    """Yield ``(what was changed, tree)`` of each mutant; annotations and texts stay."""
+    """Yield ``(what was changed, tree)`` of each mutant.
+
+    Annotations, bare expressions such as docstrings, and f-strings stay as they are.
+    """
     stays = set()
     for node in ast.walk(tree):
         notes = [getattr(node, "annotation", None), getattr(node, "returns", None)]
@@ -78,7 +81,7 @@ def mutants(tree):
 
 
 def survives(path, tree, tests):
-    """Return whether all tests pass, in a process of their own."""
+    """Return whether all tests pass with a mutant, in a process of their own."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
@@ -95,7 +98,7 @@ def survives(path, tree, tests):
 
 
 def run():
-    """Print the mutants that survive; MUTANTS names files of the engine."""
+    """Print the mutants that survive; ``MUTANTS`` limits it to files of the engine."""
     os.nice(19)
     os.environ.setdefault("ENGINE_HISTORIES", "40")
     for name in ("pytest", "hypothesis", "mailchimp_marketing", "mailchimp_simulator"):

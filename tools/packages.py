@@ -1,7 +1,7 @@
 """Odoo and Chromium from Debian's packages, Python packages from the machine's index.
 
 Debian packages are fetched into private apt folders and unpacked in the user's cache,
-for the next clone as well: no root, nothing installed on the machine.
+where the next clone finds them: no root needed, nothing installed on the machine.
 """
 
 import os
@@ -20,9 +20,9 @@ ODOO_PACKAGES = (
     "fonts-roboto-unhinted",
 )
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-# The names Odoo looks for, in its order.
+# The names Odoo looks for, in the order it tries them.
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
-# Without these switches Chromium asks its maker's servers at every start.
+# Without these switches Chromium contacts its maker's servers at every start.
 WRAPPER = """#!/bin/sh
 {preparation}exec '{program}' --no-sandbox --no-first-run --disable-quic \\
     --disable-background-networking --disable-component-update --disable-sync "$@"
@@ -57,7 +57,7 @@ def _run(command, log, **options):
 def python():
     """Return the private interpreter with all packages, installing them if needed.
 
-    :raise SetupError: when no suitable Python is there or packages cannot be had
+    :raise SetupError: without a suitable Python, or if packages cannot be installed
     """
     requirements = REPOSITORY / "tools" / "requirements.txt"
     venv = ENV / "venv"
@@ -72,7 +72,7 @@ def python():
         shutil.rmtree(venv, ignore_errors=True)
         _make_venv(venv, log)
     say("Installing Python packages (a minute or two the first time) …")
-    # Most modules are never imported: compiling them all takes longer than the rest.
+    # Most modules are never imported: compiling all of them takes longer than the rest.
     command = [binary, "-m", "pip", "install", "-q", "--no-compile"]
     if _run([*command, "-r", str(requirements)], log):
         raise SetupError(
@@ -97,7 +97,7 @@ def _make_venv(venv, log):
     if _works([base, "-c", "import ensurepip"]):
         failed = _run([base, "-m", "venv", venv], log)
     else:
-        # Debian's python3 comes without ensurepip: its pip is a package of its own.
+        # Debian's python3 comes without ensurepip: pip is a separate package.
         failed = _run([base, "-m", "venv", "--without-pip", venv], log)
         pip = _pip_wheel()
         failed = failed or _run(
@@ -155,7 +155,10 @@ class Apt:
         return [f"-o{name}={value}" for name, value in settings.items()]
 
     def update(self):
-        """Fetch the package lists of the suite."""
+        """Fetch the package lists of the suite.
+
+        :raise SetupError: without apt-get, or when they cannot be fetched
+        """
         if not shutil.which("apt-get"):
             raise SetupError(
                 "This machine has no apt-get, so Debian's packages cannot be fetched."
@@ -170,9 +173,9 @@ class Apt:
         self.get("update")
 
     def get(self, *arguments, cwd=None):
-        """Run apt-get, a few times if the network falters.
+        """Run apt-get, up to three times in case the network falters.
 
-        :raise SetupError: with the place of apt's own words
+        :raise SetupError: with the path of apt's own log
         """
         for _attempt in range(3):
             command = ["apt-get", "-q", *self._options(), *arguments]
@@ -184,10 +187,10 @@ class Apt:
         )
 
     def download(self, *packages):
-        """Fetch packages without what they depend on; return their files.
+        """Fetch packages without their dependencies; return their files.
 
-        apt checks each file that is there already: a whole one is kept, what an
-        interruption left is fetched again.
+        apt checks the files that are there already: a complete one is kept, one cut
+        off by an interruption is fetched again.
         """
         folder = self.root / "download"
         folder.mkdir(exist_ok=True)
@@ -201,7 +204,7 @@ class Apt:
         return [folder / name for name in names]
 
     def download_missing(self, *packages):
-        """Fetch packages and what they need that is not installed; return files."""
+        """Fetch packages and their missing dependencies; return the files."""
         self.get("install", "--download-only", "-y", *packages)
         return sorted((self.root / "cache" / "archives").glob("*.deb"))
 
@@ -209,7 +212,9 @@ class Apt:
 def mirror():
     """Return the Debian mirror this machine's own apt uses.
 
-    What an update would fetch names it even where no list was ever downloaded.
+    The addresses of an update contain it even if no list was ever downloaded.
+
+    :raise SetupError: when apt has no Debian mirror
     """
     uris = subprocess.run(
         ["apt-get", "-oDebug::NoLocking=1", "update", "--print-uris"],
@@ -233,7 +238,7 @@ def _release():
 
 
 def _unpack(archives, root):
-    """Unpack packages into ``root``, which appears only when it is complete."""
+    """Unpack packages into ``root``, which appears only once it is complete."""
     partial = root.with_name(root.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -263,7 +268,7 @@ def odoo_home():
         archives = apt.download(*ODOO_PACKAGES)
         say("Unpacking Odoo …")
         _unpack(archives, root)
-    # The package lacks this file, and every page logs an error about it.
+    # The package lacks this file, and every page would log an error about it.
     missing = home / "odoo/addons/mail/static/lib/selfie_segmentation"
     missing.mkdir(parents=True, exist_ok=True)
     (missing / "selfie_segmentation.js").touch()
@@ -290,7 +295,7 @@ def browser():
         triplet = next((root / "usr/lib").glob("*-linux-gnu*")).name
         program = root / "usr/lib/chromium/chromium"
         preparation = UNPACKED.format(root=root, triplet=triplet)
-        # Odoo's package brings the Roboto its pages ask for.
+        # Roboto, which Odoo's pages ask for, was unpacked along with Odoo.
         fonts = FONTS.format(root=root, odoo=CACHE / "odoo-19", cache=ENV / "fonts")
         (ENV / "fonts.conf").write_text(fonts)
     wrapper.parent.mkdir(parents=True, exist_ok=True)

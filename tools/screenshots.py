@@ -1,8 +1,7 @@
 """``make screenshots``: the pictures of the guide, taken from a fresh demo.
 
-Each page that is pictured is also looked at: nothing sticks out sideways, no technical
-name shows, nothing is left in English where there is a translation, and the browser's
-console has no error.
+Each page is also checked: nothing overflows sideways, no technical name shows, nothing
+is left in English where there is a translation, and the browser's console has no error.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ from .postgres import free_port
 DATABASE = "crm_mailchimp_screenshots"
 TARGET = REPOSITORY / "docs" / "guide" / "images"
 WIDE, TALL, NARROW, BANNER = (1400, 900), (1400, 1250), (420, 860), (1120, 560)
-# Pages marked so are pictured in these languages, too.
+# Pages marked ``translated`` are pictured in these languages, too.
 LANGUAGES = {"nl": "nl_NL", "fr": "fr_FR"}
 ACTION = "/odoo/action-crm_mailchimp.action_crm_mailchimp_"
 SEARCH = ".o_searchview_dropdown_toggler"
@@ -37,20 +36,20 @@ CONTACT = "info@brasseriedegans.example.com"
 TECHNICAL = re.compile(
     r"crm\.mailchimp|mailchimp_[a-z]|\bundefined\b|\[object|\bNaN\b|\bnull\b|%\(\w+\)s"
 )
-# JavaScript: an element that shows and, where a text is given, contains it.
+# JavaScript: finds a visible element that contains the text; "" matches any.
 FIND = """((selector, text) => [...document.querySelectorAll(selector)].find(
     (element) => element.getClientRects().length && element.textContent.includes(text)
 ))"""
 BUSY = ".o_blockUI, .o_loading_indicator, .o_notification"
-# Seconds for charts and dialogs to come to rest.
+# Seconds for charts and dialogs to settle.
 SETTLE = 1.2
 COLOURS = 128
-# Pixels below the last thing on a picture.
+# Pixels kept below the last thing in a picture.
 MARGIN = 24
 CLOSE_NOTICES = """document.querySelectorAll(".o_notification_close").forEach(
     (button) => button.click()
 )"""
-# What sticks out sideways of the window, or of what should hold it.
+# What overflows sideways: the page in the window, or the content of an element.
 OVERFLOW = """(() => {
     const found = [];
     if (document.documentElement.scrollWidth > innerWidth + 1) found.push("the page");
@@ -63,7 +62,7 @@ OVERFLOW = """(() => {
     }
     return found;
 })()"""
-# Each text a user sees on its own: of text nodes, buttons, labels, placeholders.
+# Each text a user sees: text nodes, and the placeholders and values of inputs.
 TEXTS = """(() => {
     const texts = new Set();
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -83,11 +82,11 @@ TEXTS = """(() => {
 class Page(NamedTuple):
     """One picture.
 
-    :param url: where to go; empty to go on from the page before
+    :param url: where to go; empty to continue on the previous page
     :param wait: selector of what the picture must show
     :param record: model and domain of the record to open
     :param fill: pairs of a selector and what to type there
-    :param clicks: selectors, or pairs of one and a text in it
+    :param clicks: selectors, or pairs of a selector and a text the element contains
     """
 
     name: str
@@ -137,7 +136,7 @@ SET_UP = (
         ),
     ),
 )
-#: Once contacts were sent, and campaigns.
+#: After contacts were pushed and campaigns sent.
 DAILY = (
     Page(
         "overview",
@@ -211,7 +210,7 @@ DAILY = (
 
 
 def run():
-    """Make the demo anew and picture it."""
+    """Set up a fresh demo and take its pictures."""
     with Environment(browser=True) as environment, contextlib.ExitStack() as stack:
         fresh = f"{DATABASE}_{environment.addon_digest()}"
         if environment.postgres.exists(fresh):
@@ -235,7 +234,7 @@ def run():
 
 
 class Photographer:
-    """Pictures pages, and notes what is wrong with them.
+    """Takes pictures of pages, and notes what is wrong with them.
 
     :param instance: running :class:`tools.instance.Instance`
     :param browser: :class:`tools.browser.Browser`
@@ -266,7 +265,7 @@ class Photographer:
         self._banner()
 
     def take(self, pages, code=None):
-        """Picture pages; in another language, its code is part of the name."""
+        """Take pictures of pages; the code of another language goes into the names."""
         for page in pages:
             name = f"{page.name}-{code}" if code else page.name
             say(f"{name} …")
@@ -282,11 +281,12 @@ class Photographer:
         self.problems.append(f"{name}: {problem}")
 
     def _speak(self, lang):
-        """Let the administrator's screens be in a language."""
+        """Switch the administrator's screens to a language."""
         call = self.instance.rpc
         known = [("code", "=", lang), ("active", "in", [True, False])]
         langs = call("res.lang", "search", known)
-        # By itself, since a request beside it may cache that there is no such language.
+        # In a call of its own: a concurrent request may cache that the language is
+        # missing.
         call("res.lang", "write", langs, {"active": True})
         wizard = call("base.language.install", "create", [{"lang_ids": langs}])
         call("base.language.install", "lang_install", wizard)
@@ -296,7 +296,7 @@ class Photographer:
     # === SHOWING === #
 
     def _show(self, page):
-        """Go to a page, do what is to be done there, and wait until it is at rest."""
+        """Go to a page, fill in and click as it says, and wait until it has settled."""
         self.browser.resize(*page.size)
         if page.url:
             self._log_in(page.user)
@@ -349,7 +349,7 @@ class Photographer:
         return script
 
     def _act(self, selector, text, script, event=None):
-        """Do something with an element, once it shows."""
+        """Do something with an element once it is visible."""
         found = self._await(selector, text)
         if event:
             happens = f"new Event('{event}', {{bubbles: true}})"
@@ -373,7 +373,7 @@ class Photographer:
         self.browser.complaints.clear()
 
     def _save(self, name, folder=TARGET):
-        """Write a picture with few colours, and without what is empty at its foot."""
+        """Save a picture with few colours, without the empty space at the bottom."""
         folder.mkdir(parents=True, exist_ok=True)
         picture = Image.open(io.BytesIO(self.browser.picture())).convert("RGB")
         foot = picture.getpixel((0, picture.height - 1))
@@ -385,7 +385,7 @@ class Photographer:
         picture.save(folder / f"{name}.png", optimize=True)
 
     def _banner(self):
-        """Write the banner of the app store."""
+        """Save the banner of the app store page."""
         self.browser.resize(*BANNER)
         self.browser.open((REPOSITORY / "tools" / "banner.html").as_uri())
         self.browser.wait("document.querySelector('.screen')?.complete", "the banner")
@@ -396,7 +396,7 @@ class Photographer:
 def untranslated(code):
     """Return the English texts that must not show in a language.
 
-    Those that read the same in both languages may.
+    Texts that are the same in both languages may show.
     """
     entries = {
         entry.msgid: entry.msgstr

@@ -9,9 +9,9 @@ class CrmMailchimpGuide(Controller):
         "/crm_mailchimp/guide/<string:page>", type="http", auth="user", readonly=True
     )
     def guide(self, page):
-        """Go to a page of the guide, in the user's language where there is one.
+        """Redirect to a page of the guide, in the user's language if there is one.
 
-        The browser keeps the anchor. An unknown page is the index.
+        The browser keeps the anchor. An unknown page leads to the index.
         """
         lang = (request.env.lang or "en").partition("_")[0]
         for path in (f"{lang}/{page}", page, "index"):

@@ -6,10 +6,10 @@ from ..models.webhooks import PATH
 
 
 class MailchimpWebhook(http.Controller):
-    """Where Mailchimp delivers: a row is inserted, and the scheduled action woken.
+    """Where Mailchimp delivers: inserts a row, and wakes the scheduled action.
 
-    Whatever is refused gets the same answer, so nobody learns by it what was wrong or
-    which tokens there are. The raw body is what is signed: see ``ir.http``.
+    Every refusal gets the same answer, which reveals neither what was wrong nor which
+    tokens there are. Mailchimp signs the raw body: see ``ir.http``.
     """
 
     @http.route(
@@ -25,7 +25,7 @@ class MailchimpWebhook(http.Controller):
     def deliver(self, token, hook="people", **_form):
         account = request.env["crm.mailchimp.account"]._of_webhook(token)
         if request.httprequest.method != "POST":
-            # Mailchimp asks before it registers the URL.
+            # Mailchimp calls the URL before it registers it.
             return self._answer(200 if account else 404)
         taken = account and account._receive_delivery(
             hook,

@@ -1,4 +1,4 @@
-"""What parts of a report say of recipients: entries of the API to rows of tables."""
+"""What parts of a report say about recipients: from API entries to table rows."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,12 +8,12 @@ from .address import member_hash
 from .storable import ADDRESS_LENGTH, dicts_in, moment, ref_of, text_of
 from .vocabulary import Json
 
-#: Of each member's opens, and of its clicks, Mailchimp lists no more than these.
+#: Mailchimp lists no more opens than this, and no more clicks, for each member.
 EVENTS_LISTED = 1000
 
 
 class Who(NamedTuple):
-    """A recipient: hash, and the address where Mailchimp tells it."""
+    """A recipient: the hash, and the address where Mailchimp gives it."""
 
     ref: str
     address: str | None
@@ -31,8 +31,8 @@ class RecipientRow(NamedTuple):
 class Event(NamedTuple):
     """What a recipient did.
 
-    The number tells those apart that a recipient made in one second: programs that
-    look at mail before people do are that quick, and Mailchimp counts each.
+    The number tells apart events within the same second: programs that look at mail
+    before people do are that quick, and Mailchimp counts each event.
     """
 
     kind: str
@@ -43,12 +43,12 @@ class Event(NamedTuple):
 
     @property
     def key(self) -> tuple[str, datetime, str, int]:
-        """What tells it apart from the other events of the recipient."""
+        """What distinguishes it from the recipient's other events."""
         return self[:-1]
 
 
 class EventRow(NamedTuple):
-    """A recipient and one event, see :class:`Event`."""
+    """A recipient with one :class:`Event`."""
 
     ref: str
     address: str | None
@@ -60,7 +60,7 @@ class EventRow(NamedTuple):
 
     @property
     def event(self) -> Event:
-        """The row without whose event it is."""
+        """The event alone, without the recipient."""
         return Event(*self[2:])
 
 
@@ -76,7 +76,7 @@ class Person(NamedTuple):
 
 
 def recipient_rows(entries: Any) -> list[RecipientRow]:
-    """Return recipients of *sent-to*, or of *email-activity*, which has no status.
+    """Return the recipients in *sent-to*, or in another part, which has no status.
 
     :return: each recipient once
     """
@@ -94,9 +94,9 @@ def recipient_rows(entries: Any) -> list[RecipientRow]:
 
 
 def people(part: str, entries: Any, since: datetime | None = None) -> list[Person]:
-    """Return recipients of a page with what they did.
+    """Return the recipients on a page, with what they did.
 
-    :param part: which part of the report the page is of
+    :param part: the part of the report that the page belongs to
     :param since: as for :func:`activity_rows`
     """
     events_of: dict[str, list[Event]] = {}
@@ -120,8 +120,8 @@ def people(part: str, entries: Any, since: datetime | None = None) -> list[Perso
 def activity_rows(entries: Any, since: datetime | None = None) -> list[EventRow]:
     """Return events of *email-activity*.
 
-    :param since: only events after it. Whether Mailchimp cuts them by itself, and
-        leaves out recipients who did nothing since, is not documented.
+    :param since: only events after it. It is not documented whether Mailchimp itself
+        drops earlier events, or leaves out recipients who did nothing since.
     """
     rows = []
     for entry in dicts_in(entries):
@@ -142,7 +142,7 @@ def activity_rows(entries: Any, since: datetime | None = None) -> list[EventRow]
 
 
 def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
-    """Return what all events of one recipient come to, as columns of the recipient.
+    """Return a summary of all events of one recipient, as columns of the recipient.
 
     :param events: ``(kind, time, detail or None)``
     """
@@ -171,12 +171,12 @@ def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
 
 
 def unsubscribe_rows(entries: Any) -> list[EventRow]:
-    """Return events, as :func:`activity_rows`, of *unsubscribed*."""
+    """Return the events in *unsubscribed*, like :func:`activity_rows`."""
     return _event_rows(entries, "unsubscribe", "timestamp", "reason")
 
 
 def complaint_rows(entries: Any) -> list[EventRow]:
-    """Return events, as :func:`activity_rows`, of *abuse-reports*."""
+    """Return the events in *abuse-reports*, like :func:`activity_rows`."""
     return _event_rows(entries, "complaint", "date", None)
 
 
@@ -196,7 +196,7 @@ def _unique(rows: Iterable[EventRow]) -> list[EventRow]:
 
 
 def _who(entry: Json) -> Who | None:
-    """Return who an entry is about; ``None`` for somebody without hash and address."""
+    """Return who an entry is about; ``None`` if it has neither hash nor address."""
     address = text_of(entry.get("email_address")).strip().lower()
     if len(address) > ADDRESS_LENGTH:
         address = ""

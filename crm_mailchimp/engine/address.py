@@ -30,13 +30,13 @@ def is_address(address: str | None) -> bool:
 def member_hash(address: str) -> str:
     """Return the subscriber hash: MD5 of the whole address in lower case.
 
-    Mailchimp answers "Member Exists" to a hash that does not fit the address in the
+    Mailchimp answers "Member Exists" to a hash that does not match the address in the
     body, so this is the only place that computes one (Mailchimp API reference).
 
-    :param address: the address, in any case, maybe with blanks around it
+    :param address: the address, in upper or lower case, blanks around it allowed
     :return: 32 hexadecimal digits
     """
-    # Odoo hosts that allow approved algorithms only (FIPS) refuse any other use.
+    # Hosts that only allow approved algorithms (FIPS) refuse MD5 without this flag.
     return hashlib.md5(
         address.strip().lower().encode(), usedforsecurity=False
     ).hexdigest()

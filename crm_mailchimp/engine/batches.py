@@ -1,4 +1,4 @@
-"""Batch operations: many requests that Mailchimp carries out by and by.
+"""Batch operations: many requests that Mailchimp carries out in its own time.
 
 A batch is for known members only: it can update and archive, never create, and no
 operation may carry a status (Mailchimp API reference, "Batch operations").
@@ -28,7 +28,7 @@ MAX_DOWNLOAD_BYTES = 64 * 1024 * 1024
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_FILES = 10_000
-# What may be in an archive: files, and what is said of them.
+# What may be in an archive: files, and metadata about them.
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 REMARKS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -43,7 +43,7 @@ _MEMBER = re.compile(r"/lists/[^/?]+/members/[^/?]+")
 def check_update(body: Json) -> None:
     """Refuse an update of a known member that could change its subscription.
 
-    :raise ValueError: for a body with a status, or without anything
+    :raise ValueError: for an empty body or one with a status
     """
     if not body or {"status", "status_if_new"} & body.keys():
         raise ValueError("an update of a member has values and no status")
@@ -72,7 +72,7 @@ def encode(operations: Iterable[Json]) -> Json:
         }
         if method == "PATCH":
             check_update(operation["body"])
-            # The body travels as a string of JSON inside the JSON.
+            # The body travels as a JSON string inside the JSON.
             item["body"] = json.dumps(
                 operation["body"],
                 separators=(",", ":"),
@@ -84,18 +84,18 @@ def encode(operations: Iterable[Json]) -> Json:
 
 
 def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Download the results of a finished batch, then yield one outcome each.
+    """Download the results of a finished batch, then yield its outcomes one by one.
 
-    :param url: ``response_body_url`` of a batch just read; it is good for some ten
-        minutes, and the host is whatever Mailchimp's storage is at the time
+    :param url: ``response_body_url`` of a batch that was just read; it is valid for
+        some ten minutes, and the host is whatever Mailchimp's storage is at the time
     :param loopback: accept this machine's plain http (for tests)
     :return: generator of ``(operation_id, data or MailchimpError)`` in any order
-    :raise Retryable: when it cannot be had now; read the batch again for a new URL
-    :raise Protocol: when it is no archive of results, or an unsafe or too large one
+    :raise Retryable: they cannot be downloaded now; read the batch again for a new URL
+    :raise Protocol: this is not an archive of results, or it is unsafe or too large
     """
     with tempfile.TemporaryFile() as archive:
-        # Whole before the first outcome: an outcome is applied, and then the rest
-        # must not be missing because the connection broke.
+        # Complete before the first outcome: once one has been applied, the rest must
+        # not be missing because the connection broke.
         _download(url, archive, loopback)
         archive.seek(0)
         try:
@@ -106,8 +106,8 @@ def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
 
 def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
     path = urlsplit(url).path  # the query of a storage URL is a secret
-    # The storage refuses requests with two authorizations, and has no business with
-    # the key: hence a session of its own, with an auth that adds none (.netrc).
+    # The storage refuses requests with two authorizations, and the key is none of its
+    # business: hence a separate session, whose auth adds nothing (not even .netrc).
     with new_session(loopback, 1, auth=lambda request: request) as session:
         session.max_redirects = 3
         try:
@@ -120,7 +120,7 @@ def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
                         path=path,
                     )
                 with bounded(response, DOWNLOAD_SECONDS):
-                    # As sent: some storages call the archive's own gzip an encoding.
+                    # As sent: some storages declare the archive's gzip an encoding.
                     for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                         archive.write(chunk)
                         if archive.tell() > MAX_DOWNLOAD_BYTES:
@@ -129,19 +129,19 @@ def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
                             )
         except (InvalidSchema, InvalidURL, MissingSchema):
             raise Protocol("The batch results are at no https address.") from None
-        # The raw stream of a response raises errors of urllib3.
+        # The raw stream of a response raises urllib3's errors.
         except (requests.RequestException, HTTPError) as error:
             raise network_error(error, "GET", path) from None
 
 
 class _Bounded:
-    """A file that ends in an error before it fills the memory."""
+    """A file that raises an error before it can fill the memory."""
 
     def __init__(self, file: gzip.GzipFile, size: int) -> None:
         self._file, self._left = file, size
 
     def read(self, size: int) -> bytes:  # pylint: disable=method-required-super
-        """Return so many bytes, fewer at the end of the file."""
+        """Return up to so many bytes, fewer only at the end of the file."""
         data = self._file.read(min(size, self._left + 1))
         self._left -= len(data)
         if self._left < 0:
@@ -155,15 +155,15 @@ def _outcomes(archive: IO[bytes]) -> Iterator[tuple[Any, Any]]:
         if content.strip():
             yield from _file_outcomes(content)
     while unpacked.read(CHUNK_BYTES):
-        pass  # the sum of it all stands at its end
+        pass  # to the end, where gzip keeps its checksum
 
 
 def _files(unpacked: _Bounded) -> Iterator[bytes]:
     """Yield the content of each file of a tar.
 
-    Read by hand: the standard library reads long names and remarks (PAX) whole,
-    however large they say they are, and the maps of sparse files likewise. Nothing is
-    written to disk, so none of that matters here.
+    Parsed by hand: the standard library reads long names and remarks (PAX) into memory
+    whole, however large they claim to be, and the maps of sparse files likewise.
+    Nothing is written to disk, so none of them are needed here.
     """
     for _number in range(MAX_FILES):
         block = unpacked.read(tarfile.BLOCKSIZE)
@@ -171,7 +171,7 @@ def _files(unpacked: _Bounded) -> Iterator[bytes]:
             return
         item = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         names = item.name.split("/")
-        # An archive with paths upwards, or with links, is not one that Mailchimp made.
+        # Mailchimp does not make archives with upward paths or links.
         if item.name.startswith("/") or ".." in names:
             raise Protocol("The batch results hold an unsafe path.")
         if item.type not in (*REMARKS, *FILES, tarfile.DIRTYPE):

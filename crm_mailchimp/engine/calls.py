@@ -65,19 +65,22 @@ class Calls:
 
 
 def names_of(fields: str | list[str] | None) -> list[str] | None:
-    """Return names of fields as a list, given one or a text with commas."""
+    """Return names of fields as a list, given a list or a comma-separated text."""
     return fields.split(",") if isinstance(fields, str) else fields
 
 
 def items_of(reply: Any, key: str) -> list[Json]:
-    """Return a list of a reply: one that lacks it is not Mailchimp's."""
+    """Return a list from a reply.
+
+    :raise Protocol: a reply without that list is not Mailchimp's
+    """
     if isinstance(reply, dict) and isinstance(reply.get(key), list):
         return reply[key]
     raise Protocol(f"Mailchimp's reply has no list {key!r}.")
 
 
 def gone_is_fine(delete: Callable[..., Any], *args: Any) -> bool:
-    """Call what deletes something; return whether it was there."""
+    """Carry out a deletion; return whether there was anything to delete."""
     try:
         delete(*args)
     except NotFound:

@@ -51,7 +51,7 @@ def check_token(token: Any, data_center: Any) -> tuple[str, str]:
 class Bearer(AuthBase):
     """The token of a login in the ``Authorization`` header.
 
-    :param scheme: Mailchimp's API takes ``Bearer``, its metadata ``OAuth``
+    :param scheme: Mailchimp's API takes ``Bearer``, its metadata endpoint ``OAuth``
     """
 
     def __init__(self, token: str, scheme: str = "Bearer") -> None:
@@ -79,7 +79,7 @@ def check_url(api_url: str | None) -> tuple[str, bool]:
         wrong = "must be a full URL, such as https://us21.api.mailchimp.com/3.0"
     elif "@" in parts.netloc or re.search(r"[\s\\]", api_url):
         wrong = "must not contain a user name, blanks or backslashes"
-    # Also an empty query or fragment would swallow every path that follows.
+    # Even an empty query or fragment would swallow every path that follows.
     elif not parts.path.endswith("/3.0") or re.search("[?#]", api_url):
         wrong = "must end in /3.0"
     elif loopback:
@@ -94,7 +94,7 @@ def check_url(api_url: str | None) -> tuple[str, bool]:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether a host name, or address, is this machine's; none is not."""
+    """Return whether a host name or address is this machine's; ``None`` is not."""
     try:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:

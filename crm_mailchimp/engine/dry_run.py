@@ -1,4 +1,4 @@
-"""A gateway that reads for real and writes nothing: what a preview works with."""
+"""A gateway that really reads but writes nothing, for previews."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 class DryRun:
     """Wraps a gateway; only the calls named here exist, so nothing else can be sent.
 
-    What would create something returns what Mailchimp would, with an id of its own
-    that starts with :attr:`PREFIX`.
+    Calls that would create something return what Mailchimp would, with a made-up id
+    that starts with :attr:`PREFIX`, or a negative one for a merge field.
 
-    :param gateway: a :class:`.gateway.Gateway`, which stays the caller's to close
+    :param gateway: a :class:`.gateway.Gateway`, which the caller has to close
     """
 
     PREFIX = "preview-"
@@ -65,9 +65,9 @@ class DryRun:
         return {"id": segment, "name": name}
 
     def delete_interest(self, ref: str, category: str, interest: str) -> bool:
-        """Return that the group is gone."""
+        """Return ``True``, as if the group had been deleted."""
         return True
 
     def delete_static_segment(self, ref: str, segment: str) -> bool:
-        """Return that the tag is gone."""
+        """Return ``True``, as if the tag had been deleted."""
         return True

@@ -1,13 +1,13 @@
-"""The errors of Mailchimp: a small vocabulary, and the one place that tells them apart.
+"""Mailchimp's errors: a small vocabulary, and the one place that tells them apart.
 
 Mailchimp words its messages in the language of the account, so errors are told apart
 by HTTP status and title, then by field; the English text decides only where Mailchimp
 gives nothing else (Mailchimp API reference, "Errors", and replies seen in public
-code). A text nobody knows ends as ``Rejected`` with the code ``other``: the member
-waits for a change, and nothing is concluded about its consent or its address.
+code). An unknown text becomes ``Rejected`` with the code ``other``: the member waits
+for a change, and nothing is concluded about its consent or its address.
 
 ``str(error)`` is one English line for logs, without secrets and without addresses;
-``detail`` is Mailchimp's own text for the administrator. Words for users belong to
+``detail`` is Mailchimp's own text for the administrator. Messages for users belong to
 the Odoo layer.
 """
 
@@ -46,12 +46,12 @@ class MailchimpError(Exception):
     :param detail: Mailchimp's or our own explanation, in one or a few sentences
     :param status: HTTP status, ``None`` when there was no reply
     :param title: the title of Mailchimp's problem document
-    :param request_id: what Mailchimp's support can find the request by
+    :param request_id: the id by which Mailchimp's support can find the request
     :param field_errors: list of dicts with ``field`` and ``message``
     :param method: HTTP method, for the log
     :param path: path below ``/3.0``, for the log
-    :param outcome_unknown: the request may have been carried out all the same: read
-        what it was to change before it is repeated
+    :param outcome_unknown: the request may have been carried out anyway: before
+        repeating it, read what it was meant to change
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class MailchimpError(Exception):
 
     @property
     def words(self) -> str:
-        """What Mailchimp says to people: its text, and which field and why.
+        """Mailchimp's explanation for people: its text, and which field and why.
 
-        "See the errors array" is a hint for programs.
+        A text that only refers to the errors array is for programs and left out.
         """
         fields = "; ".join(
             ": ".join(part for part in (item["field"], item["message"]) if part)
@@ -104,7 +104,7 @@ class MailchimpError(Exception):
         )
         parts = [where, what, self.detail, fields]
         line = " ".join(": ".join(part for part in parts if part).split())
-        # A log is read by more people than a contact is.
+        # More people can read a log than can read a contact.
         line = re.sub(r"[^\s\"'<>]+@[^\s\"'<>,;]+", "<address>", line)
         return _cut(line or type(self).__name__, 400)
 
@@ -120,7 +120,7 @@ class InvalidUrl(MailchimpError):
 class Retryable(MailchimpError):
     """Mailchimp is overloaded, down or out of reach: the same request may work later.
 
-    :param after: seconds Mailchimp asks to wait, or ``None``
+    :param after: seconds Mailchimp asks us to wait, or ``None``
     """
 
     def __init__(self, *args: Any, after: int | None = None, **kwargs: Any) -> None:
@@ -129,13 +129,13 @@ class Retryable(MailchimpError):
 
 
 class AuthLost(MailchimpError):
-    """The key or token is wrong, revoked or of another data centre: stop and tell."""
+    """A wrong or revoked key or token, or one for another data centre: work stops."""
 
 
 class OtherAccount(MailchimpError):
-    """The key or token opens another Mailchimp account than it has to.
+    """The key or token opens a different Mailchimp account from the expected one.
 
-    :param name: what that account is called
+    :param name: the name of the account it opens
     """
 
     def __init__(self, *args: Any, name: str = "", **kwargs: Any) -> None:
@@ -144,7 +144,7 @@ class OtherAccount(MailchimpError):
 
 
 class LoginRefused(MailchimpError):
-    """Mailchimp does not give or accept a token: log in again.
+    """Mailchimp refuses to issue or accept a token: the user has to log in again.
 
     :param code: Mailchimp's code for the reason, such as ``invalid_client``
     """
@@ -159,11 +159,11 @@ class Forbidden(MailchimpError):
 
 
 class NoRoom(Forbidden):
-    """The plan has no room for another contact: it says nothing of who was sent."""
+    """The plan has no room for more contacts; this says nothing about those sent."""
 
 
 class NotFound(MailchimpError):
-    """The audience, member or other thing is not there."""
+    """The audience, member or other object does not exist."""
 
 
 class Protocol(MailchimpError):
@@ -174,8 +174,8 @@ class Rejected(MailchimpError):
     """Mailchimp refuses this request, and will again until something changes.
 
     :param code: one of :data:`REJECTED_CODES`
-    :param member_status: with ``address_change_status`` and ``address_taken`` the
-        status of the member in the way, where Mailchimp tells it
+    :param member_status: with ``address_change_status`` and ``address_taken``, the
+        status of the member that prevents the change, where Mailchimp gives it
     """
 
     def __init__(
@@ -190,9 +190,9 @@ class Rejected(MailchimpError):
         super().__init__(*args, **kwargs)
 
 
-#: Refusals of one thing, which say nothing of any other.
+#: Refusals of one item, which say nothing about any other.
 REFUSED = (Rejected, Forbidden, NotFound)
-#: No answer, or none that makes sense: the same request may work later.
+#: No answer, or not a sensible one: the same request may work later.
 PASSING = (Retryable, Protocol)
 
 _SUBJECTS = {
@@ -207,7 +207,7 @@ _SUBJECTS = {
 
 
 def subject(error: MailchimpError) -> str:
-    """Return what the request of an error was about.
+    """Return what the failed request was about.
 
     :return: ``account``, ``audience``, ``members``, ``groups``, ``fields``, ``tags``,
         ``campaigns`` or ``reports``
@@ -217,7 +217,7 @@ def subject(error: MailchimpError) -> str:
         return _SUBJECTS.get(parts[0], "account")
     if len(parts) > 2:
         return _SUBJECTS.get(parts[2], "audience")
-    # Members are subscribed, many at once, by a POST on the audience itself.
+    # A batch subscribe is a POST on the audience itself.
     return "members" if len(parts) == 2 and error.method == "POST" else "audience"
 
 
@@ -227,7 +227,7 @@ _TITLES = {
     "forgotten email not subscribed": "forgotten",
     "merge max limit exceeded": "merge_field_limit",
 }
-# In this order: the first that is found decides.
+# In this order: the first match decides.
 _TEXTS = [
     (code, re.compile(pattern, re.IGNORECASE))
     for code, pattern in (
@@ -279,17 +279,17 @@ def classify(
     request_id: str | None = None,
     after: int | None = None,
 ) -> MailchimpError:
-    """Return the error of one refused request.
+    """Return the error for one refused request.
 
-    The request may have been sent by itself, as an operation of a batch or, as one
-    member of many, with a batch subscribe call (see :func:`classify_member`).
+    The request may have been sent on its own, as an operation of a batch, or as one of
+    the members in a batch subscribe call (see :func:`classify_member`).
 
     :param status: HTTP status, 400 or more
     :param problem: the problem document as a dict; ``None`` when the reply has none
     :param method: HTTP method, ``None`` when it is not known
     :param path: path below ``/3.0``, ``None`` when it is not known
     :param request_id: the ``X-Request-Id`` of the reply
-    :param after: seconds to wait that the reply asks for
+    :param after: seconds the reply asks us to wait
     """
     bare = not _is_problem(problem)
     problem = {} if bare else problem
@@ -308,13 +308,13 @@ def classify(
     detail = _text(problem.get("detail"))
     label = title.strip().lower()
     if label == "compliance related":
-        # The account is under review: no retry mends that, whatever the status says.
+        # The account is under review: no retry helps, whatever the status says.
         return Forbidden(detail, **facts)
     if status == 401 or (status == 403 and label in _AUTH_TITLES):
         return AuthLost(detail, **facts)
     if status == 429 or (status == 403 and bare):
-        # Without a problem document, 403 is the firewall at very high volume. Neither
-        # has reached the application.
+        # Without a problem document, a 403 comes from the firewall at very high volume.
+        # Neither request has reached the application.
         return Retryable(detail or "Mailchimp is overloaded.", after=after, **facts)
     if status >= 500 or status == 408:
         facts["outcome_unknown"] = method != "GET"
@@ -328,7 +328,7 @@ def classify(
     if status == 404:
         return NotFound(detail, **facts)
     if label == "resource nesting too deep":
-        # Seen as a passing fault on POST /batches; nothing of ours is nested deep.
+        # Seen as a transient fault on POST /batches; nothing we send is deeply nested.
         return Retryable(detail, after=after, **facts)
     texts = " ".join([detail, *(_text(item.get("message")) for item in fields)])
     code = _rejected_code(status, label, texts, fields, method, path)
@@ -336,13 +336,13 @@ def classify(
     if code in ("address_change_status", "address_taken"):
         found = _MEMBER_STATUS.search(texts)
         member_status = found and found[1].lower()
-        if member_status == "deleted":  # the word of the messages for "archived"
+        if member_status == "deleted":  # the messages' word for "archived"
             member_status = "archived"
     return Rejected(detail, code=code, member_status=member_status, **facts)
 
 
 def classify_member(entry: Json, *, path: str | None = None) -> MailchimpError:
-    """Return the error of one member in the ``errors`` of a batch subscribe reply.
+    """Return the error for one member in the ``errors`` of a batch subscribe reply.
 
     :param entry: ``email_address, error, error_code, field, field_message``
     :param path: path of the call, for the log
@@ -367,8 +367,7 @@ def _rejected_code(
 ) -> str:
     if status == 405:
         # DELETE of a member that is pending, cleaned or archived (recorded in 2021 and
-        # 2022): which of them it is, only a look tells. In a batch the method is not
-        # known.
+        # 2022): only reading the member shows which. In a batch the method is unknown.
         on_member = _MEMBER_PATH.fullmatch(path or "") and method == "DELETE"
         if on_member or "list member cannot be removed" in texts:
             return "not_archivable"
@@ -394,16 +393,16 @@ def _is_no_room(
 ) -> bool:
     """Return whether a write that adds contacts was refused for the plan's limit.
 
-    Mailchimp documents no such answer. It refuses another audience beyond the plan
-    with 403 "User action not permitted", whatever the role; a limit told in words may
-    come with 400, too.
+    Mailchimp documents no such answer. It refuses to create an audience beyond the
+    plan's limit with 403 "User action not permitted", whatever the role; a limit stated
+    in words may also come with 400.
     """
     if status not in (400, 403) or not _ADDING_PATH.fullmatch(path or ""):
         return False
     if method not in ("POST", "PUT", "PATCH") or fields:
         return False
     if label == "user action not permitted":
-        # Of one member it may be something else that the user may not do.
+        # For a single member, it may be something else that the user may not do.
         return "/members" not in (path or "")
     return bool(_NO_ROOM.search(f"{label} {_text(problem.get('detail'))}"))
 

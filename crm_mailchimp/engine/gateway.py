@@ -1,9 +1,9 @@
 """The only way to Mailchimp: its calls by name, on plain dicts.
 
 Every method returns what Mailchimp answered or raises a typed error (see
-:mod:`.errors`); none sees a recordset. Two things cannot be expressed here, whatever
-the caller does: setting the status of a known member other than by
-:meth:`Gateway.restore_member`, and updating an existing member by a batch subscribe.
+:mod:`.errors`); none sees a recordset. Two things no call with a method of its own can
+do, whatever the caller passes: make a known member subscribed or pending other than by
+:meth:`Gateway.restore_member`, and update an existing member by a batch subscribe.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Gateway(MemberCalls, ReportCalls):
     """The calls of one Mailchimp account.
 
     Make one per run and close it at the end: its connections are kept open and shared
-    by all calls, also by those of :meth:`map`.
+    by all calls, including those of :meth:`map`.
 
     :param api_key: complete API key, or the token of a login
-    :param api_url: base URL ending in ``/3.0`` instead of that of the data centre
-    :param options: ``data_center`` of a token, ``account`` that it has to be,
+    :param api_url: base URL ending in ``/3.0`` to use instead of the data centre's
+    :param options: ``data_center`` of a token, ``account`` that the key has to open,
         ``max_in_flight`` (default 4, at most 8), ``timeout`` (a pair of seconds),
         ``sleep`` and ``max_bytes``, see :class:`.transport.Transport`
     :raise InvalidKey, InvalidUrl: before anything is sent
@@ -56,12 +56,12 @@ class Gateway(MemberCalls, ReportCalls):
 
     @property
     def data_center(self) -> str:
-        """Where the account is at Mailchimp, such as ``us21``."""
+        """The data centre of the account, such as ``us21``."""
         return self._transport.data_center
 
     @property
     def account_ref(self) -> str | None:
-        """The ``account_id`` that was found, if it had to be (see Transport)."""
+        """The ``account_id`` that was found, if it was checked (see Transport)."""
         return self._transport.account_ref
 
     def uses(self, key: str) -> bool:
@@ -70,7 +70,7 @@ class Gateway(MemberCalls, ReportCalls):
 
     @property
     def max_in_flight(self) -> int:
-        """Requests that are sent at once by now: see :class:`.pace.Slots`."""
+        """Requests that may currently be sent at once: see :class:`.pace.Slots`."""
         return self._transport.slots.allowed
 
     @property
@@ -80,15 +80,15 @@ class Gateway(MemberCalls, ReportCalls):
 
     @property
     def last_request_id(self) -> str | None:
-        """What Mailchimp's support can find the last request by."""
+        """The id by which Mailchimp's support can find the last request."""
         return self._transport.last_request_id
 
     def until(self, end: float) -> None:
-        """Set a moment that no request outlasts, a monotonic time (see Transport)."""
+        """Set a deadline for all requests, a monotonic time (see Transport)."""
         self._transport.until(end)
 
     def patience(self) -> float:
-        """Return how many seconds a reply to a request of now may take."""
+        """Return how many seconds the reply to a request sent now may take."""
         return self._transport.patience()
 
     def clock(self) -> datetime:
@@ -125,13 +125,13 @@ class Gateway(MemberCalls, ReportCalls):
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
     ) -> Iterator[list[tuple[Any, Any]]]:
-        """Carry out calls several at once: see :meth:`.parallel.Parallel.map`."""
+        """Carry out several calls at once: see :meth:`.parallel.Parallel.map`."""
         return self._parallel.map(calls, enough)
 
     def ahead(
         self, pages: Iterable[Page], deadline: float = math.inf
     ) -> Iterator[Page]:
-        """Fetch pages ahead of who reads them: see :meth:`.parallel.Parallel.ahead`."""
+        """Fetch pages ahead of their reader: see :meth:`.parallel.Parallel.ahead`."""
         return self._parallel.ahead(pages, deadline)
 
     # === ACCOUNT AND AUDIENCES === #
@@ -152,7 +152,7 @@ class Gateway(MemberCalls, ReportCalls):
         return {"lists": lists, "constraints": constraints}
 
     def audience(self, ref: str) -> Json:
-        """Return one audience. Its ``stats`` are some minutes old."""
+        """Return one audience. Its ``stats`` are a few minutes old."""
         return self._lists.get_list(ref, exclude_fields=["_links"])
 
     def create_audience(self, body: Json) -> Json:
@@ -175,7 +175,7 @@ class Gateway(MemberCalls, ReportCalls):
         return self._lists.add_list_merge_field(ref, body)
 
     def categories(self, ref: str) -> list[Json]:
-        """Return all group categories of an audience; marks of ours are none."""
+        """Return all group categories of an audience, except the marks of a lease."""
         return [
             category
             for category in self._categories(ref)
@@ -205,7 +205,7 @@ class Gateway(MemberCalls, ReportCalls):
         )
 
     def rename_category(self, ref: str, category: str, title: str, kind: str) -> Json:
-        """Rename a group category. Mailchimp wants its kind, too, also unchanged."""
+        """Rename a group category. Mailchimp wants its kind, too, even if unchanged."""
         return self._lists.update_interest_category(
             ref, category, {"title": title, "type": kind}
         )
@@ -242,7 +242,7 @@ class Gateway(MemberCalls, ReportCalls):
         )
 
     def delete_interest(self, ref: str, category: str, interest: str) -> bool:
-        """Delete a group; one that is gone already is fine."""
+        """Delete a group if it still exists; return whether it did."""
         return gone_is_fine(
             self._lists.delete_interest_category_interest, ref, category, interest
         )
@@ -269,7 +269,7 @@ class Gateway(MemberCalls, ReportCalls):
         return self._lists.update_segment(ref, segment, {"name": name})
 
     def delete_static_segment(self, ref: str, segment: str) -> bool:
-        """Delete a tag; one that is gone already is fine."""
+        """Delete a tag if it still exists; return whether it did."""
         return gone_is_fine(self._lists.delete_segment, ref, segment)
 
     def change_static_segment(
@@ -283,8 +283,8 @@ class Gateway(MemberCalls, ReportCalls):
 
         :param add: at most 500 addresses
         :param remove: at most 500 addresses
-        :return: dict with ``total_added``, ``total_removed``, ``errors``, a list of
-            ``{"email_addresses": [...], "error": text}``, and the members changed
+        :return: dict with ``total_added``, ``total_removed``, ``errors`` (a list of
+            ``{"email_addresses": [...], "error": text}``) and the members changed
         """
         body = {"members_to_add": list(add), "members_to_remove": list(remove)}
         if any(len(addresses) > SEGMENT_LIMIT for addresses in body.values()):
@@ -298,16 +298,17 @@ class Gateway(MemberCalls, ReportCalls):
     # === WEBHOOKS === #
 
     def webhooks(self, ref: str) -> list[Json]:
-        """Return all webhooks of an audience, those of others included."""
+        """Return all webhooks of an audience, other people's included."""
         return self._whole("webhooks", self._lists.get_list_webhooks, ref)
 
     def create_webhook(
         self, ref: str, url: str, events: Collection[str], sources: Collection[str]
     ) -> Json:
-        """Register a webhook; Mailchimp first asks the URL, which has to answer.
+        """Register a webhook; Mailchimp first requests the URL, which has to answer.
 
-        :param events: names of those to listen to, likewise ``sources``
-        :return: dict with ``id`` and, this once, ``signing_secret``
+        :param events: names of the events to listen to
+        :param sources: names of the sources to listen to
+        :return: dict with ``id`` and, only this once, ``signing_secret``
         :raise Rejected: the URL does not answer, or another webhook has it
         """
         body = {
@@ -318,7 +319,7 @@ class Gateway(MemberCalls, ReportCalls):
         return self._lists.create_list_webhook(ref, body)
 
     def delete_webhook(self, ref: str, webhook: str) -> bool:
-        """Delete a webhook; one that is gone already is fine."""
+        """Delete a webhook if it still exists; return whether it did."""
         return gone_is_fine(self._lists.delete_list_webhook, ref, webhook)
 
     # === BATCHES === #

@@ -1,9 +1,9 @@
 """What the JSON columns of the database hold, each key by name and type.
 
 A column outlives the code that wrote it: a run may be open while the add-on is updated,
-and again when that is taken back. So a key of another version is kept and written back
-as it was; a key that is missing has its default. Defaults are not stored, except in
-what a key holds, which former versions take for complete.
+or while that update is rolled back. So a key of another version is kept and written
+back as it was, and a missing key has its default. Defaults are not stored, except
+inside a key, where earlier versions expect every value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class JsonColumn:
 
     @classmethod
     def from_json(cls: type[Column], data: Json | None) -> Column:
-        """Return what a column holds; of an empty one, all defaults."""
+        """Return what a column holds; all defaults for an empty one."""
         values: Json = {"unknown": {}}
         names = {item.name: item for item in fields(cls) if item.name != "unknown"}
         for name, value in (data or {}).items():
@@ -41,7 +41,7 @@ class JsonColumn:
     def to_json(self, complete: bool = False) -> Json:
         """Return what to store.
 
-        :param complete: with defaults; ``None`` is no value and never stored
+        :param complete: include defaults; ``None`` is not a value and never stored
         """
         blank, data = type(self)(), dict(self.unknown)
         for item in fields(self):
@@ -66,7 +66,7 @@ class JsonColumn:
 
 
 def _inner(kind: type[JsonColumn]) -> Any:
-    """Return a key that is absent, or holds keys of its own."""
+    """Return a key that is absent by default, or holds keys of its own."""
     return field(default=None, metadata={"inner": kind})
 
 
@@ -76,11 +76,11 @@ def _inner(kind: type[JsonColumn]) -> Any:
 
 @dataclass
 class Comparison(JsonColumn):
-    """How far the phase *diff* is.
+    """How far the phase *diff* has got.
 
     :param after: the address up to which everything was compared
-    :param many: so much changed that it is searched for on the way; ``None`` while
-        nobody has looked
+    :param many: so many rows changed that they are looked for during the walk;
+        ``None`` until they were counted
     """
 
     after: str | None = None
@@ -89,13 +89,13 @@ class Comparison(JsonColumn):
 
 @dataclass
 class Changes(JsonColumn):
-    """How far the reading of what changed in Mailchimp is.
+    """How far the reading of changes in Mailchimp has got.
 
-    :param since: only what changed after it is read
-    :param mark: what changed before it is known once the reading is through
+    :param since: the time after which changes are read
+    :param mark: the time up to which all changes are known when the reading is complete
     :param done: listings that were read to their end
-    :param offset: members read of the listing that is not, by its name
-    :param skipped: the rest was left out, so the mark stays where it was
+    :param offset: members read of the listing that was not, by its name
+    :param skipped: the rest was left out, so the account's mark stays where it was
     """
 
     since: str = ""
@@ -107,11 +107,11 @@ class Changes(JsonColumn):
 
 @dataclass
 class WholeAudience(JsonColumn):
-    """How far the reading of the whole audience is.
+    """How far the reading of the whole audience has got.
 
-    :param mark: as of :class:`Changes`
-    :param current: members read of those that are not archived, or ``done``
-    :param archived: likewise
+    :param mark: as in :class:`Changes`
+    :param current: number of members read that are not archived, or ``done``
+    :param archived: likewise for archived members
     """
 
     mark: str = ""
@@ -121,11 +121,11 @@ class WholeAudience(JsonColumn):
 
 @dataclass
 class FormerAudience(JsonColumn):
-    """How far the last reading of a former audience is.
+    """How far the last reading of a former audience has got.
 
-    :param id: of its account
+    :param id: id of its account
     :param done: listings that were read to their end
-    :param offset: members read of the one that is not
+    :param offset: members read of the one that was not
     """
 
     id: int = 0
@@ -135,47 +135,47 @@ class FormerAudience(JsonColumn):
 
 @dataclass
 class Cursor(JsonColumn):
-    """Where a run is, and what it has to know when it goes on.
+    """Where a run is, and what it has to know to continue.
 
     Reading members:
 
-    :param full_read: the whole audience was read by this run
+    :param full_read: this run has read the whole audience
 
     Planning:
 
-    :param brake: members the run waits to archive
+    :param brake: number of members the run waits to archive
     :param brake_confirmed: how many a manager confirmed, ``True`` for any number
-    :param older: nonce of a mark by which this database is an older one
+    :param older: nonce of the mark that shows that this database is an older one
     :param lease: this run has written its mark
-    :param left_out: merge tag -> contacts whose value does not fit, of a preview
+    :param left_out: merge tag -> contacts whose value does not fit, in a preview
 
     Sending:
 
     :param batches: ids of the batch operations under way
-    :param portion: members of a call that subscribes, once it had to be small
+    :param portion: members per subscribe call, if that differs from the usual number
     :param lost: a group or merge field was deleted in Mailchimp
-    :param looked: it was looked for in this run
+    :param looked: this run has already looked for it
     :param plan_again: something came up that has to be compared once more
-    :param again: how often it was
-    :param no_room: Mailchimp takes nobody new; its words, where it has any
+    :param again: how often that was done
+    :param no_room: Mailchimp takes nobody new; its words, where there are any
     :param tags_refused: ids of segments whose tag was refused
-    :param let_go: opt-outs that this run delivered
-    :param let_go_until: those of the lane are counted up to this time
+    :param let_go: number of opt-outs that this run delivered
+    :param let_go_until: time up to which opt-outs of the lane were counted
     :param audience: body of the audience to create
 
     Reading results:
 
     :param listed: when the campaigns were listed
-    :param everything: the totals of all campaigns are read, however old
-    :param report_offset: reports that were read
-    :param single: id of the last campaign whose report was read by itself
+    :param everything: read the totals of all campaigns, however old
+    :param report_offset: number of reports read
+    :param single: id of the last campaign whose report was read on its own
     :param campaign: id of the campaign whose recipients are being read
     :param began: when that began
-    :param part: part of its report
+    :param part: the part of its report being read
     :param offset: entries of the part that were read
     :param failed: part -> how it failed
     :param shrunk: a page was asked for again, with fewer entries
-    :param in_a_row: campaigns in a row that could not be read
+    :param in_a_row: number of campaigns in a row that could not be read
     """
 
     former: FormerAudience | None = _inner(FormerAudience)
@@ -215,14 +215,14 @@ class Cursor(JsonColumn):
     in_a_row: int = 0
 
 
-# === WHAT AN ACCOUNT KNOWS OF ITS AUDIENCE === #
+# === WHAT AN ACCOUNT KNOWS ABOUT ITS AUDIENCE === #
 
 
 @dataclass
 class Creating(JsonColumn):
-    """What is about to be created in Mailchimp that has no key of our own.
+    """What is about to be created in Mailchimp without a key of our own.
 
-    :param names: names by a text that tells what each is for
+    :param names: names by a text that says what each is for
     :param known: ids of what was there before
     """
 
@@ -232,15 +232,15 @@ class Creating(JsonColumn):
 
 @dataclass
 class RemoteRefs(JsonColumn):
-    """What was made in an audience, and what was found there.
+    """What was created in an audience, and what was found there.
 
     :param creating: see :class:`Creating`
     :param categories: ids of our group categories, by ``person`` and ``company``
-    :param group_kind: Mailchimp's type of them
+    :param group_kind: their type in Mailchimp
     :param removals: first and last moment of each removal of a group or tag
     :param merge_fields_read: the mapping was compared with the merge fields
-    :param merge_field_count: how many there are, EMAIL included
-    :param required_tags: tags of those that must have a value
+    :param merge_field_count: how many merge fields there are, EMAIL included
+    :param required_tags: tags of the merge fields that must have a value
     """
 
     creating: Creating | None = _inner(Creating)
@@ -259,15 +259,15 @@ class RemoteRefs(JsonColumn):
 class ReadMarks(JsonColumn):
     """What the totals of a campaign were when its parts were read, and more.
 
-    Each part of a report has its totals, see ``READ_FOR`` in :mod:`.stats`.
+    Each part of a report has its own totals, see ``READ_FOR`` in :mod:`.stats`.
 
-    :param last_id: id of the last recipient of those the campaign was sent to
-    :param since: when the last reading of the activity began; the next begins there
-    :param whole: that reading was of all events
-    :param again: the next one has to be
+    :param last_id: id of the last recipient stored when *sent-to* was read
+    :param since: when the last reading of the activity began; the next starts there
+    :param whole: that reading covered all events
+    :param again: the next reading has to cover all events
     :param missing: opens and clicks that nobody is known to have made, at that reading
     :param grown: when an ongoing campaign was last seen to be sent to somebody
-    :param page: entries to ask for at once, where Mailchimp came to no end with more
+    :param page: entries to ask for at once, if Mailchimp never completed larger pages
     """
 
     links: list[int] | None = None

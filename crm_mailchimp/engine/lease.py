@@ -1,15 +1,15 @@
 """Which database may write to an audience: a mark in Mailchimp, and what it means.
 
 A database cannot tell by itself that it is an older backup of itself, or that its
-twin talks to the same audience from elsewhere. What both share is the audience, so a
-mark is kept there: a number that grows, a word that nobody can guess (written anew by
-each run that writes), and a hash of the place of the database that wrote it.
+twin talks to the same audience from elsewhere. All they share is the audience, so a
+mark is kept there: a growing number, a word that nobody can guess (a new one from each
+run that writes), and a hash of the place of the database that wrote it.
 
 It is the title of a group category of type *hidden* that has no groups. Such a category
-is on no sign-up form and no page a subscriber sees, takes none of the 60 groups and
-none of the merge fields an audience may have, is nobody's membership, and is read by
-one small request. A tag would be offered as the recipients of a campaign, and a merge
-field would be a value of each member.
+is on no sign-up form and no page a subscriber sees, uses up none of the 60 groups and
+none of the merge fields an audience may have, adds no membership to anybody, and takes
+one small request to read. A tag would be offered as the recipients of a campaign, and a
+merge field would be a value of each member.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Mark:
 
     :param since: ISO date since when the database at that place has been writing
     :param count: how many times it was written
-    :param nonce: eight random hexadecimal digits, other ones each time
+    :param nonce: eight random hexadecimal digits, new ones each time
     :param place: eight digits of a hash, see :func:`place_hash`
     """
 
@@ -71,7 +71,7 @@ def read_mark(title: str | None) -> Mark | None:
 
 
 def place_hash(place: str) -> str:
-    """Return what a mark tells of a place: not which it is, only whether it is ours."""
+    """Return what a mark says about a place: not which it is, only if it is ours."""
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
@@ -87,11 +87,11 @@ def judge(
     :param mark: the :class:`Mark` in Mailchimp, or ``None`` when there is none
     :param place: hash of the place this database is at
     :param known: the nonces this database wrote or was about to write
-    :param proven: no other database can be at this place. Then one that does not
-        know the nonce has forgotten it: it is an older state of the database that
-        wrote it.
-    :param seen: the nonce that was there when it was found to be older. Another one
-        now shows that the database that wrote it is alive, elsewhere.
+    :param proven: no other database can be at this place. If this one does not know
+        the nonce, it has forgotten it: it is an older state of the database that wrote
+        the mark.
+    :param seen: the nonce that was there when this database was found to be older. A
+        different one now shows that the database that wrote it is alive, elsewhere.
     :return: ``ours``, ``older`` or ``other``
     """
     if mark is None:
@@ -109,7 +109,7 @@ class NotOurs(Exception):
     """Nothing may be written now.
 
     :param verdict: ``older``, ``other``, or ``unread`` when the whole audience
-        has to be read before
+        has to be read first
     :param mark: the :class:`Mark` found in Mailchimp
     """
 
@@ -122,11 +122,11 @@ class NotOurs(Exception):
 class Leased:
     """A gateway that makes sure of the lease before anything is written.
 
-    Whoever takes a writing call from it - to call it, or to give it to ``map`` - calls
-    ``hold`` first, in the caller's own thread. A call that is not known to read only
-    counts as writing.
+    Getting a writing call from it, whether to call it or to pass it to ``map``, first
+    calls ``hold``, in the thread that gets it. Any call that is not known to be
+    read-only counts as writing.
 
-    :param gateway: a :class:`.gateway.Gateway`, which stays the caller's to close
+    :param gateway: a :class:`.gateway.Gateway`, which the caller has to close
     :param hold: called with :attr:`opt_outs_only`; raises :class:`NotOurs`
     """
 
@@ -146,7 +146,7 @@ class Leased:
     def __init__(self, gateway: Gateway, hold: Callable[[bool], None]) -> None:
         self._gateway = gateway
         self._hold = hold
-        # Only members whose contacts opted out are archived for the time being.
+        # While set, only members whose contacts opted out are archived.
         self.opt_outs_only = False
 
     def __getattr__(self, name: str) -> Any:

@@ -1,13 +1,13 @@
 """Logging in to Mailchimp: OAuth 2, by authorization code.
 
-The browser is sent to :meth:`Login.authorize_url` and comes back with a code, which is
-good once. :meth:`Login.token` changes it for a token, which does not expire, and
+The browser is sent to :meth:`Login.authorize_url` and comes back with a single-use
+code. :meth:`Login.token` exchanges it for a token, which does not expire, and
 :meth:`Login.data_center` asks where the account is (Mailchimp's guide "Access user
 data with OAuth 2").
 
 There is no PKCE: Mailchimp documents no ``code_challenge``, so it would protect
-nothing, and a server may refuse a parameter that it does not know. What PKCE is for is
-done by what Mailchimp does check: the code is bound to the client, whose secret never
+nothing, and a server may refuse a parameter that it does not know. Mailchimp's own
+checks serve the same purpose: the code is bound to the client, whose secret never
 leaves this server, and to the registered redirect URI.
 """
 
@@ -24,7 +24,7 @@ from .transport import network_error
 from .vocabulary import Json
 
 HOST = "https://login.mailchimp.com"
-# A user waits for it.
+# Short, because a user is waiting.
 TIMEOUT = 5, 10
 MAX_BYTES = 64 * 1024
 CHUNK_BYTES = 8 * 1024
@@ -34,8 +34,8 @@ _CODE = re.compile(r"[a-z_]{1,40}")
 def login_url(api_url: str | None = None) -> tuple[str, bool]:
     """Return where people log in, and whether that is on this machine.
 
-    There is no way to name another host: it is Mailchimp's own, or beside an API that
-    is on this machine.
+    The host cannot be chosen: it is Mailchimp's own, or that of the API if the API is
+    on this machine.
 
     :param api_url: base URL that replaces Mailchimp's, see :func:`.check_url`
     :raise InvalidUrl: as :func:`.check_url` does
@@ -48,14 +48,14 @@ def login_url(api_url: str | None = None) -> tuple[str, bool]:
 
 
 class Login:
-    """The calls of a registered app.
+    """The OAuth calls of a registered app.
 
-    :param client_id: of the app, as Mailchimp shows it
-    :param client_secret: of the app
-    :param redirect_uri: exactly as it is registered
+    :param client_id: the app's id, as Mailchimp shows it
+    :param client_secret: the app's secret
+    :param redirect_uri: exactly as registered
     :param api_url: base URL of the API that replaces Mailchimp's
     :param timeout: seconds for a connection, and for a reply
-    :raise InvalidUrl: nothing can be sent with that ``api_url``
+    :raise InvalidUrl: that ``api_url`` is unusable
     """
 
     def __init__(
@@ -85,10 +85,11 @@ class Login:
         return f"{self.url}/authorize?{urlencode(query)}"
 
     def token(self, code: str) -> str | None:
-        """Change a code for a token. It is never tried again: the code is good once.
+        """Exchange a code for a token; never retried, because a code works only once.
 
+        :return: the token as Mailchimp sent it, unchecked; ``None`` if there is none
         :raise LoginRefused: the code or the client is not accepted
-        :raise Retryable, Protocol: there is no answer, or none that makes sense
+        :raise Retryable, Protocol: there is no answer, or not a sensible one
         """
         reply = self._ask(
             "POST",
@@ -106,12 +107,12 @@ class Login:
     def data_center(self, token: str | None) -> str:
         """Return the data centre of a token's account.
 
-        Mailchimp answers 200 for a token that is dead, so this proves nothing: the
-        API has to accept the token as well.
+        Mailchimp answers 200 even for a dead token, so success proves nothing: the API
+        has to accept the token as well.
 
         :raise LoginRefused: the token is not accepted
-        :raise InvalidKey: it is no token, or no data centre
-        :raise Retryable, Protocol: there is no answer, or none that makes sense
+        :raise InvalidKey: the token or the data centre is malformed
+        :raise Retryable, Protocol: there is no answer, or not a sensible one
         """
         token, _center = check_token(token, "us1")
         reply = self._ask("GET", "/metadata", auth=Bearer(token, "OAuth"))
@@ -128,7 +129,7 @@ class Login:
         data: dict[str, str] | None = None,
         auth: Auth | None = None,
     ) -> Json:
-        # Without any, requests would take one of the machine's .netrc.
+        # Without one, requests would use credentials from the machine's .netrc.
         auth = auth or (lambda request: request)
         try:
             with (
@@ -163,7 +164,7 @@ class Login:
 
 
 def _result(status: int, content: bytes) -> Json:
-    """Return a reply as a dict, or raise what is wrong with it."""
+    """Return a reply as a dict, or raise the error it amounts to."""
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
@@ -174,7 +175,7 @@ def _result(status: int, content: bytes) -> Json:
         raise Protocol("Mailchimp answered something other than JSON.", status=status)
     error = reply.get("error")
     if error or status >= 400:
-        # Its description may repeat what was sent.
+        # Only the code: the description may repeat what was sent.
         code = error if isinstance(error, str) and _CODE.fullmatch(error) else ""
         raise LoginRefused("Mailchimp refused the login.", code=code, status=status)
     if status >= 300:

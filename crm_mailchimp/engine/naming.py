@@ -1,22 +1,22 @@
-"""Names of our groups and tags beside those of other people.
+"""Names for our groups and tags that do not collide with other people's.
 
-What has a name already in Mailchimp is somebody else's and is never adopted: ours gets
-a suffix.
+A name already in use in Mailchimp is somebody else's and is never adopted: ours gets a
+suffix.
 """
 
 import re
 from collections.abc import Iterable
 
 SUFFIX = " (CRM)"
-NAME_LENGTH = 100  # of a tag; of a group as well, to be on the safe side
+NAME_LENGTH = 100  # the limit for tags; used for groups as well, to be safe
 _SUFFIXED = re.compile(r"(.*)( \(CRM\)(?: [2-9]| [1-9]\d+)?)", re.DOTALL)
 
 
 def free_name(title: str, taken: Iterable[str]) -> str:
-    """Return the name for a thing of ours: its title, or that with a suffix.
+    """Return a free name for a group or tag of ours: its title, suffixed if taken.
 
     :param title: what it should be called
-    :param taken: names of other people's things; case is no difference to Mailchimp
+    :param taken: names that other people use; Mailchimp ignores case
     """
     taken = {name.casefold() for name in taken}
     name, number = title, 1
@@ -27,7 +27,7 @@ def free_name(title: str, taken: Iterable[str]) -> str:
 
 
 def is_name_of(name: str | None, title: str) -> bool:
-    """Return whether :func:`free_name` may have made a name from a title."""
+    """Return whether :func:`free_name` could have made this name from a title."""
     if name == title:
         return True
     found = _SUFFIXED.fullmatch(name or "")

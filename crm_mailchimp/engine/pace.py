@@ -1,4 +1,4 @@
-"""How much goes to Mailchimp at once: as much as it answers in time."""
+"""How much to send to Mailchimp at once: as much as it can answer in time."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from .errors import Retryable
 
-# Requests that go at once in the beginning.
+# Requests allowed at once to begin with.
 START = 4
-# An answer is in time when it takes no more than this share of the time there is.
+# An answer is in time when it takes no more than this share of the time allowed.
 IN_TIME = 1 / 3
-# Members of a call: Mailchimp's limit, and what even a slow Mailchimp should manage.
+# Members per call: Mailchimp's limit, and what even a slow Mailchimp should manage.
 LARGEST, SMALLEST = 500, 10
 
 Item = TypeVar("Item")
@@ -20,12 +20,12 @@ Result = TypeVar("Result")
 
 
 class Slots:
-    """Requests in flight: one more for each answer in time, half as many when too fast.
+    """Requests in flight: one more for each answer in time, half as many on a refusal.
 
-    Mailchimp refuses the eleventh request of all applications of a user together, by a
-    429 or a 403 without a body.
+    Mailchimp refuses the eleventh simultaneous request, counted over all applications
+    of a user, with a 429, or with a 403 without a body.
 
-    :param limit: most requests at once
+    :param limit: the most requests at once
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,7 +37,7 @@ class Slots:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Wait until another request may go; it counts until the block is left."""
+        """Wait until another request may be sent; it counts until the block is left."""
         with self._free:
             self._free.wait_for(lambda: self._busy < self.allowed)
             self._busy += 1
@@ -49,7 +49,7 @@ class Slots:
                 self._free.notify_all()
 
     def answered(self, seconds: float, limit: float) -> None:
-        """Note how long an answer took, of the seconds there were for it."""
+        """Note how long an answer took, out of the seconds allowed for it."""
         with self._free:
             if seconds <= limit * IN_TIME:
                 self.allowed = min(self.allowed + 1, self.limit)
@@ -58,8 +58,8 @@ class Slots:
     def refused(self, started: float) -> None:
         """Note that a request was one too many.
 
-        :param started: monotonic time of the request: those that were in flight
-            together halve once
+        :param started: monotonic time at which the request began; requests that were
+            in flight together halve the number only once
         """
         with self._free:
             if started >= self._halved_at:
@@ -70,7 +70,7 @@ class Slots:
 class Portion:
     """Members in one call: fewer when answers take long, more when they are quick.
 
-    :param size: members of the first call
+    :param size: members in the first call
     """
 
     def __init__(self, size: int = LARGEST) -> None:
@@ -84,14 +84,14 @@ class Portion:
     ) -> Result:
         """Call ``function(items)``, and learn from the time it takes.
 
-        :param seconds: time there is for the answer
+        :param seconds: time allowed for the answer
         """
         started = time.monotonic()
         try:
             result = function(items)
         except Retryable as error:
             if error.outcome_unknown:
-                # A time-out, perhaps: the same people are not sent again at once.
+                # Perhaps a time-out: these members are not all sent together again.
                 self.size = max(min(self.size, len(items) // 4), SMALLEST)
             raise
         took = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Calls of a gateway that go several at once, or ahead of who asks for them."""
+"""Calls of a gateway that run several at once, or ahead of whoever needs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Page = TypeVar("Page")
 class Parallel:
     """Threads that carry out calls, as many at once as the slots allow.
 
-    :param slots: how many requests may go at once by now
+    :param slots: how many requests may currently be in flight
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -26,7 +26,7 @@ class Parallel:
         self._executor: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """Wait for the calls in flight; others can be carried out all the same."""
+        """Wait for the calls in flight; further calls remain possible."""
         if self._executor:
             self._executor.shutdown()
             self._executor = None
@@ -41,20 +41,20 @@ class Parallel:
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
     ) -> Iterator[list[tuple[Any, Any]]]:
-        """Carry out calls several at once.
+        """Carry out several calls at once.
 
-        The iterator and the body of the caller's loop run in the caller's thread only:
-        what is about to be sent can be committed in the one, and what came of it in the
-        other. While nothing is done yet, calls are taken from the iterator ahead, as
-        many as go at once, so that each begins at the very moment another is done.
-        Leaving the loop waits for the calls in flight and drops what they answered.
+        The iterator and the body of the caller's loop run only in the caller's thread:
+        the former can commit what is about to be sent, and the latter the outcomes.
+        While no call has finished, calls are taken from the iterator in advance, as
+        many as may run at once, so that each starts as soon as another finishes.
+        Leaving the loop waits for the calls in flight and discards their answers.
 
         :param calls: iterable of ``(tag, function, *arguments)``, with methods of a
             gateway as functions
-        :param enough: tells, without arguments, that no further call is to be begun;
-            what comes of those in flight is still told
-        :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
-            done by then
+        :param enough: called without arguments; true when no further call is to be
+            started. The outcomes of those in flight are still yielded.
+        :return: generator of ``[(tag, result or MailchimpError), ...]``: the calls that
+            have finished by then
         """
         calls, more = iter(calls), True
         ahead: deque[tuple[Any, ...]] = deque()
@@ -90,9 +90,9 @@ class Parallel:
     def ahead(
         self, pages: Iterable[Page], deadline: float = math.inf
     ) -> Iterator[Page]:
-        """Yield pages of a generator of a gateway, the next fetched meanwhile.
+        """Yield pages of a gateway's generator, fetching the next one meanwhile.
 
-        :param deadline: monotonic time after which none is fetched before it is
+        :param deadline: monotonic time after which a page is only fetched when it is
             asked for
         """
         pages = iter(pages)

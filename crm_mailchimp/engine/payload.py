@@ -4,8 +4,9 @@ The values of one member travel through the add-on in one canonical shape::
 
     {"m": {"FNAME": "Ann"}, "i": ["4fbc1a9e0d"], "l": "fr"}
 
-merge fields that have a value, the ids of our groups the member is in (sorted), and
-the language. Equal shapes mean that there is nothing to send.
+that is, the merge fields that have a value, the ids of those of our groups that the
+member is in (sorted), and the language. If two shapes are equal, there is nothing to
+send.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ ADDRESS_PARTS = ("addr1", "addr2", "city", "state", "zip", "country")
 ADDRESS_REQUIRED = ("addr1", "city", "state", "zip")
 # Mailchimp names most languages by two letters, a few with their country.
 REGIONAL_LANGUAGES = {"fr_CA", "es_ES", "pt_PT"}
-# It has one Norwegian; Odoo has the two written ones.
+# Mailchimp has one Norwegian; Odoo has both written forms.
 OTHER_LANGUAGES = {"nb": "no", "nn": "no"}
 # Stands for a value that may not be sent, so that what Mailchimp holds is left alone.
 KEEP = object()
-# Ten digits of the North American plan: neither part begins with 0 or 1.
+# Ten digits of the North American numbering plan, in which neither the area code nor
+# the exchange begins with 0 or 1.
 _AMERICAN = re.compile(r"1?([2-9]\d\d)([2-9]\d\d)(\d{4})")
 
 
@@ -102,7 +104,7 @@ def _phone(value: Any, spec: MergeField) -> str | None:
 def _address(value: Any, spec: MergeField) -> dict[str, str] | None:
     if not isinstance(value, dict):
         return None
-    # An incomplete address is refused with the whole member: all or nothing.
+    # Mailchimp refuses the whole member for an incomplete address: all or nothing.
     parts = {part: _text(value.get(part) or "", spec) for part in ADDRESS_PARTS}
     if not all(parts[part] for part in ADDRESS_REQUIRED):
         return None
@@ -130,7 +132,7 @@ class MergeField:
 
     :param tag: the merge tag, such as ``FNAME``
     :param kind: Mailchimp's type of the field, such as ``text`` or ``dropdown``
-    :param choices: the values a dropdown or radio field accepts, to the letter
+    :param choices: the exact values a dropdown or radio field accepts
     :param phone_format: ``US`` or ``none``
     """
 
@@ -196,13 +198,13 @@ def language(code: str | None) -> str | None:
 def split_as(
     name: str | None, *pairs: tuple[str | None, str | None]
 ) -> tuple[str, str] | None:
-    """Return the halves of a name as somebody divided it before.
+    """Return the halves of a name as somebody split it before.
 
-    Odoo's one name says nothing of first names of two words.
+    Odoo's single name field does not show whether a first name has two words.
 
     :param name: the contact's name
-    :param pairs: first and last names as they are known, the best first
-    :return: the first pair that makes the name, or ``None``
+    :param pairs: known first and last names, the best first
+    :return: the first pair that makes up the name, or ``None``
     """
     name = " ".join((name or "").split())
     for first, last in pairs:
@@ -221,12 +223,12 @@ def values(
 ) -> Values:
     """Return the canonical values of a member.
 
-    A value that its merge field cannot take is no reason to empty what Mailchimp
-    holds: that is what is desired there. Nor is a value that may not be sent.
+    A value that its merge field cannot take, or that may not be sent, is no reason to
+    empty the field in Mailchimp: what Mailchimp holds is desired instead.
 
     :param merge_fields: :class:`MergeField` of each raw value, in order
-    :param raw: the values Odoo holds, in the same order; :data:`KEEP` for one that
-        whoever mapped it may not read
+    :param raw: the values Odoo holds, in the same order; :data:`KEEP` for a value that
+        the user who mapped it may not read
     :param interests: ids of our groups the contact belongs to
     :param lang: Odoo language code of the contact, or ``None``
     :param held: canonical values Mailchimp holds, if it has the member
@@ -246,10 +248,10 @@ def values(
 
 
 def absent(member: Json, tags: Iterable[str]) -> list[str]:
-    """Return the tags a member of the API does not have, not even empty.
+    """Return the tags that a member from the API does not have at all, even empty.
 
-    Mailchimp shows every merge field of the audience with each member: these were
-    deleted, or have another tag by now.
+    Mailchimp shows every merge field of the audience with each member, so these were
+    deleted or have a different tag by now.
 
     :return: a list; empty when the member was read without its values
     """
@@ -258,10 +260,10 @@ def absent(member: Json, tags: Iterable[str]) -> list[str]:
 
 
 def stored(desired: Values, member: Json, before: Values | None = None) -> Values:
-    """Return what became of the values sent: what a reply does not hold was not stored.
+    """Return the values that were stored: what the reply does not show was dropped.
 
     :param desired: canonical values that were sent
-    :param member: the member of the API that the reply shows
+    :param member: the member as the reply shows it
     :param before: canonical values it had before, where that is known
     :return: canonical values
     """
@@ -282,11 +284,11 @@ def seen_values(
 ) -> Values:
     """Return the canonical values of a member as Mailchimp shows it.
 
-    :param member: a member of the API, with or without its values
+    :param member: a member from the API, with or without its values
     :param tags: the mapped merge tags; others are none of our business
     :param owned: ids of our groups; likewise
-    :param held: canonical values it was known to have. That a merge field is not shown
-        at all is not the member's doing: its value counts as unchanged.
+    :param held: canonical values it was known to have. If a merge field is not shown at
+        all, that says nothing about the member: its value counts as unchanged.
     :return: canonical values
     """
     merge = member.get("merge_fields") or {}
@@ -304,9 +306,9 @@ def seen_values(
 
 
 def same_values(one: Values, other: Values, owned: Iterable[str]) -> bool:
-    """Return whether two canonical states say the same of a member.
+    """Return whether two canonical states say the same about a member.
 
-    Mailchimp gives every member a language, so one that nobody chose is no difference.
+    Mailchimp gives every member a language, so one that nobody chose does not count.
 
     :param owned: ids of our groups; others are left out of the comparison
     """
@@ -338,12 +340,12 @@ def reconcile(
     winner: str,
     unfit: Collection[str] = (),
 ) -> tuple[Values, Json]:
-    """Settle the merge fields of a member that is there on both sides.
+    """Settle the merge fields of a member that exists on both sides.
 
-    A value changed on a side when it differs from the one last sent; what changed on
-    one side only wins, what changed on both goes by ``winner``. Before the first
-    sending there is nothing to compare with: a value on one side only wins, two
-    different ones go by ``winner``.
+    A value has changed on a side if it differs from the one last sent. A change on one
+    side only wins; for a change on both, ``winner`` decides. Before anything was sent
+    there is nothing to compare with: a value that only one side has wins, and between
+    two different ones ``winner`` decides.
 
     :param desired: canonical values Odoo holds
     :param sent: canonical values last sent, or ``None``
@@ -353,8 +355,8 @@ def reconcile(
     :param direction: ``push``, ``pull`` (only what changed in Mailchimp travels)
         or ``both``
     :param winner: ``odoo`` or ``mailchimp``
-    :param unfit: tags of which Odoo has a value that Mailchimp cannot take: what is
-        there stays, and counts as unchanged in Odoo
+    :param unfit: tags for which Odoo has a value that Mailchimp cannot take: what
+        Mailchimp holds stays, and Odoo's value counts as unchanged
     :return: ``(target, back)``: the canonical values both sides should hold, and
         ``{tag: value}`` to write in Odoo, ``None`` where it is to be emptied
     """
@@ -370,7 +372,7 @@ def reconcile(
         if _same(ours, theirs):
             continue
         if sent is None:
-            # An empty field of Mailchimp takes nothing from a contact.
+            # An empty field in Mailchimp does not empty the contact's.
             lacking = ours is None and not left
             take = theirs is not None and (
                 lacking or direction == "pull" or winner == "mailchimp"
@@ -409,15 +411,15 @@ def difference(
 ) -> Json:
     """Return the body parts that turn what Mailchimp holds into what is desired.
 
-    Only keys that differ are in it: a merge field or group that is not sent stays as
-    it is. A value that is gone is cleared with ``""``, except an address, which
-    Mailchimp cannot clear.
+    They hold only keys that differ: a merge field or group that is not sent stays as it
+    is. A value that is gone is cleared with ``""``, except an address, which Mailchimp
+    cannot clear.
 
     :param desired: canonical values wanted
     :param held: canonical values Mailchimp holds, as far as known
     :param tags: the mapped merge tags; others are left alone
     :param owned: ids of our groups; others are left alone
-    :param required: tags that Mailchimp lets nobody clear
+    :param required: tags of fields that Mailchimp does not allow to be cleared
     :return: a dict with ``merge_fields``, ``interests``, ``language`` where they differ
     """
     body: Json = {}
@@ -452,7 +454,7 @@ def _merge_difference(
 def creation(
     address: str, desired: Values, status: str, opt_in_date: datetime | None = None
 ) -> Json:
-    """Return the member item of a batch subscribe call.
+    """Return the item for one member in a batch subscribe call.
 
     :param status: ``subscribed`` or ``pending`` (double opt-in)
     :param opt_in_date: UTC time of the opt-in, as proof of consent

@@ -36,7 +36,7 @@ PARTS: dict[str, tuple[str, str, tuple[str, ...] | None]] = {
     "links": ("get_campaign_click_details", "urls_clicked", None),
     "variants": ("get_sub_reports_for_campaign", "reports", None),
 }
-#: These come as a whole.
+#: These come in one piece, without pages.
 UNPAGED = ("complaints", "variants")
 
 
@@ -72,7 +72,7 @@ class ReportCalls(Calls):
             yield items
 
     def campaign(self, ref: str) -> Json:
-        """Return one campaign, of those that are not listed, too."""
+        """Return one campaign, even one that is not listed."""
         return self._campaigns.get(ref, exclude_fields=["_links"])
 
     def reports(
@@ -85,11 +85,13 @@ class ReportCalls(Calls):
     ) -> Iterator[list[Json]]:
         """Yield pages (lists) of the reports of all campaigns, automations included.
 
-        The listing cannot be limited to an audience: look at ``list_id``. Large pages
-        of reports run into Mailchimp's time limit.
+        The listing cannot be limited to an audience: check ``list_id``. Large pages of
+        reports run into Mailchimp's time limit.
 
         :param since: datetime (UTC, or with its zone); only campaigns sent after it
-        :param offset: how many to pass over
+        :param fields: names such as ``reports.id``, in a list or separated by commas;
+            everything if ``None``
+        :param offset: how many to skip
         """
         if isinstance(fields, str):
             fields = fields.split(",")
@@ -104,7 +106,7 @@ class ReportCalls(Calls):
             yield items
 
     def report(self, campaign: str) -> Json:
-        """Return the report of a campaign; opens and clicks rates are 0 to 1."""
+        """Return the report of a campaign; its open and click rates are 0 to 1."""
         return self._reports.get_campaign_report(campaign, exclude_fields=["_links"])
 
     def report_part(
@@ -116,13 +118,13 @@ class ReportCalls(Calls):
         since: datetime | None = None,
         count: int | None = None,
     ) -> Iterator[tuple[list[Json], bool]]:
-        """Yield ``(entries, whether more follow)`` by page: who did what, or the links.
+        """Yield ``(entries, whether more follow)`` per page: who did what, or links.
 
         :param part: a key of :data:`PARTS`
-        :param offset: how many entries to pass over
+        :param offset: how many entries to skip
         :param since: with ``activity``: datetime (UTC, or with its zone); only events
             after it. Recipients without any may or may not be listed.
-        :param count: entries of a page, :data:`RECIPIENT_PAGE` unless told
+        :param count: entries per page, :data:`RECIPIENT_PAGE` by default
         """
         method, key, wanted = PARTS[part]
         options: Json = {"start": offset}

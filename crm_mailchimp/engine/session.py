@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import ProxyManager
 
 USER_AGENT = "crm_mailchimp (Odoo add-on)"
-#: What makes a request known to its host.
+#: Adds the authorization to a request.
 Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
@@ -40,22 +40,22 @@ def new_session(
 
 
 def _enforce_length(response: requests.Response, **_kwargs: Any) -> None:
-    # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a reply that
-    # was cut off for a whole one unless told otherwise.
+    # urllib3 1.26, which Odoo runs with on Python 3.10 and 3.11, takes a truncated
+    # reply for a complete one unless told otherwise.
     response.raw.enforce_content_length = True
 
 
 @contextlib.contextmanager
 def bounded(response: requests.Response, seconds: float) -> Iterator[None]:
-    """End the reading of a reply's body after so many seconds.
+    """Stop reading the body of a reply after so many seconds.
 
-    A read waits for as many bytes as it asked for, and each of them gives the socket's
-    timeout a new start: who sends one now and then could hold it for hours.
+    A read waits for as many bytes as it asked for, and each byte restarts the socket's
+    timeout: a server that sends one now and then could hold it for hours.
 
     :param response: of a session of :func:`new_session`, with ``stream``
-    :raise requests.ReadTimeout: when the time was over
+    :raise requests.ReadTimeout: when the time is up
     """
-    # Nothing is left to read where urllib3 gave the connection back.
+    # Where urllib3 has given the connection back, nothing is left to read.
     connection = getattr(response.raw, "connection", None)
     sock, over = getattr(connection, "reading", None), threading.Event()
     timer = _Alarm(sock, seconds, over)
@@ -72,7 +72,7 @@ def bounded(response: requests.Response, seconds: float) -> Iterator[None]:
 
 
 class _Alarm(threading.Timer):
-    """Ends whatever waits for a socket after some time, in another thread."""
+    """Ends, from another thread, whatever has waited for a socket for too long."""
 
     def __init__(
         self, sock: socket.socket | None, seconds: float, over: threading.Event
@@ -85,22 +85,22 @@ class _Alarm(threading.Timer):
         over.set()
         if sock is not None:
             with contextlib.suppress(OSError):
-                # Past TLS, which another thread is reading from.
+                # Bypasses TLS, which another thread is reading from.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Connection(HTTPConnection):
-    """Bounds the time until a reply has told its status and headers.
+    """Bounds the time until the status and headers of a reply have arrived.
 
-    A socket's own timeout begins anew with each byte, so headers that come drop by drop
-    would keep a worker until Odoo kills it.
+    A socket's own timeout restarts with each byte, so headers that trickle in would
+    hold a worker until Odoo kills it.
     """
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         over = threading.Event()
-        # Kept: a connection that ends with the reply forgets its socket.
+        # Kept, because a connection that closes after the reply forgets its socket.
         self.reading = sock = self.sock
-        # Where the time for reading is kept depends on urllib3's version.
+        # Where the read timeout is kept depends on urllib3's version.
         limits = [self.timeout, sock.gettimeout()]
         seconds = max(limit for limit in limits if isinstance(limit, int | float))
         timer = _Alarm(sock, seconds, over)

@@ -1,7 +1,7 @@
 """What campaigns and their reports mean, as columns, and when to read them again.
 
-Numbers that Mailchimp leaves out stay unknown (a ``..._known`` flag or ``None``), they
-are never taken for 0. Rates are fractions, 0 to 1, whatever Mailchimp's unit is:
+Numbers that Mailchimp leaves out stay unknown (a ``..._known`` flag or ``None``) and
+are never taken for 0. Rates are fractions, 0 to 1, whatever unit Mailchimp uses:
 fractions in a report and for the industry, percent for the audience.
 """
 
@@ -24,17 +24,17 @@ from .storable import (
 from .vocabulary import Json
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-#: Age of a campaign -> how often it is read. Numbers lag the send by minutes and move
-#: for days, most of it within the first.
+#: Age of a campaign -> how often it is read. Numbers lag the send by minutes and keep
+#: changing for days, most of all on the first.
 INTERVALS = ((DAY, HOUR), (3 * DAY, 6 * HOUR), (14 * DAY, DAY), (90 * DAY, 7 * DAY))
 FOLLOW = INTERVALS[-1][0]
-# The scheduled action never comes at the very minute.
+# The scheduled action never runs exactly on time.
 SLACK = timedelta(minutes=10)
-#: What is read twice at the edge of two readings: clocks differ, events come late.
+#: The overlap between two readings: clocks differ and events come late.
 OVERLAP = 2 * HOUR
-#: How often a report of an old campaign is asked for that cannot be read.
+#: How often to try an unreadable report of an old campaign before giving up.
 TRIES = 10
-#: How it goes on with campaigns that never stop being sent, such as automations.
+#: Like ``INTERVALS``, for campaigns that never stop being sent, such as automations.
 ONGOING = ((14 * DAY, DAY), (None, 7 * DAY))
 
 
@@ -46,10 +46,10 @@ def next_poll(
 ) -> datetime | None:
     """Return when to read the results of a campaign again; ``None`` for never.
 
-    :param sent: datetime it was sent
+    :param sent: datetime when it was sent
     :param now: datetime of this reading
     :param grown: datetime at which the number of mails sent was last seen to grow
-    :param ongoing: the campaign goes on sending to single contacts
+    :param ongoing: the campaign keeps sending to individual contacts
     """
     interval = poll_interval(sent, now, grown, ongoing)
     if not interval:
@@ -66,7 +66,7 @@ def poll_interval(
     grown: datetime | None = None,
     ongoing: bool = False,
 ) -> timedelta | None:
-    """Return how often a campaign of this age is read; ``None`` for not any more."""
+    """Return how often a campaign of this age is read; ``None`` for no longer."""
     if not sent:
         return HOUR
     age = now - max(sent, grown or sent)
@@ -79,12 +79,12 @@ def poll_interval(
 def next_try(now: datetime, failures: int, followed: bool) -> datetime | None:
     """Return when to ask again for a report that cannot be read; ``None`` for never.
 
-    After an hour, then ever later, up to a day.
+    After an hour, then at growing intervals of up to a day.
 
     :param now: datetime of the last try
     :param failures: tries in a row that failed, the last one included
-    :param followed: the campaign would be read again anyway; another one is given up
-        after some tries
+    :param followed: the campaign would be read again anyway; any other one is given up
+        after :data:`TRIES`
     """
     if not followed and failures >= TRIES:
         return None
@@ -96,7 +96,7 @@ def next_try(now: datetime, failures: int, followed: bool) -> datetime | None:
 TYPES = ("regular", "plaintext", "absplit", "variate", "rss", "automation", "auto")
 NOT_SENT = ("save", "paused", "schedule")
 STATUSES = (*NOT_SENT, "sending", "sent", "canceling", "canceled", "archived")
-#: Part of a report -> the totals of the campaign that tell whether it has news.
+#: Part of a report -> the campaign's totals that show whether the part has news.
 READ_FOR = {
     "links": ("clicks_total", "clicks_unique"),
     "variants": ("sent", "opens_total", "clicks_total", "bounces", "unsubscribed"),
@@ -109,7 +109,7 @@ READ_FOR = {
 PAGED = ("sent_to", "activity")
 
 
-#: Part of a report, or ``None`` for the report itself, its key, and the column for it.
+#: Part of a report (``None``: the report itself), key in that part, and our column.
 _COUNTS = (
     (None, "emails_sent", "sent"),
     (None, "unsubscribed", "unsubscribed"),
@@ -123,7 +123,7 @@ _COUNTS = (
     ("bounces", "hard_bounces", "hard_bounces"),
     ("bounces", "soft_bounces", "soft_bounces"),
 )
-#: Likewise, and what a rate of 100 % is there.
+#: Likewise, and the value that stands for 100 %.
 _RATES = (
     ("opens", "open_rate", "open_rate", 1),
     ("opens", "proxy_excluded_open_rate", "open_rate_no_proxy", 1),
@@ -148,8 +148,8 @@ TOTALS = (
 def totals(report: Json, known: Json | None = None) -> Json:
     """Return the totals of a report as columns of a campaign.
 
-    :param known: what is stored, by column: it stays where Mailchimp says nothing. A
-        part of a report is ``null`` now and then.
+    :param known: stored values by column, which stay where Mailchimp says nothing: a
+        part of a report is ``null`` now and then
     """
     known = known or {}
     vals: Json = {}
@@ -238,8 +238,8 @@ def listed(campaign: Json) -> Json:
 def _segment_refs(campaign: Json) -> list[str]:
     """Return the ids of the tags and groups a campaign was addressed to.
 
-    Mailchimp names a tag, which it calls a static segment, by its id alone or in a
-    condition, and groups in conditions; those that leave a group out do not count.
+    Mailchimp refers to a tag, which it calls a static segment, by its id alone or in a
+    condition, and to groups in conditions; those that exclude a group do not count.
 
     :return: sorted list of texts
     """
@@ -269,7 +269,7 @@ def reported(report: Json) -> Json:
 
 
 def _type(source: Json) -> str | Literal[False]:
-    """Return the type of a campaign or report; ``False`` for one nobody knows."""
+    """Return the type of a campaign or report; ``False`` for an unknown one."""
     kind = text_of(source.get("type"))
     if kind in TYPES:
         return kind

@@ -1,6 +1,6 @@
 """What Mailchimp says, made storable: texts for PostgreSQL, and values for columns.
 
-Its entries are other people's input. A value that has no place in a column is clipped
+Its entries are other people's input. A value that does not fit in a column is clipped
 or left out: one odd entry must not keep the others from being stored.
 """
 
@@ -12,14 +12,14 @@ from typing import Any
 from .observe import utc
 from .vocabulary import Json
 
-#: What columns and their indexes hold.
+#: The most that columns and their indexes hold.
 INTEGER = 2**31 - 1
 REF_LENGTH, ADDRESS_LENGTH = 100, 254
 #: Mailchimp was founded in 2001.
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 
-# NUL, and halves of characters beyond the 16 bits of JSON's escapes: half an emoji is
-# what is left of a text that was cut. Written as escapes, or raw.
+# NUL, and surrogates, which may lack their other half: a text that was cut can end in
+# half an emoji. Written as escapes, or raw.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
 
 
@@ -29,7 +29,7 @@ def is_suspect(content: bytes) -> bool:
 
 
 def storable(data: Any) -> Any:
-    """Return data of JSON with the same texts, less what cannot be stored."""
+    """Return JSON data without the characters in its texts that cannot be stored."""
     if isinstance(data, str):
         return data.encode("utf-8", "replace").decode().replace("\x00", "")
     if isinstance(data, list):
@@ -40,9 +40,10 @@ def storable(data: Any) -> Any:
 
 
 def moment(stamp: Any) -> datetime | None:
-    """Return a time of a report as naive UTC; ``None`` for none and for nonsense.
+    """Return a time of a report as naive UTC; ``None`` for nothing and for nonsense.
 
-    Times that no campaign can have (year 1, year 9999) cannot be shown in every zone.
+    Times that no campaign can have (year 1, year 9999) are nonsense, too: they cannot
+    be shown in every time zone.
     """
     try:
         found = utc(stamp)
@@ -69,12 +70,12 @@ def text_of(value: Any) -> str:
 
 
 def ref_of(value: Any) -> str:
-    """Return an id of Mailchimp, no longer than an index takes."""
+    """Return a Mailchimp id, no longer than an index takes."""
     return text_of(value)[:REF_LENGTH]
 
 
 def count_of(value: Any) -> int | None:
-    """Return a count that a column holds; ``None`` for none and for nonsense."""
+    """Return a count that fits in a column; ``None`` for nothing and for nonsense."""
     try:
         return min(max(int(value), 0), INTEGER)
     except OverflowError:
@@ -92,7 +93,10 @@ def number_of(source: Json, name: str) -> int:
 
 
 def fraction_of(value: Any, unit: int = 1) -> float | None:
-    """Return a rate as a fraction; ``None`` for none and for nonsense."""
+    """Return a rate as a fraction; ``None`` for nothing and for nonsense.
+
+    :param unit: the value that stands for 100 %
+    """
     try:
         rate = float(value) / unit
     except (TypeError, ValueError, OverflowError):

@@ -3,8 +3,8 @@
 The generated classes of ``mailchimp-marketing`` call :meth:`Transport.call_api`. The
 SDK's own returns a raw response for every reply without a body, errors included,
 replaces each "server" in a URL by the data centre, leaves ``/`` in path values alone,
-sends ``True`` for ``true``, opens a connection per call and waits up to 120 seconds,
-which is Mailchimp's own limit.
+sends ``True`` instead of ``true``, opens a connection per call and waits up to 120
+seconds, which is Mailchimp's own limit.
 """
 
 import json
@@ -40,17 +40,17 @@ PATIENCE_SECONDS = 30  # no retry starts later than this after the first try
 MAX_IN_FLIGHT = 8  # of the 10 that all applications of a Mailchimp user share
 _WHO = "account_id,account_name"
 
-#: Names and values of a URL.
+#: Names and values of a URL's query.
 Query = Sequence[tuple[str, Any]]
 
 
 def utc_text(moment: datetime) -> str:
     """Return a datetime as ISO 8601 in UTC, to the second.
 
-    Mailchimp ignored the offset of its time filters (seen in 2021), so only UTC is
-    ever sent.
+    Mailchimp was seen (in 2021) to ignore the offset in its time filters, so only UTC
+    is ever sent.
 
-    :param moment: aware, or naive and in UTC, as every datetime of Odoo is
+    :param moment: aware, or naive and in UTC, as every datetime in Odoo is
     """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
@@ -58,18 +58,19 @@ def utc_text(moment: datetime) -> str:
 
 
 class Transport(ApiClient):
-    """One account's way to Mailchimp: pooled, bounded, typed.
+    """One account's connection to Mailchimp: pooled, bounded, typed.
 
     :param api_key: complete API key, or the token of a login
-    :param api_url: base URL instead of the one of the data centre
-    :param data_center: of a token, such as ``us21``; a key names its own
+    :param api_url: base URL to use instead of the data centre's
+    :param data_center: the token's, such as ``us21``; an API key names its own
     :param account: ``account_id`` that the key has to open. Before the first request,
         Mailchimp is asked which account it is; nothing is sent to another one. With an
         empty text any account is fine, and with ``None`` nothing is asked.
     :param max_in_flight: requests at once, at most :data:`MAX_IN_FLIGHT`
     :param timeout: seconds to wait for a connection, and for each part of a reply
-    :param sleep: called with seconds before a retry
-    :raise InvalidKey, InvalidUrl: nothing can be sent with these
+    :param sleep: called with the seconds to wait before a retry
+    :param max_bytes: the longest body of a reply that is accepted
+    :raise InvalidKey, InvalidUrl: the key, the token or the URL is unusable
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Transport(ApiClient):
         auth: AuthBase
         if data_center is None:
             self.data_center = check_key(api_key)
-            # Mailchimp takes any user name.
+            # Mailchimp accepts any user name.
             auth = HTTPBasicAuth("odoo", api_key)
         else:
             check_token(api_key, data_center)
@@ -101,14 +102,14 @@ class Transport(ApiClient):
         self.max_bytes = max_bytes
         self.calls = 0
         self.last_request_id: str | None = None
-        # Mailchimp's time of a reply, and monotonic time then.
+        # Mailchimp's time in its last reply, and the monotonic time when it came.
         self._told: tuple[datetime, float] | None = None
         self._end = math.inf
         self._sleep = sleep
         self._lock = threading.Lock()
         self._secret = api_key
         self._session = new_session(self.loopback, self.slots.limit)
-        # Also keeps requests from putting the machine's .netrc in its place.
+        # Also keeps requests from using the machine's .netrc instead.
         self._session.auth = auth
         self.account_ref: str | None = None
         self._account, self._account_lock = account, threading.Lock()
@@ -122,13 +123,13 @@ class Transport(ApiClient):
         return key == self._secret
 
     def close(self) -> None:
-        """Close the connections; the transport can be used again all the same."""
+        """Close the connections; the transport can still be used afterwards."""
         self._session.close()
 
     def clock(self) -> datetime:
         """Return Mailchimp's time now, by the ``Date`` header of its last reply.
 
-        :return: naive UTC datetime; this machine's while there was no such reply
+        :return: naive UTC datetime; this machine's time until there was such a reply
         """
         if self._told is None:
             return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
@@ -137,14 +138,14 @@ class Transport(ApiClient):
         return moment + passed
 
     def until(self, end: float) -> None:
-        """Set a moment that no request, retries and waiting included, outlasts.
+        """Set a deadline for all requests, retries and waiting included.
 
         :param end: monotonic time
         """
         self._end = end
 
     def patience(self) -> float:
-        """Return how many seconds a reply to a request of now may take."""
+        """Return how many seconds the reply to a request sent now may take."""
         return min(self.timeout[1], self._end - time.monotonic())
 
     def _limits(self, method: str, path: str) -> tuple[float, float]:
@@ -168,12 +169,12 @@ class Transport(ApiClient):
     ) -> Any:
         """Carry out one call of the generated classes, or of our own.
 
-        :param resource_path: path below ``/3.0`` with ``{names}`` of its values
+        :param resource_path: path below ``/3.0`` with ``{names}`` for its values
         :param path_params: dict of those values
-        :param query_params: dict or list of pairs; unset ones are left out
+        :param query_params: dict or list of pairs; those with ``None`` are left out
         :param body: what to send as JSON
-        :return: dict or list; ``{}`` for a 204. Any other reply without a body leaves
-            open what happened.
+        :return: dict or list; ``{}`` for a 204. Any other reply without a body is an
+            error, because it leaves open what happened.
         :raise MailchimpError: see :mod:`errors`
         """
         path = resource_path
@@ -196,10 +197,10 @@ class Transport(ApiClient):
         headers: Json | None = None,
         body: Any = None,
     ) -> Any:
-        """Send one request, again where that is safe.
+        """Send one request, and retry it where that is safe.
 
-        A GET changes nothing and a 429 was not carried out; everything else is for
-        the caller to look into before it is repeated.
+        A GET changes nothing and a 429 was not carried out; before anything else is
+        repeated, the caller has to find out what happened.
 
         :raise OtherAccount: before anything is sent, see the class
         """
@@ -207,7 +208,7 @@ class Transport(ApiClient):
         return self._send(method, url, query_params, body)
 
     def _check_account(self) -> None:
-        """Make sure, once, that it is the account it has to be."""
+        """Make sure, once, that the key opens the expected account."""
         if self._account is None:
             return
         with self._account_lock:
@@ -318,7 +319,7 @@ class Transport(ApiClient):
         suspect = is_suspect(content)
         text: str | bytes = content
         if status >= 300:
-            text = self._scrub(content.decode("utf-8", "replace"))  # may echo it
+            text = self._scrub(content.decode("utf-8", "replace"))  # may echo the key
         try:
             # Whatever the content type says: problem documents have one of their own.
             data = json.loads(text)
@@ -354,12 +355,14 @@ class Transport(ApiClient):
 def network_error(
     error: BaseException, method: str, path: str, scrub: Callable[[str], str] = str
 ) -> Retryable:
-    """Return ``Retryable`` for an exception of requests: was the request applied?
+    """Return a ``Retryable`` for an exception raised by requests.
+
+    Its ``outcome_unknown`` says whether the request may have been carried out.
 
     :param error: the ``requests.RequestException``
     :param scrub: removes secrets from a text
     """
-    # Not __context__: that may be another request's, if the caller handles one.
+    # Not __context__: it may belong to another error that the caller is handling.
     causes, refused = [error], False
     for cause in causes:
         # An unknown host is a NewConnectionError, too.

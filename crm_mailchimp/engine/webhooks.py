@@ -1,11 +1,11 @@
-"""Webhook deliveries: did Mailchimp send one, what does it say, what is it worth.
+"""Webhook deliveries: whether Mailchimp sent them, what they say, what they prove.
 
-A delivery is a hint. Deliveries come late, twice, in any order or not at all, so the
-member that Mailchimp shows decides. Only a "no" that no member shows any more, since
-somebody archived or deleted it, is taken from the delivery itself.
+A delivery is only a hint. Deliveries come late, twice, in any order or not at all, so
+what counts is the member as Mailchimp shows it. Only a "no" that no member shows any
+more, because somebody archived or deleted it, is taken from the delivery itself.
 
 Sources: Mailchimp's webhook guide for signature, retries and the form of payloads;
-``action`` is missing at times (mailchimp/mc-magento#169).
+``action`` is sometimes missing (mailchimp/mc-magento#169).
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from .vocabulary import Json, Period
 
 #: Each webhook by name: the events and the sources it listens to. Our own writes come
 #: back from the source ``api``, so a push of 100,000 contacts would come back as
-#: 100,000 deliveries. From there we only ask for what ends a subscription, as other
-#: applications unsubscribe people, too, and for changes of address.
+#: 100,000 deliveries. From there we only ask for changes of address and for what ends a
+#: subscription, since other applications unsubscribe people, too.
 HOOKS = {
     "people": (
         ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign"),
@@ -37,21 +37,21 @@ HOOKS = {
 }
 EVENTS = HOOKS["people"][0]
 SOURCES = ("user", "admin", "api")
-#: Those that no limit drops: a "no", or an address that may hide one.
+#: Events that no limit drops: a "no", or a change of address that may hide one.
 URGENT = ("unsubscribe", "cleaned", "upemail")
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 #: 80 merge fields of 255 bytes, percent-encoded, and as much again for groups.
 MAX_BODY = 128 * 1024
 MAX_FIELDS = 2000
-#: So old, or so far ahead, may a signature be.
+#: How old, or how far in the future, a signature may be.
 SIGNATURE_SECONDS = 300
-#: Mailchimp retries for 75 minutes. What is dated outside of that has another zone.
+#: Mailchimp retries for 75 minutes. A time outside that range is in another zone.
 LATE = timedelta(minutes=80)
 AHEAD = timedelta(minutes=5)
 
 
 class Malformed(ValueError):
-    """This is not a delivery of Mailchimp."""
+    """This is not a delivery from Mailchimp."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Event:
     fired_at: datetime | None = None
     audience: str = ""
     email: str | None = None
-    #: Of ``upemail``; ``email`` is the former address then.
+    #: Only for ``upemail``, where ``email`` is the former address.
     new_email: str | None = None
     action: str = ""
     reason: str = ""
@@ -70,11 +70,11 @@ class Event:
 
 
 def is_reachable(base: str, api_url: str | None = None) -> bool:
-    """Return whether Mailchimp can be told to send deliveries to a URL.
+    """Return whether Mailchimp can be asked to send deliveries to a URL.
 
     :param base: URL of this Odoo
     :param api_url: base URL of the API, if it is not Mailchimp's: a stand-in on this
-        machine reaches this machine without https
+        machine can reach this Odoo without https
     """
     try:
         parts, api = urlsplit(base), urlsplit(api_url or "")
@@ -88,7 +88,7 @@ def is_reachable(base: str, api_url: str | None = None) -> bool:
 
 
 def probe(url: str, timeout: tuple[float, float], loopback: bool = False) -> int | None:
-    """Ask a URL of ours, as Mailchimp does before it registers it.
+    """Request one of our URLs, as Mailchimp does before it registers it.
 
     :param timeout: seconds for a connection and for the answer
     :return: the HTTP status, ``None`` without an answer
@@ -106,7 +106,7 @@ def probe(url: str, timeout: tuple[float, float], loopback: bool = False) -> int
 
 
 def is_signed(header: str | None, secret: str, raw: bytes, now: float) -> bool:
-    """Return whether Mailchimp signed a body, within the last minutes.
+    """Return whether Mailchimp signed a body within the last few minutes.
 
     :param header: ``X-Mailchimp-Signature``: ``t=<unix seconds>,v1=<hex>``
     :param secret: the ``signing_secret`` of the webhook
@@ -124,7 +124,7 @@ def is_signed(header: str | None, secret: str, raw: bytes, now: float) -> bool:
         return False
     made = hmac.new(secret.encode(), f"{stamp}.".encode() + raw, hashlib.sha256)
     expected = made.hexdigest().encode()
-    # Each is compared, and in constant time.
+    # All are compared, each in constant time.
     fits = [
         hmac.compare_digest(expected, digest.encode("utf-8", "replace"))
         for digest in digests
@@ -133,18 +133,18 @@ def is_signed(header: str | None, secret: str, raw: bytes, now: float) -> bool:
 
 
 def digest(raw: bytes) -> str:
-    """Return what a delivery is recognised by: a retry has another signature."""
+    """Return the hash a delivery is recognised by: a retry has another signature."""
     return hashlib.sha256(raw).hexdigest()
 
 
 def read(raw: bytes) -> Event:
-    """Return the :class:`Event` of a form.
+    """Return the :class:`Event` in a form.
 
-    One that is about nobody, such as a contact without an address, is an event, too:
-    Mailchimp gives up a webhook that refuses too much.
+    A form about nobody, such as a contact without an address, is an event, too:
+    Mailchimp gives up on a webhook that refuses too much.
 
     :param raw: the body
-    :raise Malformed: not a form of Mailchimp
+    :raise Malformed: this is not a form from Mailchimp
     """
     try:
         pairs = parse_qsl(
@@ -174,7 +174,7 @@ def read(raw: bytes) -> Event:
 
 
 def _address(text: str | None) -> str | None:
-    # Not what Odoo may send to, but what Mailchimp has.
+    # Any address that Mailchimp may have, not only those Odoo may send to.
     text = storable(text or "").strip().lower()
     return text if re.fullmatch(r"[^\s@]+@[^\s@]+", text) and len(text) < 255 else None
 
@@ -193,8 +193,8 @@ def _moment(text: str | None) -> datetime | None:
 def bounds(fired_at: datetime | None, received_at: datetime) -> Period:
     """Return the earliest and the latest time at which an event can have happened.
 
-    ``fired_at`` has no zone. Where it cannot be UTC, all that is known is that
-    Mailchimp tries for 75 minutes.
+    ``fired_at`` has no zone. Where it cannot be UTC, we only know that Mailchimp
+    retries for 75 minutes.
 
     :param fired_at: naive datetime, or ``None``
     :param received_at: by Mailchimp's clock
@@ -205,10 +205,10 @@ def bounds(fired_at: datetime | None, received_at: datetime) -> Period:
 
 
 def says_no(kind: str, action: str | None, reason: str | None) -> str | None:
-    """Return what a delivery by itself says of a person, if it is a "no".
+    """Return the "no" that a delivery by itself expresses, if any.
 
-    Archiving, by an application or by hand, comes as an unsubscribe with the action
-    ``delete``: nobody said no. A missing action says neither.
+    Archiving, by an application or by hand, arrives as an unsubscribe with the action
+    ``delete``: nobody said no. A missing action leaves it open.
 
     :return: ``unsubscribed``, ``complained``, ``cleaned`` or ``None``
     """
@@ -224,14 +224,14 @@ def says_no(kind: str, action: str | None, reason: str | None) -> str | None:
 def verdict(delivery: Json, seen: Json, known: Json) -> tuple[str, datetime] | None:
     """Return the "no" to note because of a delivery, after a look at the member.
 
-    What the member itself shows was noted when it was read, see :mod:`.observe`. It
-    shows no "no" any more if it was archived or deleted meanwhile, and that is what a
-    delivery is good for. Whoever subscribed after the "no" has not said no.
+    A "no" that the member shows was noted when it was read, see :mod:`.observe`. If it
+    has been archived or deleted since, it shows none, and only the delivery has it.
+    Somebody who subscribed after the "no" has taken it back.
 
     :param delivery: ``hook, kind, action, reason, fired_at, received_at``
-    :param seen: the member as Mailchimp showed it since: ``status``, ``None`` if
+    :param seen: the member as Mailchimp has shown it since: ``status``, ``None`` if
         it is not there, and ``agreed_at``, the time of its sign-up
-    :param known: of the ledger: ``sent_at``, when we last changed the member
+    :param known: from the ledger: ``sent_at``, when we last changed the member
     :return: ``(what, date)``, or ``None``
     """
     what = says_no(delivery["kind"], delivery["action"], delivery["reason"])
@@ -243,7 +243,7 @@ def verdict(delivery: Json, seen: Json, known: Json) -> tuple[str, datetime] | N
     if seen["status"] in NO and what != "complained":
         return None
     if delivery["hook"] == "programs":
-        # We unsubscribe members that are pending, for contacts that opt out.
+        # We unsubscribe pending members ourselves when their contact opts out.
         sent_at = known.get("sent_at")
         if seen["status"] in ("subscribed", "pending"):
             return None  # a program, and not the person, took it back

@@ -1,9 +1,9 @@
-"""The archive that is left behind when the add-on is uninstalled.
+"""The archive left behind when the add-on is uninstalled.
 
-A zip file of CSV files, one for each model. It is written so that people can read it
-(names stand beside ids, no cell is a formula to a spreadsheet), and so that
-:mod:`restore` can bring it back. What it holds is evidence of consent, so it is signed
-with the secret of the database: nobody can slip in an archive of their own making.
+A zip file of CSV files, one per model. People can read it (names stand beside ids, and
+no cell is a formula to a spreadsheet), and :mod:`restore` can load it again. As it is
+evidence of consent, it is signed with the database's secret, so that nobody can pass
+off an archive of their own making.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ NAME = "crm_mailchimp archive.zip"
 FORMAT = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.txt"
-# Both are read into memory, before it is known who wrote them.
+# The manifest and the signature are read into memory before we know who wrote them.
 MANIFEST_BYTES = 100_000
 BLOCK = 1_000_000
-# Every stored model of ours and the name of its file, or nothing where the rows are
-# counted or planned anew from the others.
+# Each of our stored models and the name of its file, or None if its rows are not kept,
+# mostly because they can be computed again from the others.
 FILES = {
     "crm.mailchimp.account": "accounts",
     "crm.mailchimp.merge.field": "field_mapping",
@@ -48,9 +48,9 @@ FILES = {
     "crm.mailchimp.recipient.event": "events",
     "crm.mailchimp.growth": "growth",
     "crm.mailchimp.run": "runs",
-    # What came of a delivery is in the others; it is kept for some days only.
+    # What a delivery changed is in the other files, and it is kept for some days only.
     "crm.mailchimp.webhook.delivery": None,
-    # An app is registered, and a login made, anew: they are nothing but secrets.
+    # Nothing but secrets: register the app, and log in, again.
     "crm.mailchimp.app": None,
     "crm.mailchimp.login": None,
     "crm.mailchimp.preview.line": None,
@@ -58,7 +58,8 @@ FILES = {
     "crm.mailchimp.contact.count": None,
     "crm.mailchimp.segment.gap": None,
 }
-# Columns of ours on models of others, which go with the add-on.
+# Columns of other models: ours, which are dropped with the add-on, and those that
+# identify the row.
 CONTACTS = {
     "id": "int4",
     "name": "varchar",
@@ -89,9 +90,9 @@ FILTERS = {
     "mailchimp_owner_id/name": "varchar",
 }
 OTHERS = {"contacts": CONTACTS, "leads": LEADS, "filters": FILTERS}
-# A spreadsheet takes what begins with one of these for a formula, or strips it and
-# looks again. An apostrophe in front makes it a text; one that is there gets another,
-# so that exactly one can be taken away when the archive is read.
+# A spreadsheet reads a cell that begins with one of these as a formula, or strips the
+# character and looks again. A leading apostrophe makes it text. A value that already
+# begins with one gets another, so that reading always removes exactly one.
 FORMULA = "'" + "".join(RUNS)
 README = """\
 What the add-on "CRM Mailchimp" knew when it was uninstalled on {date} (UTC).
@@ -145,7 +146,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         """Write everything to one attachment, which only administrators can open.
 
         Rows go from PostgreSQL to the file, and the file to the file store, without
-        ever being in memory as a whole.
+        ever being in memory as a whole; only an attachment stored in the database is.
         """
         self.env.flush_all()
         with tempfile.TemporaryFile() as content:
@@ -194,7 +195,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         return hmac(self.env(su=True), "crm_mailchimp.archive", manifest)
 
     def _queries(self):
-        """Return ``{file: SQL}``: the rows of each file, as text that runs nothing."""
+        """Return ``{file: SQL}``, a query for each file; no cell is a formula."""
         queries = {
             name: self._model_query(self.env[model])
             for model, name in FILES.items()
@@ -232,7 +233,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         return queries
 
     def _filter_users(self):
-        """Return ``SQL``: who may use the filter ``t``."""
+        """Return ``SQL`` for the ids of the users of the filter ``t``, as text."""
         field = self.env["ir.filters"]._fields["user_ids"]
         return SQL(
             "(SELECT STRING_AGG(u.%(user)s::text, ' ' ORDER BY u.%(user)s)"
@@ -263,7 +264,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _columns(self, model):
-        """Return ``{column: type}`` of a model, without those that hold a secret."""
+        """Return ``{column: type}`` of a model, leaving out secret columns."""
         return {
             name: field.column_type[0]
             for name, field in model._fields.items()
@@ -278,7 +279,7 @@ class CrmMailchimpArchive(models.AbstractModel):
                 others.get(name) or SQL.identifier("t", name),
                 f"^([{FORMULA}])",
                 r"'\1",
-                # A label such as "partner_id/name" is no identifier to Odoo.
+                # Odoo's SQL.identifier refuses a label such as "partner_id/name".
                 SQL(f'"{name}"'),
             )
             for name in columns
@@ -288,7 +289,7 @@ class CrmMailchimpArchive(models.AbstractModel):
 
     @api.model
     def _found(self):
-        """Return the attachments with an archive, the latest first."""
+        """Return the attachments that hold an archive, latest first."""
         return (
             self.env["ir.attachment"]
             .sudo()
@@ -304,17 +305,21 @@ class CrmMailchimpArchive(models.AbstractModel):
 
     @api.model
     def _open_attachment(self, attachment):
-        """Return a file with the content of an attachment, without reading it."""
+        """Return an open binary file with the content of an attachment.
+
+        A file in the file store is not read into memory.
+        """
         if attachment.store_fname:
             return open(attachment._full_path(attachment.store_fname), "rb")
         return io.BytesIO(attachment.raw or b"")
 
     @api.model
     def _read_manifest(self, archive):
-        """Return what the archive says it holds, if this database wrote it.
+        """Return the manifest of an archive that this database wrote.
 
         :param archive: an open ``zipfile.ZipFile``
-        :raise UserError: when it did not, or the archive was changed since
+        :raise UserError: if it is incomplete, was changed, or was written by another
+            database or a later version of the add-on
         """
         _ = self.env._
         try:
@@ -350,7 +355,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         return manifest
 
     def _load(self, archive, manifest):
-        """Load the files into temporary tables ``archive_NAME``, with their types."""
+        """Load the files into temporary tables ``archive_NAME`` with typed columns."""
         for name, facts in manifest["files"].items():
             self._check_file(archive, name, facts)
         models_of = {name: model for model, name in FILES.items() if name}
@@ -360,13 +365,13 @@ class CrmMailchimpArchive(models.AbstractModel):
             elif name in OTHERS:
                 types = OTHERS[name]
             else:
-                continue  # of a model that is not any more
+                continue  # its model no longer exists
             self._load_file(archive, name, types)
 
     def _check_file(self, archive, name, facts):
-        """Refuse a file that is not as it was written, before anything is read of it.
+        """Refuse a file that is missing or was changed, before any of it is loaded.
 
-        :raise UserError: says which
+        :raise UserError: names the file
         """
         digest = hashlib.sha256()
         try:
@@ -424,7 +429,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         cr.execute(SQL("ANALYZE %s", table))
 
     def _unload(self):
-        """Drop the temporary tables, which would last until the transaction ends."""
+        """Drop the temporary tables, which would otherwise last until the commit."""
         self.env.cr.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()"
             " AND relkind = 'r' AND relname LIKE 'archive\\_%'"

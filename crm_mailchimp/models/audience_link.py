@@ -2,12 +2,12 @@ from odoo import models
 
 
 class CrmMailchimpAccount(models.Model):
-    """Choosing the audience of an account, and going from one audience to another."""
+    """Choosing an account's audience, and switching from one audience to another."""
 
     _inherit = "crm.mailchimp.account"
 
     def action_choose_audience(self):
-        """Open the choice of the audience to link."""
+        """Open the dialog for choosing the audience to link."""
         self.ensure_one()
         self._check_manager()
         if self.state == "draft" and not self.audience_ref:
@@ -21,12 +21,13 @@ class CrmMailchimpAccount(models.Model):
         return wizard._reopen()
 
     def _link_audience(self, audience, root=None):
-        """Link an audience; another one than before starts a new ledger.
+        """Link an audience; switching to another one starts a new account and ledger.
 
         :param dict audience: an audience as Mailchimp's API returns it
-        :param root: the Mailchimp account that it is in, as the API returns it; the
-            one of the present audience if it is not told
-        :return: the account that has the audience now
+        :param dict root: the Mailchimp account it is in, as the API returns it; by
+            default, that of the present audience
+        :return: the account the audience is now linked to: a copy of this one if
+            another audience was linked before
         """
         self.ensure_one()
         account = self
@@ -35,7 +36,7 @@ class CrmMailchimpAccount(models.Model):
             owner = {
                 "account_ref": root.get("account_id"),
                 "remote_name": root.get("account_name"),
-                # Another key may have been entered since that was asked.
+                # Another key may have been entered since ``root`` was read.
                 "key_verified": False,
             }
         if self.audience_ref and self.audience_ref != audience["id"]:
@@ -44,7 +45,7 @@ class CrmMailchimpAccount(models.Model):
             self.sudo()._stop()
             self._clear_error(active=False, api_key_secret=False)
             self.flush_recordset()
-            # As the superuser: what was signed by others stays signed by them.
+            # As the superuser, so that what other users signed stays signed by them.
             account = self.sudo().copy({"name": self.name, "active": True})
             account = account.with_env(self.env)
             account.sudo().write(

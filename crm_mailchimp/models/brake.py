@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 
-# What decides who belongs to the audience, and how many may leave it at once.
+# SCOPE decides who belongs in the audience; CAUSES adds how many may leave at once.
 SCOPE = ("partner_kind", "email_scope", "partner_domain")
 CAUSES = {"archive_brake_percent", *SCOPE}
 
@@ -24,13 +24,13 @@ class CrmMailchimpRun(models.Model):
         return super()._is_due(now)
 
     def _is_planned_again(self):
-        """Return whether this run waits at the brake, and not as an older database."""
+        """Return whether this run is at the brake, but not as an older database."""
         return self.state == "brake" and not self._asks_as_older()
 
     def _plan_again(self, kind=None):
-        """Plan runs that wait at the brake again, at once.
+        """Plan the runs that wait at the brake again, without delay.
 
-        :param str kind: ``full`` to read the whole audience before
+        :param str kind: ``full`` to read the whole audience first
         """
         for run in self.filtered(lambda run: run._is_planned_again()):
             vals = {"resume_at": fields.Datetime.now()}
@@ -41,7 +41,7 @@ class CrmMailchimpRun(models.Model):
             self.env.ref("crm_mailchimp.ir_cron_push").sudo()._trigger()
 
     def _waiting_sentence(self):
-        """Return what this run, at the brake, is waiting for, in a sentence."""
+        """Return a sentence about what this run, at the brake, is waiting for."""
         if not self._is_planned_again():
             return self.error_message
         return self.env._(
@@ -62,11 +62,11 @@ class CrmMailchimpRun(models.Model):
 
 
 class CrmMailchimpAccount(models.Model):
-    """What decides who belongs to the audience, and how to take a change of it back."""
+    """What decides who belongs in the audience, and how to undo a change to it."""
 
     _inherit = "crm.mailchimp.account"
 
-    # The values of SCOPE by which members were last sent; none before the first push.
+    # The values of SCOPE when members were last sent; empty before the first push.
     scope_sent = fields.Json(readonly=True, copy=False)
     can_undo_scope = fields.Boolean(compute="_compute_can_undo_scope")
 
@@ -83,7 +83,7 @@ class CrmMailchimpAccount(models.Model):
             self.scope_sent = scope
 
     def _changed_scope(self):
-        """Return the names of fields of SCOPE that changed since the last push."""
+        """Return the names of the SCOPE fields that changed since the last push."""
         sent = self.scope_sent or {}
         return [name for name in SCOPE if name in sent and self[name] != sent[name]]
 
@@ -108,7 +108,7 @@ class CrmMailchimpAccount(models.Model):
         return ", ".join(changes)
 
     def action_undo_scope(self):
-        """Take back what changed since the last push, and plan a waiting run again."""
+        """Undo what changed since the last push, and plan a waiting run again."""
         self.ensure_one()
         self._check_manager()
         self.write({name: self.scope_sent[name] for name in self._changed_scope()})
@@ -117,7 +117,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_open_run(self):
-        """Open the run that is under way, or waits; all of them if there is none."""
+        """Open the run that is under way or waiting, or else the list of runs."""
         self.ensure_one()
         self.check_access("read")
         run = self.open_run_id

@@ -9,8 +9,8 @@ OPEN_REASONS = (False, "archived")
 class CrmMailchimpAccount(models.Model):
     """Contacts with an opt-in whose members somebody archived in Mailchimp.
 
-    Maybe they asked for it; Mailchimp cannot tell. They stay out until they are asked
-    again, or until a manager who looked at the list brings them back.
+    They may have asked for it; Mailchimp cannot tell. They stay out until they are
+    asked again, or until a manager looks through the list and brings them back.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -27,7 +27,7 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _archived_domain(self):
-        """Return the domain of members that stay out, though they are wanted."""
+        """Return the domain of members that stay out although they are wanted."""
         return [
             ("status", "=", "archived"),
             ("wanted", "=", True),
@@ -45,10 +45,10 @@ class CrmMailchimpAccount(models.Model):
         return action
 
     def _check_pushing(self):
-        """Refuse what is carried out by a push, where none was started.
+        """Refuse an action that only a push carries out, where pushing is not enabled.
 
         :raise UserError: says what to do
-        :raise AccessError: when the user may not synchronise
+        :raise AccessError: if the user may not synchronise
         """
         for account in self:
             account._check_ready()
@@ -62,8 +62,8 @@ class CrmMailchimpMember(models.Model):
     def action_bring_back(self):
         """Subscribe archived members again, after a manager looked at them.
 
-        Each is looked at once more when the run carries it out: nobody comes back who
-        is seen to have said no, or whose contact has no opt-in any more.
+        The run checks each of them once more: nobody comes back who has since said no,
+        or whose contact no longer has an opt-in.
         """
         self.check_access("read")
         self.account_id._check_manager()
@@ -107,7 +107,7 @@ class CrmMailchimpMember(models.Model):
         )
 
     def action_ask_again(self):
-        """Let Mailchimp ask the contacts of these members whether they come back."""
+        """Have Mailchimp ask the contacts of these members whether to come back."""
         self.check_access("read")
         return self.partner_id._mailchimp_ask(_by_account(self))
 
@@ -116,7 +116,7 @@ class CrmMailchimpContactStatus(models.Model):
     _inherit = "crm.mailchimp.contact.status"
 
     def action_ask_again(self):
-        """Let Mailchimp ask the contacts of these lines whether they come back."""
+        """Have Mailchimp ask the contacts of these lines whether to come back."""
         self.check_access("read")
         return self.partner_id._mailchimp_ask(_by_account(self))
 
@@ -127,7 +127,7 @@ class CrmMailchimpContactStatus(models.Model):
 
 
 def _by_account(records):
-    """Return ``{account: contacts}`` of members, or of lines of the status list."""
+    """Return ``{account: contacts}`` for members, or for lines of the status list."""
     return {
         account: records.filtered(lambda r, a=account: r.account_id == a).partner_id
         for account in records.account_id

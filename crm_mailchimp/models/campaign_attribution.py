@@ -4,7 +4,8 @@ from odoo import api, fields, models
 class CrmMailchimpCampaign(models.Model):
     """Which recipients and events of a campaign are known, and why the others are not.
 
-    What Mailchimp counts and what it lists differ; the difference is told in numbers.
+    What Mailchimp counts differs from what it lists; the difference is shown in
+    numbers.
     """
 
     _inherit = "crm.mailchimp.campaign"
@@ -46,14 +47,14 @@ class CrmMailchimpCampaign(models.Model):
             campaign.attribution_note = "\n".join(campaign._attribution()) or False
 
     def _attribution(self):
-        """Return sentences about what is not attributable to a recipient, and why."""
+        """Return sentences on what cannot be attributed to a recipient, and why."""
         self.ensure_one()
         _ = self.env._
         known = self.accounted or {}
         if self.child_ids:
             return [_("See the recipients of the emails it sent.")]
         if self.failure:
-            # What is missing was not read: ``failure_note`` says so.
+            # The report could not be read in full: ``failure_note`` says so.
             return []
         if not known:
             return [_("The recipients are not read yet.")] if self.sent else []

@@ -6,7 +6,7 @@ from ..engine import stats
 
 
 class CrmMailchimpCampaign(models.Model):
-    """The leads that came by the links of a campaign."""
+    """The leads that the links of a campaign brought in."""
 
     _inherit = "crm.mailchimp.campaign"
 
@@ -21,15 +21,15 @@ class CrmMailchimpCampaign(models.Model):
             campaign.lead_count = Lead.search_count(campaign._lead_domain())
 
     def _lead_domain(self):
-        """Return the domain of the leads that came by links of these campaigns."""
+        """Return the domain of the leads that links of these campaigns brought in."""
         return list(Domain.OR(campaign._own_leads() for campaign in self))
 
     def _own_leads(self):
-        """Return the domain of the leads of one campaign; each lead is one campaign's.
+        """Return the domain of this campaign's leads; no other campaign has them too.
 
-        Mailchimp's own ``utm_campaign`` begins with the id of the campaign, and
-        ``mc_cid`` is nothing else. Where a link carries a name, which several campaigns
-        may have, the lead is that of the last one sent before it came.
+        Mailchimp's own ``utm_campaign`` begins with the campaign's id, and ``mc_cid``
+        is just that id. Where a link carries a name, which several campaigns may share,
+        the lead belongs to the last of them sent before the lead was created.
         """
         self.ensure_one()
         ref = escape_psql(self.campaign_ref)
@@ -53,10 +53,10 @@ class CrmMailchimpCampaign(models.Model):
         return self.send_time or self.create_date, self.id
 
     def _link_utm(self):
-        """Give sent campaigns the UTM campaign of their name, an existing one first.
+        """Set the UTM campaign of sent campaigns by name, creating missing ones.
 
-        Mailchimp puts the Google Analytics name, else the title, into links as
-        ``utm_campaign``; Odoo looks that up on the leads they lead to.
+        Mailchimp puts the Google Analytics name, or else the title, into links as
+        ``utm_campaign``, and Odoo looks that up for the leads those links bring in.
         """
         for campaign in self:
             if campaign.utm_campaign_id or campaign.status in stats.NOT_SENT:
@@ -88,7 +88,7 @@ class CrmMailchimpCampaign(models.Model):
             )
 
     def action_open_leads(self):
-        """List the leads that came by links of these campaigns."""
+        """List the leads that the links of these campaigns brought in."""
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Leads"),

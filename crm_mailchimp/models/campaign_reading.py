@@ -3,12 +3,12 @@ from odoo import fields, models
 from ..engine import report_calls, stats
 from ..engine.json_columns import ReadMarks
 
-# Entries of a page that is not halved any more when Mailchimp does not complete it.
+# Smallest number of entries to ask for when Mailchimp never completes larger pages.
 SMALLEST_PAGE = 10
 
 
 class CrmMailchimpCampaign(models.Model):
-    """What was read of a campaign, and when to look again."""
+    """What was read of a campaign, and when to read it again."""
 
     _inherit = "crm.mailchimp.campaign"
 
@@ -25,9 +25,10 @@ class CrmMailchimpCampaign(models.Model):
     def _shrink_pages(self, part):
         """Ask for half as many entries at once from now on.
 
-        Mailchimp never completes the pages of some campaigns, but does smaller ones.
+        Mailchimp never completes large pages of some campaigns, but it does smaller
+        ones.
 
-        :return: ``False`` when they cannot be smaller
+        :return: ``True``, or ``False`` if pages cannot get any smaller
         """
         size = min(self._page_size(), self.sent) // 2
         if part in report_calls.UNPAGED or size < SMALLEST_PAGE:
@@ -67,8 +68,8 @@ class CrmMailchimpCampaign(models.Model):
     def _activity_since(self):
         """Return the time after which events are to be read; ``None`` for all.
 
-        All of them when some are missing that Mailchimp counts, and for a campaign
-        that is read every week only: what came late or was passed over comes then.
+        All are read when some that Mailchimp counts are missing, and for a campaign
+        read only once a week: that catches what came late or was skipped.
         """
         marks = self._marks()
         interval = self._poll_interval()
@@ -79,12 +80,13 @@ class CrmMailchimpCampaign(models.Model):
         return fields.Datetime.to_datetime(marks.since) - stats.OVERLAP
 
     def _finish_reading(self, failed=()):
-        """Match contacts, count what is accounted for, and decide when to come again.
+        """Match contacts, count what is accounted for, and decide when to read again.
 
-        :param failed: how parts of the report failed, by part
+        If a reading of the latest events leaves more missing than before, an older
+        event was skipped, so the next reading covers all of them.
 
-        If after a reading of the latest events more is missing than before, one of an
-        older time was passed over: the next reading is of all.
+        :param failed: ``{part: failure}`` for each part of the report that could not be
+            read
         """
         Recipient = self.env["crm.mailchimp.recipient"]
         Recipient._match(self.account_id, self)
@@ -112,7 +114,7 @@ class CrmMailchimpCampaign(models.Model):
             self._schedule_poll()
 
     def _is_ongoing(self):
-        """Return whether the campaign goes on sending to single contacts."""
+        """Return whether the campaign keeps sending, as automations and RSS do."""
         return self.campaign_type in ("automation", "auto") or (
             self.campaign_type == "rss" and not self.parent_id
         )
@@ -140,7 +142,7 @@ class CrmMailchimpCampaign(models.Model):
         )
 
     def _schedule_poll(self):
-        """Decide when to read campaigns again of which everything was read."""
+        """Decide when to read campaigns again whose last reading was complete."""
         self.filtered("failures").write({"failure": False, "failures": 0})
         for campaign in self:
             campaign.next_poll = stats.next_poll(
@@ -157,7 +159,7 @@ class CrmMailchimpCampaign(models.Model):
         self._store_lines(self.variant_ids, "variant_ref", variants)
 
     def _store_lines(self, lines, key, wanted):
-        """Create and change links or variants; those that vanished stay."""
+        """Create and update links or variants; those that vanished stay."""
         known = {line[key]: line for line in lines}
         new = []
         for ref, vals in wanted.items():
@@ -169,7 +171,7 @@ class CrmMailchimpCampaign(models.Model):
             lines.create(new)
 
     def _count_variants(self):
-        """Count whom the groups of an old A/B test were sent to: no report tells."""
+        """Count the recipients of each group of an old A/B test: no report has them."""
         if self.campaign_type != "absplit":
             return
         counts = dict(

@@ -3,14 +3,14 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import format_datetime
 
-# From so many seconds on, people are told; until then it is the network's delay.
+# Seconds of skew above which users are told; less may be the network's delay.
 TOLERANCE = 120
-# Smaller changes of the skew are not worth a write: a quiet run writes nothing.
+# Seconds; a smaller change of the skew is not stored: a quiet run writes nothing.
 UNSTEADY = 5
 
 
 def short_moment(env, value):
-    """Write a time for people: to the minute, in the zone all else is shown in.
+    """Format a time for people: to the minute, in the user's time zone.
 
     :param value: naive datetime in UTC, or nothing
     """
@@ -18,10 +18,10 @@ def short_moment(env, value):
 
 
 class CrmMailchimpAccount(models.Model):
-    """One clock: every time that is compared with another is a time of Mailchimp's.
+    """One clock: times that are compared with each other are all Mailchimp's.
 
-    Mailchimp tells its time with each reply. An opt-in of Odoo's clock would make void
-    an unsubscribe that came minutes after it, if that clock is fast.
+    Mailchimp states its time in each reply. If Odoo's clock were fast, an opt-in dated
+    by it would override an unsubscribe made minutes later.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -38,12 +38,12 @@ class CrmMailchimpAccount(models.Model):
     def _note_clock(self, gateway):
         """Remember how far Odoo's clock is from Mailchimp's.
 
-        :param gateway: one that has had a reply
+        :param gateway: a gateway that has received a reply
         """
         skew = round((fields.Datetime.now() - gateway.clock()).total_seconds())
         known = (self.clock_skew, self._known_skew())
         if any(abs(skew - seconds) > UNSTEADY for seconds in known):
-            # Mailchimp's clock is the same for all, also for those that rest.
+            # Mailchimp's clock is the same for all accounts, archived ones included.
             everybody = self.sudo().with_context(active_test=False)
             everybody.search([("company_id", "!=", False)]).clock_skew = skew
 
@@ -57,7 +57,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _known_skew(self):
-        """Return the skew in seconds: the oldest account has always been told it."""
+        """Return the skew in seconds; the oldest account always gets the latest one."""
         accounts = self.sudo().with_context(active_test=False)
         oldest = accounts.search_fetch([], ["clock_skew"], limit=1, order="id")
         return oldest.clock_skew

@@ -11,19 +11,19 @@ from ..engine.gateway import Gateway
 
 _logger = logging.getLogger(__name__)
 
-# When to look whether an account that stopped works again.
+# When to check whether an account that stopped works again.
 LOOK_FIRST = timedelta(minutes=15)
 LOOK_EVERY = timedelta(hours=1)
-# Seconds for a connection and an answer: such a look must not hold up the others, and
-# an account that answers slower than that is looked at again anyway.
+# Seconds to connect and to answer: such a check must not hold up the others, and an
+# account that is slower is checked again anyway.
 LOOK_SECONDS = (5, 10)
 LOOKING_SECONDS = 20
-# What ends with another key or login, and not by itself.
+# Errors that end only with another key or login, never by themselves.
 NEW_KEY = (errors.AuthLost, errors.OtherAccount)
 
 
 class CrmMailchimpAccount(models.Model):
-    """How an account reaches Mailchimp, and how it says what is wrong."""
+    """How an account reaches Mailchimp and reports what is wrong."""
 
     _inherit = "crm.mailchimp.account"
 
@@ -32,7 +32,7 @@ class CrmMailchimpAccount(models.Model):
     def _new_gateway(self, key, **options):
         """Return a gateway for a key, or for a token with its ``data_center``.
 
-        :param options: of the gateway, such as ``timeout``
+        :param options: options of the gateway, such as ``timeout``
         :raise UserError: when the key has no data centre, or the base URL is unusable
         """
         api_url = (
@@ -46,11 +46,11 @@ class CrmMailchimpAccount(models.Model):
     def _gateway(self, **options):
         """Return the gateway of this account, the only way to Mailchimp.
 
-        Whether a key that was entered opens the Mailchimp account of the audience is
-        not known while it is saved, which never touches the network: the gateway finds
-        it out before it sends anything else.
+        Saving a key never touches the network, so whether it opens the audience's
+        Mailchimp account is not known then: the gateway checks that before it sends
+        anything else.
 
-        :param options: of the gateway; ``account=None`` lets it be any account
+        :param options: options of the gateway; ``account=None`` accepts any account
         :raise UserError: when there is no key, or this database must not use it
         """
         self.ensure_one()
@@ -69,17 +69,17 @@ class CrmMailchimpAccount(models.Model):
         return self._new_gateway(key, **{**self._place_of_token(), **options})
 
     def _place_of_token(self):
-        """Return the data centre of a token as an option; a key names its own."""
+        """Return a token's data centre as an option; a key names its own."""
         if self.auth_method != "oauth2":
             return {}
         return {"data_center": self.data_center or ""}
 
     @contextmanager
     def _asking(self, gateway=None):
-        """Give a gateway for a question whose answer a user waits for.
+        """Yield a gateway for a request whose answer a user is waiting for; close it.
 
-        :param gateway: another one than the account's
-        :raise UserError: an error of Mailchimp, as a sentence
+        :param gateway: one to use instead of the account's
+        :raise UserError: states Mailchimp's error in a sentence
         """
         gateway = gateway or self._gateway()
         try:
@@ -144,7 +144,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _key_sentence(self, state):
-        """Say that the key is not accepted, and which button of that state helps."""
+        """Return that the key is refused, and which button helps in this state."""
         _ = self.env._
         if self.auth_method == "oauth2":
             if not self.can_log_in:
@@ -188,12 +188,13 @@ class CrmMailchimpAccount(models.Model):
     # === STOPPING, AND GOING ON BY ITSELF === #
 
     def _second_look(self):
-        """Ask whether the account and its audience can be used at all.
+        """Check whether the account and its audience can be used at all.
 
-        Two requests that do not wait long: the rest of the work waits for them.
+        Two requests with short timeouts, as the rest of the work waits for them.
 
-        :return: why the account has to stop, as :meth:`_set_error` takes it, or nothing
-        :raise Retryable, Protocol: there is no answer
+        :return: why the account has to stop, as :meth:`_set_error` takes it, or
+            ``None``
+        :raise Retryable, Protocol: if there is no usable answer
         """
         _ = self.env._
         with self._gateway(timeout=LOOK_SECONDS) as gateway:
@@ -213,7 +214,7 @@ class CrmMailchimpAccount(models.Model):
             return trouble
 
     def _audience_trouble(self, gateway):
-        """Return why the linked audience cannot be used, as above, or nothing."""
+        """Return why the linked audience is unusable, as :meth:`_second_look` does."""
         _ = self.env._
         if not self.audience_ref:
             return None
@@ -239,14 +240,14 @@ class CrmMailchimpAccount(models.Model):
         return None
 
     def _set_error(self, error):
-        """Stop the account, tell its managers once, and look again later by itself.
+        """Stop the account, notify its managers once, and schedule another check.
 
         :param error: an error of the engine, or a sentence for the users
         """
         now = fields.Datetime.now()
         for account in self:
             again = account.state == "error"
-            # A sentence names a button of the state it stands in.
+            # Set first: the sentence names a button that is shown in this state.
             account.state = "error"
             sentence = (
                 error if isinstance(error, str) else account._error_sentence(error)
@@ -262,7 +263,10 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _clear_error(self, **vals):
-        """Resume the account, and withdraw what managers were told."""
+        """Resume the account, and remove the activities of its managers.
+
+        :param vals: further values to write
+        """
         for account in self.sudo():
             account.write(
                 {
@@ -276,7 +280,7 @@ class CrmMailchimpAccount(models.Model):
         self._forget_attention()
 
     def _look_soon(self):
-        """Schedule a look at an account that stopped."""
+        """Schedule a check of the accounts that stopped, as soon as possible."""
         stopped = self.filtered(lambda account: account.state == "error")
         if stopped:
             stopped.sudo().next_look = fields.Datetime.now()
@@ -284,10 +288,10 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _look_at_stopped(self):
-        """Look again at accounts that stopped, and let those go on that work again.
+        """Check accounts that stopped, and resume those that work again.
 
-        A key is given back, an account is paid, Mailchimp ends a review: nobody should
-        have to tell Odoo. Called by the scheduled action; commits after each.
+        A key is reinstated, a bill is paid, Mailchimp ends a review: nobody should have
+        to tell Odoo. Called by the scheduled action; commits after each account.
         """
         deadline = time.monotonic() + LOOKING_SECONDS
         stopped = self.search(
@@ -307,13 +311,13 @@ class CrmMailchimpAccount(models.Model):
             try:
                 account._try_stopped()
             except Exception:
-                # One account never stops another.
+                # One account must never stop the others.
                 self.env.cr.rollback()
                 _logger.exception("No look at Mailchimp account %s", account.id)
             self.env["ir.cron"]._commit_progress()
 
     def _try_stopped(self):
-        # Also when there is no answer, or a fault of ours.
+        # Set beforehand, so that it also holds if there is no answer or our code fails.
         self.next_look = fields.Datetime.now() + LOOK_EVERY
         self.env["ir.cron"]._commit_progress()
         try:
@@ -322,7 +326,7 @@ class CrmMailchimpAccount(models.Model):
             _logger.info("Mailchimp account %s cannot be looked at: %s", self.id, error)
             return
         if trouble:
-            # Perhaps another one than before.
+            # The trouble may be different from before.
             self._set_error(trouble)
             return
         self._clear_error()
@@ -346,10 +350,10 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _forget_attention(self):
-        """Take back what managers were told, as soon as nothing waits for them.
+        """Remove the managers' activities as soon as nothing waits for them.
 
-        It must not outlive its reason: an error that is repaired, or a run at the brake
-        that goes on, was cancelled or failed.
+        They must not outlive their reason: an error that has been resolved, or a run at
+        the brake that went on, was cancelled or failed.
         """
         self.sudo().filtered(lambda account: account.state != "error").activity_unlink(
             ["mail.mail_activity_data_todo"]
@@ -376,7 +380,8 @@ class CrmMailchimpAccount(models.Model):
             trouble = self._audience_trouble(gateway)
         self.env["crm.mailchimp.login"]._forget(self)
         if not self._go_on(root, trouble):
-            # The key works, and the form has the buttons that help.
+            # The key works but the audience does not; the form has the buttons that
+            # help.
             return {"type": "ir.actions.client", "tag": "soft_reload"}
         if self.audience_ref:
             return self._toast(
@@ -390,7 +395,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_reauthorize(self):
-        """Look whether the key or login that is there now works, and catch up."""
+        """Check whether the current key or login works, and catch up."""
         return self.action_connect()
 
     def action_disconnect(self):

@@ -9,16 +9,16 @@ from .crm_mailchimp_contact_status import id_bits
 
 _logger = logging.getLogger(__name__)
 
-# With fewer contacts every list is evaluated while one looks at it; with more that
-# would take seconds, and it is counted.
+# With fewer contacts, lists are evaluated whenever somebody opens them; with more, that
+# would take seconds, so they are counted beforehand.
 COUNTED_FROM = 50_000
 
 
 class CrmMailchimpContactLine(models.Model):
-    """A line of the status list of an account with many contacts, as of its count.
+    """A line of the status list of an account with many contacts, as last counted.
 
-    Written by SQL in millions of rows, so no reference is checked row by row: a contact
-    that is deleted, or merged with another, takes its lines along by itself.
+    SQL writes millions of these rows, so there are no foreign keys to check row by row:
+    deleting a contact, or merging it into another, deletes its lines (``unlink``).
     """
 
     _name = "crm.mailchimp.contact.line"
@@ -38,7 +38,8 @@ class CrmMailchimpContactLine(models.Model):
     _list_idx = models.Index("(account_ref, status, reason, email, id)")
 
     def init(self):
-        # Ids are those of the status list: contact and account in one number.
+        # Ids are those of the status list, which combine contact and account in one
+        # number.
         self.env.cr.execute(
             SQL(
                 """SELECT FROM information_schema.columns
@@ -57,9 +58,9 @@ class CrmMailchimpContactLine(models.Model):
 
 
 class CrmMailchimpSegmentGap(models.Model):
-    """A matching contact whose member had not the group or tag when it was counted.
+    """A matching contact whose member lacked the group or tag when it was counted.
 
-    There are few of them once a segment is in Mailchimp, however large it is.
+    Once a segment is in Mailchimp there are few of them, however large it is.
     """
 
     _name = "crm.mailchimp.segment.gap"
@@ -79,9 +80,9 @@ class CrmMailchimpSegmentGap(models.Model):
 
 
 class CrmMailchimpGrowth(models.Model):
-    """How many joined and left the audience of a counted account in a quarter hour.
+    """A quarter of an hour: how many joined and left a counted account's audience.
 
-    Every time zone begins its days at a quarter of an hour.
+    In every time zone, days begin on a quarter of an hour.
     """
 
     _name = "crm.mailchimp.growth"
@@ -99,7 +100,7 @@ class CrmMailchimpGrowth(models.Model):
 
 
 class CrmMailchimpContactCount(models.Model):
-    """When the contacts of an account were counted, and for which audience."""
+    """The last count of an account's contacts: when, and for which audience."""
 
     _name = "crm.mailchimp.contact.count"
     _description = "Count of the Contacts of a Mailchimp Account"
@@ -109,7 +110,7 @@ class CrmMailchimpContactCount(models.Model):
         "crm.mailchimp.account", required=True, ondelete="cascade", readonly=True
     )
     audience_ref = fields.Char(readonly=True)
-    # How the ids of the lines are made.
+    # What the ids of the lines were made with.
     bits = fields.Integer(readonly=True)
     counted_at = fields.Datetime(readonly=True)
 
@@ -119,14 +120,14 @@ class CrmMailchimpContactCount(models.Model):
 
 
 class CrmMailchimpAccount(models.Model):
-    """Lists of many contacts are counted: after each run, and when somebody asks."""
+    """Long lists of contacts are counted after each run, and on request."""
 
     _inherit = "crm.mailchimp.account"
 
     def _counted_at(self):
-        """Return of when lists and numbers of these accounts are.
+        """Return when the lists and numbers of these accounts were counted.
 
-        :return: ``{account: time}``, without those that are evaluated at every look
+        :return: ``{account: time}``, without accounts that are evaluated on each look
         """
         counts = (
             self.env["crm.mailchimp.contact.count"]
@@ -143,9 +144,9 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def get_counted_at(self):
-        """Return of when the lists of contacts are, in the current companies.
+        """Return when the contacts of the current companies were counted.
 
-        :return: the earliest time, as text; ``False`` for lists that are of now
+        :return: the earliest time, as text; ``False`` if lists are evaluated live
         """
         self._check_sales()
         accounts = self.sudo().search([("company_id", "in", self.env.companies.ids)])
@@ -172,13 +173,13 @@ class CrmMailchimpAccount(models.Model):
         self.env["crm.mailchimp.contact.status"].check_access("read")
 
     def _count_soon(self):
-        """Schedule the counting of lists for after this run."""
+        """Schedule a count of the lists for after this run."""
         if self._has_many_contacts():
             self.env.ref("crm_mailchimp.ir_cron_count").sudo()._trigger()
 
     @api.model
     def _cron_count_contacts(self):
-        """Count the contacts of the accounts that a run changed since."""
+        """Count the contacts of the accounts that had a run since their last count."""
         for account in self.search([("audience_ref", "!=", False)]):
             try:
                 with self.env.cr.savepoint():
@@ -187,7 +188,7 @@ class CrmMailchimpAccount(models.Model):
                     elif account._count_is_due():
                         account._count_contacts()
             except Exception:
-                # One account never stops another.
+                # One account must never stop the others.
                 _logger.exception("Contacts of account %s are not counted", account.id)
             self.env["ir.cron"]._commit_progress(1)
 
@@ -212,7 +213,7 @@ class CrmMailchimpAccount(models.Model):
         return not counted_at or bool(last) and last.ended_at >= counted_at
 
     def _forget_count(self):
-        """Go back to evaluating lists at every look."""
+        """Go back to evaluating lists on each look."""
         if self.env["crm.mailchimp.contact.count"].search(
             [("account_id", "=", self.id)]
         ):
@@ -234,7 +235,7 @@ class CrmMailchimpAccount(models.Model):
     def _count_contacts(self):
         """Evaluate every contact and write what differs from the last count.
 
-        :raise UserError: while another process does the same
+        :raise UserError: while another process is counting
         """
         self.ensure_one()
         cr = self.env.cr
@@ -249,7 +250,8 @@ class CrmMailchimpAccount(models.Model):
             raise UserError(
                 self.env._("Contacts are being counted. Check again in a moment.")
             )
-        # The database overrates these, and would compile each before it begins.
+        # PostgreSQL overestimates these queries and would first spend time on compiling
+        # each.
         cr.execute("SET LOCAL jit = off")
         now = fields.Datetime.now()
         self._flush_contacts()
@@ -337,13 +339,13 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _count_rows(self, table, query, key, columns, mine):
-        """Let a table have the rows of a query; those that are the same stay unwritten.
+        """Make a table hold the rows of a query, without rewriting unchanged ones.
 
         :param str table: name of the table
-        :param SQL query: what it shall have
-        :param key: names of the columns that tell rows apart
-        :param columns: names of the others
-        :param SQL mine: which rows ``old`` of the table are compared
+        :param SQL query: the rows it should hold
+        :param key: names of the columns that identify a row
+        :param columns: names of the other columns
+        :param SQL mine: condition for the rows of the table (``old``) to compare
         """
 
         def tuple_of(alias, names):
@@ -353,7 +355,8 @@ class CrmMailchimpAccount(models.Model):
             return SQL(", ").join(map(SQL.identifier, names))
 
         cr = self.env.cr
-        # A table with statistics: the database would compare all rows with all others.
+        # A table, for its statistics: without them PostgreSQL compares every pair of
+        # rows.
         cr.execute("DROP TABLE IF EXISTS mailchimp_counted")
         cr.execute(SQL("CREATE TEMPORARY TABLE mailchimp_counted AS %s", query))
         cr.execute("ANALYZE mailchimp_counted")
@@ -406,7 +409,7 @@ class ResPartner(models.Model):
     _inherit = "res.partner"
 
     def unlink(self):
-        """Take the contacts from the counted lists, too: merging ends here as well."""
+        """Remove the contacts from the counted lists too; merging also ends up here."""
         ids = self.ids
         result = super().unlink()
         if ids:

@@ -1,14 +1,14 @@
-"""The way back: values of Mailchimp's merge fields as values of a contact."""
+"""The way back: from values of Mailchimp's merge fields to those of a contact."""
 
 from odoo import fields, models
 
-# What decides who may see a contact, or whether and where it is sent, is never changed
-# by what somebody types in Mailchimp.
+# Nothing typed in Mailchimp may ever change who may see a contact, or whether and where
+# it is sent.
 NEVER = {
     *("active", "company_id", "email", "mailchimp_opt_in", "parent_id", "user_id"),
     *("is_company", "company_type", "type", "is_published", "website_published"),
 }
-# Nor is who belongs together, with whatever rights come of it.
+# Nor may it change which records belong together, with the rights that follow from it.
 NEVER_LINKED = {"res.partner", "res.users", "res.company", "res.groups"}
 ADDRESS_FIELDS = {"addr1": "street", "addr2": "street2", "city": "city", "zip": "zip"}
 
@@ -19,7 +19,7 @@ class CrmMailchimpMergeField(models.Model):
     def _is_writable(self):
         """Return whether a value of this line may be written to a contact.
 
-        The one rule of the way back: for contacts that are there and for new ones.
+        The one rule of the way back, for existing contacts and for new ones.
         """
         self.ensure_one()
         if self.source != "field":
@@ -32,8 +32,8 @@ class CrmMailchimpMergeField(models.Model):
             or field.comodel_name in NEVER_LINKED
             or field.readonly
             or not field.store
-            # Kept from users, or how one company deals with it, such as its terms of
-            # payment: no data of the person.
+            # Hidden from some users, or one company's terms with the contact, such as
+            # those of payment: not data about the person.
             or field.groups
             or (field.company_dependent and field.type != "char")
             or len(rest) > 1
@@ -82,7 +82,7 @@ class CrmMailchimpMergeField(models.Model):
         return {first: str(value)}
 
     def _find_record(self, model_name, field_name, value):
-        """Return the one record of that name, or nothing."""
+        """Return the only record with that name, or ``None``."""
         model = self.env[model_name].sudo()
         name = field_name or model._rec_name
         if not name or not model._fields[name]._description_searchable:
@@ -121,11 +121,12 @@ class CrmMailchimpAccount(models.Model):
     def _contact_vals(self, back, merge, is_company):
         """Return what to write to a contact for values changed in Mailchimp.
 
-        :param dict back: ``{tag: value}`` to bring back, ``None`` to empty it
-        :param dict merge: all merge values of the member: a name has two halves
-        :param bool is_company: a company's whole name is its first name
-        :return: ``(values, tags)``: the field values, and the tags of ``back`` that no
-            value of Odoo can stand for, or that may not be written
+        :param dict back: ``{tag: value}`` to bring back; ``None`` empties the field
+        :param dict merge: all merge values of the member, as a name takes two of them
+        :param bool is_company: whether it is a company, whose name is all in the first
+            name
+        :return: ``(values, tags)``: the field values, and the tags of ``back`` whose
+            values Odoo cannot represent or that may not be written
         """
         self = self.with_context(lang=self.lang)
         vals, refused = {}, set()

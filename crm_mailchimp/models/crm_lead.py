@@ -4,12 +4,12 @@ from ..sync.grounds import Grounds, Said
 
 
 class CrmLead(models.Model):
-    """The opt-in of somebody who is a lead and no contact yet.
+    """The opt-in of somebody who is a lead and not a contact yet.
 
-    It does nothing by itself: only contacts are sent to Mailchimp. The contact that is
-    made of the lead gets it, with its date, so that a "no" of the address in between
-    still counts. A contact that was there already keeps what it has: its own consent
-    is newer knowledge than a lead's.
+    It has no effect by itself: only contacts are sent to Mailchimp. A contact created
+    from the lead gets the opt-in with its date, so that a "no" from the address in the
+    meantime still counts. An existing contact keeps what it has: its own consent is
+    newer knowledge than a lead's.
     """
 
     _inherit = "crm.lead"
@@ -35,13 +35,13 @@ class CrmLead(models.Model):
 
     @api.model
     def default_get(self, fields):
-        """Take no default, of a context or a user, for what only Odoo itself writes."""
+        """Ignore context and user defaults for fields that only Odoo itself writes."""
         own = self._mailchimp_own_fields()
         return super().default_get([name for name in fields if name not in own])
 
     @api.model_create_multi
     def create(self, vals_list):
-        # Of a default, too, the date is noted.
+        # An opt-in set by a default gets its date, too.
         default = self.default_get(["mailchimp_opt_in"])
         return super().create(
             [self._mailchimp_dated({**default, **vals}) for vals in vals_list]
@@ -56,7 +56,7 @@ class CrmLead(models.Model):
         return {"mailchimp_opt_in_date"}
 
     def _mailchimp_dated(self, vals):
-        """Return values in which the date of the opt-in is that of its being ticked."""
+        """Return the values, with the opt-in dated now and no date entered by users."""
         own = self._mailchimp_own_fields()
         vals = {name: value for name, value in vals.items() if name not in own}
         if "mailchimp_opt_in" in vals:
@@ -84,5 +84,5 @@ class CrmLead(models.Model):
         return partner
 
     def _mailchimp_passes_on_opt_in(self, partner):
-        """Return whether the contact that was made of the lead gets its opt-in."""
+        """Return whether the contact created from the lead gets its opt-in."""
         return self.mailchimp_opt_in

@@ -6,11 +6,11 @@ class CrmMailchimpAccount(models.Model):
     """The connection of one company to Mailchimp, with its single linked audience.
 
     An account goes from *draft* (no working key) to *connected* (the key works) to
-    *linked* (an audience is chosen). *Error*, confirmed by a second look, stops runs
-    until a person repaired what the message says, or a later look finds it repaired.
-    Linking another audience archives the account with its ledger and its campaigns and
-    goes on with a copy, so nothing that was known about the old audience is ever
-    mistaken for the new one.
+    *linked* (an audience is chosen). *Error*, set once a second look confirms it, stops
+    runs until somebody fixes what the message says, or a later look finds it fixed.
+    Linking another audience archives the account with its ledger and campaigns and
+    continues with a copy, so that nothing known about the old audience is ever mistaken
+    for the new one.
     """
 
     _name = "crm.mailchimp.account"
@@ -37,7 +37,7 @@ class CrmMailchimpAccount(models.Model):
         copy=False,
     )
     error_message = fields.Text(readonly=True, copy=False)
-    # Nothing goes on by itself then.
+    # If set, nothing resumes by itself.
     needs_new_key = fields.Boolean(readonly=True, copy=False)
     next_look = fields.Datetime(
         string="Next check",
@@ -54,8 +54,8 @@ class CrmMailchimpAccount(models.Model):
         required=True,
         readonly=True,
     )
-    # The key, or the token of a login. Superuser only, not even administrators can
-    # read or export it.
+    # The key, or the token of a login. Superuser only: not even administrators can read
+    # or export it.
     api_key_secret = fields.Char(groups=fields.NO_ACCESS, copy=False, prefetch=False)
     api_key = fields.Char(
         string="API key",
@@ -74,10 +74,10 @@ class CrmMailchimpAccount(models.Model):
     audience_name = fields.Char(string="Audience", readonly=True, copy=False)
     audience_url = fields.Char(string="Audience page", readonly=True, copy=False)
     welcome_url = fields.Char(compute="_compute_welcome_url")
-    # By Mailchimp's clock: who was eligible since then and opts out leaves.
+    # By Mailchimp's clock: whoever has been eligible since then leaves when opting out.
     linked_at = fields.Datetime(string="Linked on", readonly=True, copy=False)
-    # A request may have been carried out without an answer: the next reading of changes
-    # leaves nothing out. Kept here, for a run may be cancelled.
+    # A request may have been carried out although its answer was lost, so the next pull
+    # skips nothing. Kept here because the run may be cancelled.
     look_again = fields.Boolean(readonly=True, copy=False)
     push_enabled = fields.Boolean(
         string="Sync contacts",
@@ -185,7 +185,7 @@ class CrmMailchimpAccount(models.Model):
         help="From now on, log on the contact when it first opens a campaign, clicks "
         "or unsubscribes, and when its address bounces.",
     )
-    # Only what happens after somebody switched it on, and each event once.
+    # Only what happens after the option was switched on is logged, and each event once.
     activity_noted_from = fields.Datetime(
         compute="_compute_activity_noted_from", store=True
     )
@@ -227,8 +227,8 @@ class CrmMailchimpAccount(models.Model):
     )
     segment_ids = fields.One2many("crm.mailchimp.segment", "account_id")
     run_ids = fields.One2many("crm.mailchimp.run", "account_id")
-    # Ids of our interest categories and what is being created right now: see
-    # run_segments, which writes them around every call that creates something.
+    # What we made and found in the audience, see :class:`.RemoteRefs`. What is about to
+    # be created is committed before the call that creates it: see ``sync/creation.py``.
     remote_refs = fields.Json(readonly=True, copy=False)
     open_run_id = fields.Many2one("crm.mailchimp.run", compute="_compute_runs")
     open_run_label = fields.Char(compute="_compute_runs")
@@ -269,12 +269,12 @@ class CrmMailchimpAccount(models.Model):
         if "company_id" in vals and not self.env.su:
             self._check_company_free(vals["company_id"])
         super().write(self._sign_condition(vals, new=changed))
-        # Nor may it get out of the hands of who wrote it, into another company.
+        # Nor may users move an account out of their own reach, into another company.
         self.check_access("write")
         return True
 
     def _check_company_free(self, company_id):
-        """Refuse another company for an account that knows members.
+        """Refuse to move an account with a linked audience to another company.
 
         :raise UserError: says what to do
         """
@@ -289,13 +289,13 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _sign_condition(self, vals, new):
-        """Note who sets the condition; nobody sets one in another's name.
+        """Note who sets the condition; nobody can set one in another user's name.
 
-        :param dict vals: values of accounts, which are changed
-        :param bool new: whether they hold a condition that is to be signed
+        :param dict vals: values of accounts, changed in place
+        :param bool new: whether they contain a condition to be signed
         """
         names = self._signed
-        # Odoo itself copies an account with what was signed.
+        # When Odoo itself copies an account, the signature is kept.
         signed = self.env.su and vals.get(names[0])
         if not signed:
             for name in names:
@@ -345,7 +345,7 @@ class CrmMailchimpAccount(models.Model):
             if not account.api_key:
                 continue
             key = account.api_key.strip()
-            # A key without a data centre is told at once, without any call.
+            # A key without a data centre is reported at once, without any call.
             gateway = account._new_gateway(key)
             gateway.close()
             account.sudo().write(
@@ -358,7 +358,7 @@ class CrmMailchimpAccount(models.Model):
                 }
             )
         self._look_soon()
-        # The web client reads the record after it saved it.
+        # The web client reads the record after saving it.
         self.invalidate_recordset(["api_key"], flush=False)
 
     @api.depends("run_ids.state", "run_ids.ended_at")
@@ -401,7 +401,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.depends("audience_url")
     def _compute_welcome_url(self):
-        """Where Mailchimp's welcome mail is set: no call of its API can do so."""
+        """The page to set up Mailchimp's welcome mail: its API has no call for it."""
         for account in self:
             account.welcome_url = account.audience_url and account.audience_url.replace(
                 "/lists/members/", "/lists/settings/defaults"
@@ -419,7 +419,7 @@ class CrmMailchimpAccount(models.Model):
             account.foreign_count = counts.get(account, 0)
 
     def _foreign_domain(self):
-        """Return the domain of members somebody has to decide about."""
+        """Return the domain of the members somebody has to decide about."""
         return [
             ("cause", "=", "foreign"),
             ("operation", "=", False),
@@ -443,10 +443,12 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def _check_manager(self):
-        """Refuse whoever may not configure these accounts.
+        """Refuse users who may not configure these accounts.
 
-        Most methods go on as the superuser: this is where the record itself is looked
-        at, with its company.
+        Most methods continue as the superuser: access to the record itself, which
+        depends on its company, is checked here.
+
+        :raise AccessError: if the user may not
         """
         self.check_access("write")
         if not self.env.su and not self.env.user.has_group(
@@ -461,7 +463,7 @@ class CrmMailchimpAccount(models.Model):
         return self._open("crm_mailchimp.action_crm_mailchimp_member")
 
     def action_open_foreign(self):
-        """List the members that are only in Mailchimp, to archive them or not."""
+        """List the members that are only in Mailchimp, to decide on archiving them."""
         action = self._open("crm_mailchimp.action_crm_mailchimp_member")
         action["domain"] += self._foreign_domain()
         action["context"] = {"mailchimp_buttons": "archive"}

@@ -2,10 +2,10 @@ from odoo import api, fields, models
 
 
 class CrmMailchimpApp(models.Model):
-    """The app that is registered in Mailchimp, by which people log in there.
+    """The app registered in Mailchimp, through which people log in there.
 
-    One for the whole database, as its redirect URI is: whoever may log in with it
-    connects the account of the own company. It is set by administrators, in the
+    There is one for the whole database, as there is one redirect URI: whoever may log
+    in with it connects their own company's account. Administrators enter it in the
     settings, and no interface reads it.
     """
 
@@ -72,5 +72,5 @@ class ResConfigSettings(models.TransientModel):
             secret = (settings.mailchimp_client_secret or "").strip()
             if secret:
                 self.env["crm.mailchimp.app"]._set(client_secret=secret)
-        # The web client reads the record after it saved it.
+        # The web client reads the record after saving it.
         self.invalidate_recordset(["mailchimp_client_secret"], flush=False)

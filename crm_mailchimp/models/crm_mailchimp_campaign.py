@@ -8,7 +8,7 @@ from .clock import short_moment
 
 _lt = LazyTranslate(__name__)
 
-# Rate -> what it is a share of: an average counts each campaign by that.
+# Rate -> what it is a share of, which is the campaign's weight in an average.
 WEIGHTS = {
     **dict.fromkeys(("open_rate", "open_rate_no_proxy", "click_rate"), "delivered"),
     **{"unsubscribe_rate": "delivered", "bounce_rate": "sent"},
@@ -18,7 +18,7 @@ WEIGHTS = {
 class CrmMailchimpCampaign(models.Model):
     """A campaign of the audience with the totals of its report.
 
-    The mails of an RSS campaign or an automation have a parent, whose totals include
+    The mails of an RSS campaign or an automation have a parent whose totals include
     theirs: they are shown with it, never added to it.
     """
 
@@ -104,18 +104,19 @@ class CrmMailchimpCampaign(models.Model):
     )
     failures = fields.Integer(string="Failed attempts", readonly=True)
     failure_note = fields.Char(compute="_compute_failure_note")
-    # What the last reading of each part found: nothing is read again that stayed so.
+    # What the last reading of each part found: a part that has not changed is not read
+    # again.
     read_marks = fields.Json(readonly=True)
-    # How an A/B test was set up: winner and combinations, from the listing.
     # Ids of the tags and groups it was addressed to.
     segment_refs = fields.Json(readonly=True)
+    # How an A/B test was set up: winner and combinations, from the listing.
     test_settings = fields.Json(readonly=True)
     sent = fields.Integer(readonly=True)
     delivered = fields.Integer(readonly=True)
     opens_total = fields.Integer(string="Opens", readonly=True)
     opens_unique = fields.Integer(string="Unique opens", readonly=True)
     open_rate = fields.Float(string="Open rate", readonly=True, aggregator="avg")
-    # Mailchimp leaves these out for older mail: unknown is not zero.
+    # Mailchimp omits these for older mail: unknown is not zero.
     proxy_known = fields.Boolean(string="Apple Mail privacy opens known", readonly=True)
     opens_total_no_proxy = fields.Integer(
         string="Opens, excluding Apple Mail privacy", readonly=True
@@ -239,7 +240,8 @@ class CrmMailchimpCampaign(models.Model):
         if operator != "in" or set(value) != {True}:
             return NotImplemented
         self.flush_model(["parent_id", "sent", "status"])
-        # A parent's totals include its children's. Some parents have none, or not yet.
+        # A parent's totals include its children's. Some parents have no totals, or not
+        # yet.
         return Domain(
             "id",
             "in",
@@ -257,7 +259,7 @@ class CrmMailchimpCampaign(models.Model):
         )
 
     def _read_group_select(self, aggregate_spec, query):
-        """Let averages of rates count each campaign by the mails they are shares of."""
+        """Weight each campaign in an average rate by the mails it is a share of."""
         name, _colon, func = aggregate_spec.partition(":")
         if func != "avg" or name not in WEIGHTS:
             return super()._read_group_select(aggregate_spec, query)
@@ -290,9 +292,9 @@ class CrmMailchimpCampaign(models.Model):
         )
 
     def action_open_recipients(self):
-        """List the recipients, filtered as the button that was pressed says.
+        """List the recipients, filtered as the pressed button asks.
 
-        Those of an automation or an RSS campaign are those of its mails.
+        An automation or an RSS campaign also has the recipients of its mails.
         """
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id(

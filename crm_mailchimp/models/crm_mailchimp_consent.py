@@ -4,11 +4,11 @@ from odoo.tools import SQL
 
 
 class CrmMailchimpConsent(models.Model):
-    """Who opted in or out, when, from where, by whom. Append-only.
+    """One opt-in or opt-out: whose, when, from where and by whom. Append-only.
 
     The line keeps the address the contact had, and survives the contact. It has two
-    times: ``date`` by Mailchimp's clock, which every comparison goes by, and
-    ``noted_at`` by Odoo's own.
+    times: ``date`` by Mailchimp's clock, which all comparisons use, and ``noted_at`` by
+    Odoo's own.
     """
 
     _name = "crm.mailchimp.consent"
@@ -21,7 +21,7 @@ class CrmMailchimpConsent(models.Model):
     partner_id = fields.Many2one(
         "res.partner", string="Contact", ondelete="set null", index=True
     )
-    # Whose contact it was: it decides who sees the line when the contact is gone.
+    # The contact's company, which decides who sees the line once the contact is gone.
     company_id = fields.Many2one("res.company", ondelete="set null", readonly=True)
     email_normalized = fields.Char(string="Address")
     kind = fields.Selection(
@@ -61,7 +61,7 @@ class CrmMailchimpConsent(models.Model):
 
     @api.model
     def _stay_with_company(self, partners):
-        """Note the company of contacts that are about to be deleted."""
+        """Note, on their lines, the company of contacts about to be deleted."""
         self.flush_model()
         partners.flush_recordset(["company_id"])
         self.env.cr.execute(
@@ -77,9 +77,8 @@ class CrmMailchimpConsent(models.Model):
 
     @api.model
     def _anonymise(self, domain):
-        """Take addresses and texts from lines; that there was a yes or a no stays."""
+        """Remove addresses and texts from lines; whether it was a yes or a no stays."""
         lines = self.search(domain)
         vals = {"email_normalized": False, "note": False}
-        # Our own ``write`` refuses whatever would change a line.
-        # pylint: disable-next=super-method-mismatch
+        # Our own ``write`` refuses any change to a line.
         return super(CrmMailchimpConsent, lines).write(vals)

@@ -7,10 +7,10 @@ KEEP = timedelta(days=90)
 
 
 class CrmMailchimpContactTag(models.Model):
-    """A tag somebody asked for on a contact, until it is there.
+    """A tag somebody asked to add to a contact, and what became of it.
 
-    No uniqueness over the contact: a merge of contacts would crash on it. Tagging twice
-    is harmless.
+    No unique constraint on the contact: merging contacts would violate it. Tagging
+    twice is harmless.
     """
 
     _name = "crm.mailchimp.contact.tag"
@@ -61,7 +61,7 @@ class CrmMailchimpContactTag(models.Model):
 
     @api.model
     def _request(self, account, partners, names):
-        """Note tags for contacts, except those that wait already."""
+        """Note tags for contacts, except those that are already waiting."""
         self.flush_model()
         self.env.execute_query(
             SQL(
@@ -89,7 +89,7 @@ class CrmMailchimpContactTag(models.Model):
 
     @api.autovacuum
     def _gc_tags(self):
-        """Forget tags that were given or refused long ago."""
+        """Delete requests for tags that were added or refused long ago."""
         tags = self.search(
             [
                 ("state", "!=", "waiting"),

@@ -9,9 +9,9 @@ _lt = LazyTranslate(__name__)
 
 
 class CrmMailchimpDisclosure(models.Model):
-    """One line of *What leaves the company*: what goes to Mailchimp, and who said so.
+    """One line of *Data shared with Mailchimp*: what is sent, and who decided so.
 
-    Conditions and paths are shown as they were written: they are what an auditor reads.
+    Conditions and paths are shown as written: that is what an auditor reads.
     """
 
     _name = "crm.mailchimp.disclosure"
@@ -47,7 +47,7 @@ class CrmMailchimpDisclosure(models.Model):
     problem = fields.Char(compute="_compute_problem")
     field_id = fields.Many2one("crm.mailchimp.merge.field", readonly=True)
     filter_id = fields.Many2one("ir.filters", readonly=True)
-    # The condition of the account, and what goes with every contact.
+    # Whether this is the account's condition, or what is sent of every contact.
     is_condition = fields.Boolean(readonly=True)
 
     can_take_over = fields.Boolean(compute="_compute_can_take_over")
@@ -140,14 +140,14 @@ class CrmMailchimpDisclosure(models.Model):
             line.can_take_over = bool(written) and line.user_id != self.env.user
 
     def action_take_over(self):
-        """Give these lines the rights of the manager who presses the button.
+        """Have these lines use the rights of the manager who presses the button.
 
-        :raise UserError: when that user may not read what they use
+        :raise UserError: if that user may not read what they use
         """
         self.check_access("read")
         self.account_id._check_manager()
         self.field_id.action_take_over()
-        # Of those who are gone, too: they cannot share their filters any more.
+        # Also filters of users who are gone: those can no longer share them.
         filters = self.filter_id.sudo()
         filters.mailchimp_owner_id = self.env.uid
         filters._check_mailchimp_usable()
@@ -161,7 +161,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _sign_as_mine(self):
-        """Give the account's condition the rights of the user."""
+        """Have the account's condition use the rights of the current user."""
         self._check_manager()
         self.sudo().write(
             {
@@ -171,6 +171,6 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_open_disclosures(self):
-        """Show what leaves the company, and who said so."""
+        """Show what is shared with Mailchimp, and who decided so."""
         self.check_access("read")
         return self._open("crm_mailchimp.action_crm_mailchimp_disclosure")

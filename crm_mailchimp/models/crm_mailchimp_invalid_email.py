@@ -9,10 +9,10 @@ _lt = LazyTranslate(__name__)
 
 
 class CrmMailchimpInvalidEmail(models.Model):
-    """A contact that still has an address Mailchimp gave up, and why it did.
+    """A contact that still has an address Mailchimp gave up on, and why it did.
 
-    Whoever corrects the address gets it pushed as a new member; the old one stays as it
-    is in Mailchimp. The campaign is the last one whose mail to the address bounced.
+    A corrected address is pushed as a new member; the old one stays as it is in
+    Mailchimp. The campaign is the last one whose mail to the address bounced.
     """
 
     _name = "crm.mailchimp.invalid.email"
@@ -46,12 +46,12 @@ class CrmMailchimpInvalidEmail(models.Model):
     def _table_query(self):
         self.env["crm.mailchimp.member"].flush_model()
         self.env["res.partner"].flush_model()
-        # Two queries rather than one: the count beside the menu, which asks for the
-        # first only, then looks at bounces and not at every member.
+        # Two queries rather than one: the count in the menu, which needs only the
+        # first, then looks at cleaned members, not at every member.
         return SQL("%s UNION ALL (%s)", self._cleaned_sql(), self._soft_sql())
 
     def _cleaned_sql(self):
-        """Return ``SQL``: addresses Mailchimp gave up."""
+        """Return ``SQL``: addresses Mailchimp gave up on."""
         return SQL(
             """
             SELECT %s AS id, p.id AS partner_id, m.email_normalized, m.account_id,
@@ -73,7 +73,7 @@ class CrmMailchimpInvalidEmail(models.Model):
         )
 
     def _soft_sql(self):
-        """Return ``SQL``: addresses whose mail did not arrive for now."""
+        """Return ``SQL``: addresses whose mail is not arriving for the time being."""
         return SQL(
             """
             SELECT %s AS id, p.id AS partner_id, m.email_normalized, m.account_id,
@@ -99,7 +99,7 @@ class CrmMailchimpInvalidEmail(models.Model):
     def _id_sql(self):
         """Return ``SQL``: an id that is the same at every read.
 
-        It is made of contact, account and place of the address among the contact's.
+        It combines contact, account and the address's place among the contact's.
         """
         return SQL(
             "((p.id::bigint << %s) + account.id) * 16 + LEAST(p.place, 15)",
@@ -139,7 +139,7 @@ class CrmMailchimpInvalidEmail(models.Model):
         )
 
     def action_correct(self):
-        """Open the correction of the selected addresses."""
+        """Open the dialog to correct the selected addresses."""
         self._check_contacts()
         wizard = self.env["crm.mailchimp.correct.email"].create(
             {
@@ -164,7 +164,7 @@ class CrmMailchimpInvalidEmail(models.Model):
         }
 
     def action_remove(self):
-        """Take the address from the contacts."""
+        """Remove the addresses from their contacts."""
         self._check_contacts()
         for line in self:
             line.partner_id._mailchimp_replace_address(line.email_normalized)

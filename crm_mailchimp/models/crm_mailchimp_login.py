@@ -20,29 +20,29 @@ _logger = logging.getLogger(__name__)
 
 CALLBACK = "/crm_mailchimp/login"
 SCOPE = "crm_mailchimp.login"
-# From the button until the browser is back.
+# Time from the button until the browser is back.
 LIFETIME = timedelta(minutes=10)
-# A state that is used again later is that of no login.
+# A state that comes back later than this no longer belongs to any login.
 KEEP = timedelta(hours=1)
-# Seconds for a connection and an answer: a user waits for it.
+# Seconds to connect and to answer: a user is waiting.
 TIMEOUT = 5, 10
-# All requests to the API together: nor does Odoo wait for ever.
+# Seconds for all API requests together.
 SECONDS = 20
 
 
 class CrmMailchimpLogin(models.Model):
     """One login at Mailchimp (OAuth 2), from the button until the browser is back.
 
-    ``state``, which travels with the browser, is signed and names this record and a
-    secret of which only the hash is kept. It is good once, for some minutes, for the
-    user and the session that began. A login that failed keeps the sentence that says
-    why, for that user; nothing else of the database has changed then.
+    ``state``, which travels with the browser, is signed and contains the id of this
+    record and a secret of which only the hash is stored. It is valid once, for some
+    minutes, for the user and session that began the login. A failed login stores only a
+    sentence that tells that user why; nothing else in the database has changed then.
 
-    The code Mailchimp sends is good once, too, while Odoo carries out a request again
-    whenever its transaction collides with another. So a login writes nothing in the
-    transaction of the request, which therefore cannot collide: what it changes is
-    committed in short transactions of its own, one before Mailchimp is asked and one
-    after, and only these are repeated.
+    The code Mailchimp sends is valid once, too, while Odoo repeats a request whenever
+    its transaction conflicts with another. So a returning login writes nothing in the
+    request's transaction, which therefore cannot conflict: its changes are committed in
+    short transactions of their own, one before Mailchimp is asked and one after, and
+    only these are repeated.
     """
 
     _name = "crm.mailchimp.login"
@@ -54,7 +54,7 @@ class CrmMailchimpLogin(models.Model):
     session_hash = fields.Char(groups=fields.NO_ACCESS)
     secret_hash = fields.Char(groups=fields.NO_ACCESS)
     used = fields.Boolean()
-    # The audience is chosen anew: it may be another Mailchimp account.
+    # The audience has to be chosen again: it may be another Mailchimp account.
     anew = fields.Boolean()
     guided = fields.Boolean()
     message = fields.Text()
@@ -68,8 +68,8 @@ class CrmMailchimpLogin(models.Model):
     def _client(self):
         """Return the calls of the registered app.
 
-        :raise UserError: there is none
-        :raise InvalidUrl: the system parameter is unusable
+        :raise UserError: if no app is registered
+        :raise InvalidUrl: if the system parameter is unusable
         """
         app = self.env["crm.mailchimp.app"]._get()
         if not app.client_secret:
@@ -91,14 +91,14 @@ class CrmMailchimpLogin(models.Model):
     def _begin(self, account, anew=False, guided=False):
         """Return the URL of Mailchimp's login, for this user and session.
 
-        :raise UserError: no app is registered, or the browser could not come back
+        :raise UserError: if no app is registered, or the browser could not come back
         """
         try:
             client = self._client()
         except errors.InvalidUrl as error:
             raise UserError(account._error_sentence(error)) from error
         base = urlsplit(self._redirect_uri())
-        # Whatever its port: what a browser keeps of a session belongs to the host.
+        # The port does not matter: a browser's session cookie belongs to the host.
         here = request and urlsplit(f"//{request.httprequest.host}").hostname
         if not here or here != base.hostname:
             raise UserError(
@@ -129,8 +129,8 @@ class CrmMailchimpLogin(models.Model):
     def _come_back(self, state, code, error):
         """Finish a login, and return where to send the browser.
 
-        :param str state, code, error: of Mailchimp, or of anybody
-        :raise AccessError: the user is no Mailchimp manager
+        :param str state, code, error: from Mailchimp, or from anybody
+        :raise AccessError: if the user is not a Mailchimp manager
         """
         accounts = self.env["crm.mailchimp.account"]
         if not self.env.user.has_group("crm_mailchimp.group_mailchimp_manager"):
@@ -154,7 +154,7 @@ class CrmMailchimpLogin(models.Model):
             _logger.info("The login at Mailchimp failed: %s", refused)
             sentence = self._error_sentence(account, refused)
         except AccessError:
-            # Not an account one may look at any more.
+            # The user may no longer see the account.
             account = accounts._overview_account()
             sentence = accounts._managers_only_sentence()
         except UserError as refused:
@@ -173,7 +173,7 @@ class CrmMailchimpLogin(models.Model):
         return "/odoo/action-crm_mailchimp.action_crm_mailchimp_overview"
 
     def _mine(self, state):
-        """Return the login of a state, if this user began it in this session."""
+        """Return the login a state names, if this user began it in this session."""
         try:
             login_id, secret = verify_hash_signed(self.env(su=True), SCOPE, state)
         except (TypeError, ValueError, AttributeError):
@@ -188,7 +188,7 @@ class CrmMailchimpLogin(models.Model):
         return login if mine else login.browse()
 
     def _take(self):
-        """Use the login up, and return whether it could still be used."""
+        """Mark the login as used, and return whether it was still valid."""
         if not self or self.create_date < fields.Datetime.now() - LIFETIME:
             return False
 
@@ -204,9 +204,9 @@ class CrmMailchimpLogin(models.Model):
         return bool(self._apart(take))
 
     def _finish(self, account, code, error):
-        """Change the code for a token, look what it opens, and go on with it.
+        """Exchange the code for a token, check what it opens, and go on with it.
 
-        :raise UserError, MailchimpError: nothing was changed
+        :raise UserError, MailchimpError: on failure; nothing was changed then
         """
         _ = self.env._
         if account._is_neutralized():
@@ -238,7 +238,7 @@ class CrmMailchimpLogin(models.Model):
                 raise UserError(account._other_login_sentence(root))
             trouble = None if other else account._audience_trouble(gateway)
         if trouble and not account.account_ref and not self.anew:
-            # Nobody knows yet whether it is the account of the audience.
+            # Nobody knows yet whether this is the account of the audience.
             raise UserError(account._other_login_sentence(root))
         values = {
             "auth_method": "oauth2",
@@ -267,7 +267,7 @@ class CrmMailchimpLogin(models.Model):
         self._apart(go_on)
 
     def _apart(self, act):
-        """Carry out ``act`` in a transaction of its own, again if another collides.
+        """Carry out ``act`` in its own transaction, again if another conflicts.
 
         :param act: called with this model in that transaction, with the user's rights
         """
@@ -291,7 +291,7 @@ class CrmMailchimpLogin(models.Model):
 
     @api.model
     def _forget(self, account):
-        """Forget what this user was told about logins of an account."""
+        """Delete what this user was told about logins of an account."""
         self.sudo().search(
             [
                 ("account_id", "=", account.id),
@@ -302,7 +302,7 @@ class CrmMailchimpLogin(models.Model):
 
     @api.model
     def _last_message(self, account):
-        """Return why the user's last login failed, for some minutes."""
+        """Return why the user's last login failed, if that was minutes ago."""
         return (
             self.sudo()
             .search(
@@ -376,11 +376,11 @@ class CrmMailchimpAccount(models.Model):
         return self._log_in()
 
     def action_login_anew(self):
-        """Go to the login of another Mailchimp account, whose audience is chosen."""
+        """Go to Mailchimp's login for another account, to choose its audience."""
         return self._log_in(anew=True)
 
     def action_setup_login(self):
-        """Go to Mailchimp's login from the checklist, and come back to it."""
+        """Go to Mailchimp's login from the checklist, and return to it."""
         return self._log_in(guided=True)
 
     def _log_in(self, **options):
@@ -400,5 +400,5 @@ def _hash(text):
 
 
 def _session_hash():
-    """Return what stays of a session when Odoo rotates its id, hashed."""
+    """Return a hash of the part of the session id that survives its rotation."""
     return _hash(request.session.sid[:STORED_SESSION_BYTES])

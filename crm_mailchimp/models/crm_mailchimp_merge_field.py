@@ -10,7 +10,7 @@ SOURCES = [
     ("address", "Postal address"),
     ("field", "Contact field"),
 ]
-# Where a value comes from: whoever says so answers for it.
+# Where a value comes from: whoever sets these answers for it.
 SIGNED = {"source", "field_path"}
 NEVER_SENT = (
     *("one2many", "many2many", "binary", "json"),
@@ -64,7 +64,7 @@ class CrmMailchimpMergeField(models.Model):
         "sent.",
     )
     authored_at = fields.Datetime(string="Mapped on", readonly=True)
-    # What Mailchimp says of the field, read at every run that pushes.
+    # What Mailchimp says about the field, as of the last reading.
     remote_ref = fields.Integer(readonly=True, copy=False)
     kind = fields.Char(string="Type", readonly=True, copy=False)
     required = fields.Boolean(readonly=True, copy=False)
@@ -131,18 +131,19 @@ class CrmMailchimpMergeField(models.Model):
                 )
 
     def _author_env(self):
-        """Return an environment with the rights of who mapped the field.
+        """Return an environment with the rights of the user who mapped the field.
 
-        :raise AccessError: when that user cannot answer for it any more
+        :raise AccessError: if that user can no longer answer for it
         """
-        # Old lines are nobody's until they are signed: see the migration.
+        # Old lines have no author until they are signed: see the migration.
         return acting_as(self.env, self.author_id, self.account_id.company_id)
 
     def _trouble(self):
         """Return a sentence that says why no value may be sent, or ``None``.
 
-        Fields that are kept from some employees, and secrets, are sent by nobody:
-        what is in Mailchimp is there for all its users, and in every export of it.
+        Fields hidden from some employees, and secrets, are never sent, no matter who
+        maps them: everybody with access to Mailchimp sees what is there, and every
+        export of it contains it.
         """
         self.ensure_one()
         _ = self.env._
@@ -178,12 +179,12 @@ class CrmMailchimpMergeField(models.Model):
         return None
 
     def _sign(self, vals, new):
-        """Note who maps a field; nobody does so in another's name.
+        """Note who maps a field; nobody can do so in another user's name.
 
-        :param dict vals: values of lines, which are changed
-        :param bool new: whether they say anew where a value comes from
+        :param dict vals: values of lines, changed in place
+        :param bool new: whether they change where a value comes from
         """
-        # Odoo itself copies lines with what was signed.
+        # When Odoo itself copies lines, the signature is kept.
         if not (self.env.su and vals.get("author_id")):
             for name in self._signed:
                 vals.pop(name, None)
@@ -192,7 +193,7 @@ class CrmMailchimpMergeField(models.Model):
         return vals
 
     def action_take_over(self):
-        """Give lines the rights of the manager who presses the button."""
+        """Have lines use the rights of the manager who presses the button."""
         self.account_id._check_manager()
         self.check_access("write")
         self.sudo().write(
@@ -213,12 +214,12 @@ class CrmMailchimpMergeField(models.Model):
         if {"tag", "source", "field_path", "create_missing"} & set(vals):
             # The next run reads the audience's merge fields again.
             self.account_id._set_refs(merge_fields_read=None)
-        # It may not end up in an account of another company.
+        # The line must not end up in an account of another company.
         self.check_access("write")
         return result
 
     def _is_american_phone(self):
-        """Return whether it takes American numbers of contacts only."""
+        """Return whether a contact's own value must be an American phone number."""
         return (
             self.kind == "phone"
             and (self.options or {}).get("phone_format") == "US"
@@ -226,7 +227,7 @@ class CrmMailchimpMergeField(models.Model):
         )
 
     def _engine_field(self):
-        """Return the line as the engine knows it."""
+        """Return the line as the engine's :class:`.MergeField`."""
         options = self.options or {}
         return MergeField(
             tag=self.tag,
@@ -240,7 +241,7 @@ class CrmMailchimpMergeField(models.Model):
         self.write({"create_missing": False, "error_message": sentence})
 
     def _write_remote(self, found):
-        """Note what Mailchimp says of the merge field; ``{}`` when it is not there."""
+        """Note what Mailchimp says about the merge field; ``{}`` if it is missing."""
         options = found.get("options") or {}
         vals = {
             "remote_ref": found.get("merge_id") or 0,

@@ -7,9 +7,9 @@ CHUNK = 100
 class CrmMailchimpPermission(models.Model):
     """A marketing permission (GDPR) of the audience, and whether an opt-in gives it.
 
-    Mailchimp tells them of members only, and adds members without any: each new member
-    takes a call of its own. A permission is given once, to members that Odoo adds after
-    it was switched on; what a person changes then is the person's.
+    Mailchimp lists permissions only on members, and adds members without any, so each
+    new member takes a call of its own. A permission is given once, to members that Odoo
+    adds after it was switched on; later changes are up to the person.
     """
 
     _name = "crm.mailchimp.permission"
@@ -32,7 +32,7 @@ class CrmMailchimpPermission(models.Model):
         help="Members that Odoo adds from now on get this permission. Turn it on if "
         "your contacts' opt-in covers it.",
     )
-    # Members with a greater number were noted after it was switched on.
+    # Members with a higher id were added after it was switched on.
     after_member = fields.Integer(readonly=True)
     error_message = fields.Char(string="Problem", readonly=True)
 
@@ -52,7 +52,7 @@ class CrmMailchimpPermission(models.Model):
                 {"after_member": last.id, "error_message": False}
             )
         result = super().write(vals)
-        # It may not end up in an account of another company.
+        # The permission must not end up in an account of another company.
         self.check_access("write")
         return result
 
@@ -71,7 +71,7 @@ class CrmMailchimpAccount(models.Model):
     def action_read_permissions(self):
         """List the marketing permissions of the audience.
 
-        :raise UserError: when it has none, or none can be read yet
+        :raise UserError: if it has none, or none can be read yet
         """
         self.ensure_one()
         self._check_manager()

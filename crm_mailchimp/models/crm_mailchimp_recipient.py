@@ -9,7 +9,7 @@ from .recordset import recordset
 
 
 class KnownRecipient(NamedTuple):
-    """What is stored of a recipient."""
+    """What is already stored about a recipient."""
 
     id: int
     address: str | None
@@ -18,7 +18,7 @@ class KnownRecipient(NamedTuple):
     bounced: bool
 
 
-BLOCK = 5000  # events of one statement
+BLOCK = 5000  # events per statement
 # Columns that sum up the events of a recipient, with their types.
 SUMMARY = {
     "open_count": "int4",
@@ -47,8 +47,9 @@ EVENT = {
     "number": "int4",
     "detail": "varchar",
 }
-# Of a recipient ``r`` whose mail bounced: nothing shows that its address works. A mail
-# that merely did not bounce does not: bounces are told up to three days late.
+# For a recipient ``r`` whose mail bounced: nothing shows that the address works. A
+# later mail that merely did not bounce shows nothing, as bounces are reported up to
+# three days late.
 STILL_BOUNCES = SQL(
     """(r.status = 'hard' OR r.status = 'soft' AND NOT EXISTS (
             SELECT FROM crm_mailchimp_recipient later
@@ -57,27 +58,27 @@ STILL_BOUNCES = SQL(
 )
 
 
-# What has a meaning of its own in the text form of COPY.
+# Characters with a special meaning in the text format of COPY.
 COPIED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def _copied(value):
-    """Return a text as COPY takes it."""
+    """Return a text escaped for COPY."""
     return r"\N" if value is None else value.translate(COPIED)
 
 
 class CrmMailchimpRecipient(models.Model):
-    """One campaign and one address it was sent to, with what came of it.
+    """One address that a campaign was sent to, and what came of it.
 
-    Filled by set-based SQL, page by page, in millions of rows: no chatter, no stored
-    computes, and no uniqueness over ``partner_id`` (a merge of contacts would crash).
+    Set-based SQL writes millions of rows, page by page: no chatter, no stored computes,
+    and no unique constraint on ``partner_id`` (merging contacts would violate it).
     """
 
     _name = "crm.mailchimp.recipient"
     _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Campaign Recipient"
     _order = "campaign_id, email_normalized"
-    # Rows by the million that no user writes.
+    # Millions of rows, which no user writes.
     _log_access = False
     _rec_name = "email_normalized"
 
@@ -87,7 +88,7 @@ class CrmMailchimpRecipient(models.Model):
     account_id = fields.Many2one(related="campaign_id.account_id")
     company_id = fields.Many2one(related="campaign_id.company_id")
     send_time = fields.Datetime(related="campaign_id.send_time", string="Sent on")
-    # MD5 of the address: what Mailchimp still knows of somebody who was erased.
+    # MD5 of the address: all Mailchimp still knows of somebody who was erased.
     email_hash = fields.Char(required=True, readonly=True)
     email_normalized = fields.Char(string="Address", readonly=True)
     partner_id = fields.Many2one(
@@ -130,13 +131,13 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _import_page(self, campaign, people):
-        """Store a page of recipients and events; what is known is not written again.
+        """Store a page of recipients and events, without rewriting what is known.
 
-        A bounce seen among the events is not taken back, and an address that Mailchimp
-        forgot is kept.
+        A bounce found among the events is not taken back, and an address that Mailchimp
+        has forgotten is kept.
 
         :param people: as ``activity.people`` returns them
-        :return: how many events were new
+        :return: number of events that were new
         """
         known = self._known_rows(campaign, [person.ref for person in people])
         new = [person for person in people if person.ref not in known]
@@ -146,7 +147,8 @@ class CrmMailchimpRecipient(models.Model):
             (ids[person.ref], *event) for person in new for event in person.events
         )
         self._change_rows(known, people)
-        # Looked for first: ON CONFLICT alone would use up an id for each known event.
+        # Known events are left out first: ON CONFLICT alone would use up an id for
+        # each.
         seen = self._events_of([row.id for ref, row in known.items() if events_of[ref]])
         rows = [
             (row.id, *event)
@@ -170,10 +172,10 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _copy_events(self, rows):
-        """Store events of recipients that are new, and have no others.
+        """Store the events of new recipients, who have no others.
 
-        :param rows: with the values of ``EVENT``
-        :return: how many there were
+        :param rows: tuples with the values of ``EVENT``
+        :return: number of events
         """
         lines = [
             f"{recipient}\t{kind}\t{date}\t{_copied(url)}\t{number}\t{_copied(detail)}\n"
@@ -188,11 +190,11 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _known_rows(self, campaign, refs):
-        """Return :class:`KnownRecipient` by hash.
+        """Return ``{hash: KnownRecipient}`` of a campaign.
 
-        Here and below one look into the index for each row of a page (LATERAL): while
-        a table grows, its statistics let PostgreSQL prefer to read all of it each time,
-        and overrate the work so much that it compiles each statement first.
+        Here and below, LATERAL makes PostgreSQL look up each row of a page in an index:
+        the statistics of a growing table would make it read the whole table each time,
+        and overestimate the cost so much that it compiles each statement first.
         """
         self.env.cr.execute("SET LOCAL jit = off")
         rows = self.env.execute_query(
@@ -242,10 +244,10 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _create_rows(self, campaign, people):
-        """Create recipients with what their events come to; return ``(hash, id)``.
+        """Create recipients with the sums of their events; return ``(hash, id)``.
 
-        The contact is found by the ledger, which also knows addresses that a contact
-        no longer has.
+        The contact is found through the ledger, which also knows addresses that a
+        contact no longer has.
         """
         rows = []
         for person in people:
@@ -301,7 +303,7 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _summarise(self, ids):
-        """Count and date all events of recipients anew, so that late ones fit in."""
+        """Recompute the counts and dates of recipients, so that late events fit in."""
         events_of = {recipient: [] for recipient in ids}
         for (recipient, kind, date, *_key), detail in self._events_of(ids).items():
             events_of[recipient].append((kind, date, detail))
@@ -325,10 +327,11 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _match(self, account, campaign=None):
-        """Find the contacts of recipients that have none: they may have come later.
+        """Find contacts for recipients without one: they may have been added later.
 
-        By the ledger first, then a contact with that address in the account's company
-        or in none; of several the one that an address shared by contacts belongs to.
+        The ledger comes first, then a contact with that address in the account's
+        company or in none; if there are several, the one that stands for a shared
+        address.
         """
         self.env["res.partner"].flush_model(
             [
@@ -383,11 +386,14 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _join_renamed(self, campaign, last_id):
-        """Make one again of a recipient whose address was changed in Mailchimp.
+        """Join the two rows of a recipient whose address was changed in Mailchimp.
 
-        Reports name recipients by the address they have now, so a changed one looks
-        like another person. It is, if the campaign went to nobody since ``last_id``,
-        the same contact's: that of an address which the audience no longer has.
+        Reports name recipients by their current address, so after a change the
+        recipient looks like another person. If the campaign went to nobody since
+        ``last_id``, a new row of the same contact is the same person, provided the
+        audience no longer has the old row's address.
+
+        :return: number of recipients joined
         """
         pairs = self.env.execute_query(
             SQL(

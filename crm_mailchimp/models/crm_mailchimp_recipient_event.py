@@ -8,19 +8,19 @@ from odoo.tools import SQL
 
 from .clock import short_moment
 
-GROUP = 200  # events of one commit
-FORGOTTEN = 20_000  # events deleted in one transaction
+GROUP = 200  # events per commit
+FORGOTTEN = 20_000  # events deleted per account and transaction
 
 
 class CrmMailchimpRecipientEvent(models.Model):
-    """One thing a recipient did, or that befell the mail, with its time and link."""
+    """One thing a recipient did, or that happened to the mail: when, on which link."""
 
     _name = "crm.mailchimp.recipient.event"
     _inherit = ["crm.mailchimp.labelled"]
     _description = "Mailchimp Recipient Event"
     _order = "date desc, id desc"
     _rec_name = "kind"
-    # Rows by the million that no user writes.
+    # Millions of rows, which no user writes.
     _log_access = False
 
     recipient_id = fields.Many2one(
@@ -41,7 +41,7 @@ class CrmMailchimpRecipientEvent(models.Model):
         readonly=True,
     )
     date = fields.Datetime(required=True, readonly=True)
-    # "" where there is none, so that the unique index sees equal events.
+    # "" rather than NULL, so that the unique index recognises equal events.
     url = fields.Char(string="Link", readonly=True, required=True, default="")
     number = fields.Integer(
         readonly=True,
@@ -51,7 +51,7 @@ class CrmMailchimpRecipientEvent(models.Model):
     )
     detail = fields.Char(readonly=True, help="Type of bounce, or reason given.")
 
-    # A link may be longer than an entry of an index.
+    # MD5, as a link may be too long for an index entry.
     _event_uniq = models.UniqueIndex(
         "(recipient_id, kind, date, MD5(url), number)",
         "This event is already imported.",
@@ -59,10 +59,10 @@ class CrmMailchimpRecipientEvent(models.Model):
 
     @api.model
     def _note_in_chatter(self, run):
-        """Say on contacts what came of the mail they got, where the account wants it.
+        """Log on contacts what came of their mail, if the account asks for it.
 
-        Events are taken in the order they were stored, and how far that got is
-        committed with the notes: each is noted once, whatever happens in between.
+        Events are taken in the order they were stored, and the last id is committed
+        with the notes: each is logged once, even if the run is interrupted.
         """
         account = run.account_id
         if not account.log_activity_to_chatter:
@@ -108,11 +108,11 @@ class CrmMailchimpRecipientEvent(models.Model):
 
     @api.autovacuum
     def _gc_events(self):
-        """Forget events that are older than their account wants to keep them.
+        """Delete events that are older than their account wants to keep them.
 
-        Campaigns and recipients keep their numbers and dates. Events of a campaign
-        that is still read stay, as they are counted with each reading; those of
-        another one are read as a whole should somebody ask for it again.
+        Campaigns and recipients keep their numbers and dates. Events of a campaign that
+        is still updated stay, as each reading counts them; any other campaign is read
+        in full should somebody refresh it.
         """
         done = 0
         self.env["crm.mailchimp.campaign"].flush_model(["next_poll", "read_marks"])
@@ -155,7 +155,7 @@ class CrmMailchimpRecipientEvent(models.Model):
         values = {
             "campaign": campaign,
             "date": short_moment(self.env, date),
-            # Another scheme than the web's could run something.
+            # Any other scheme could run code.
             "link": Markup("<a href='%(url)s'>%(url)s</a>") % {"url": url}
             if re.match("https?://", url, re.IGNORECASE)
             else url,

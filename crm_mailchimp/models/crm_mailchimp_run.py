@@ -16,21 +16,21 @@ KEEP_DAYS = 90
 KEEP_PREVIEW_DAYS = 7
 # There may be one of these a minute.
 KEEP_WEBHOOK_DAYS = 7
-# Phase -> counters of what there is to do in it, and of what is done.
+# Phase -> counters of what there is to do in it and of what is done.
 COUNTED = {"send": ("to_send", "sent"), "recipients": ("to_read", "read")}
 
 
 class CrmMailchimpRun(models.Model):
     """One run: what it is doing, how far it got, and what came of it.
 
-    queued -> running -> done | failed | cancelled; *waiting* for Mailchimp to be
-    reachable again (``resume_at``), *brake* for a manager. At most one run of an
-    account and kind is under way, and one queued behind it. ``phase`` and ``cursor``
-    are the resume point: a run that was killed goes on from there, after it has looked
-    again at what Mailchimp holds.
+    queued -> running -> done | failed | cancelled; *waiting* until Mailchimp is
+    reachable again (``resume_at``), *brake* until a manager decides. At most one run
+    per account and kind is under way, and one queued behind it. ``phase`` and
+    ``cursor`` are the resume point: a run that was killed continues from there, after
+    looking again at what Mailchimp holds.
 
-    What it does is in the packages ``sync`` (contacts, audiences, previews) and
-    ``results`` (campaigns), a class for each phase.
+    The work itself is in the packages ``sync`` (contacts, audiences, previews) and
+    ``results`` (campaigns), with a class for each phase.
     """
 
     _name = "crm.mailchimp.run"
@@ -100,7 +100,7 @@ class CrmMailchimpRun(models.Model):
     resume_at = fields.Datetime(string="Resumes at", readonly=True)
     started_at = fields.Datetime(string="Started on", readonly=True)
     ended_at = fields.Datetime(string="Ended on", readonly=True)
-    # Members changed in Mailchimp until this time are in the ledger.
+    # Members changed in Mailchimp up to this time are in the ledger.
     pulled_until = fields.Datetime(readonly=True)
     read_all = fields.Boolean(string="Compared everything", readonly=True)
     requested_by_id = fields.Many2one(
@@ -223,13 +223,13 @@ class CrmMailchimpRun(models.Model):
                 run.summary = run._quiet_summary()
 
     def _quiet_summary(self):
-        """Return what a run did that counted nothing, in words."""
+        """Return a summary, in words, of a run that counted nothing."""
         if self.kind == "audience":
             return self.env._("Audience created")
         if self.kind == "webhook":
             return self.env._("Nothing new")
         if self.kind in PUSHES and not self.phase:
-            # Contacts are not sent: not yet, or not now.
+            # Sending contacts has not been started yet, or is paused.
             return self.env._("Changes read from Mailchimp")
         return self.env._("Nothing to do")
 
@@ -239,9 +239,9 @@ class CrmMailchimpRun(models.Model):
     def _get_or_create(self, account, kind):
         """Return the run that will do what is asked for: an open one, or a new one.
 
-        A full comparison that is asked for while a push is queued takes its place. A
-        run that has compared already knows nothing of what changed since: another one
-        is queued behind it.
+        A full comparison requested while a push is queued takes its place. A run that
+        has already compared does not see what changes now, so another one is queued
+        behind it.
 
         :return: ``(run, created)``
         """
@@ -258,15 +258,16 @@ class CrmMailchimpRun(models.Model):
                 queued.kind = kind
             return queued, False
         if under_way.state == "waiting":
-            # Somebody repaired it and does not want to wait.
+            # Somebody fixed the cause and does not want to wait.
             under_way.resume_at = fields.Datetime.now()
         if under_way.state == "brake":
-            # It compares anew before it goes on.
+            # It compares again before it goes on.
             under_way._plan_again(kind)
             return under_way, False
         if under_way and not under_way._is_too_late_for(kind):
             return under_way, False
-        # Two people may press at once: the second insert finds the first's row.
+        # Two users may ask at once: the second insert conflicts with the first one's
+        # row.
         rows = self.env.execute_query(
             SQL(
                 """INSERT INTO crm_mailchimp_run
@@ -289,7 +290,7 @@ class CrmMailchimpRun(models.Model):
         return self.search(domain, limit=1), False
 
     def _is_too_late_for(self, kind):
-        """Return whether this run, under way, cannot do what is asked for now."""
+        """Return whether this run, under way, can no longer do what is asked for."""
         if kind == "full" and self.kind != kind:
             return True
         return kind in PUSHES and self.phase in ("send", "verify")
@@ -316,9 +317,9 @@ class CrmMailchimpRun(models.Model):
                 run.account_id._forget_attention()
 
     def _count_opt_outs(self):
-        """Count the opt-outs that were delivered since the last run, but not by this.
+        """Count the opt-outs delivered since the last run, but not by this one.
 
-        The lane of opt-outs has no runs of its own to tell of them.
+        The lane of opt-outs has no runs of its own to report them.
         """
         last = self.search(
             [
@@ -329,7 +330,7 @@ class CrmMailchimpRun(models.Model):
             ],
             limit=1,
         )
-        # A time of Mailchimp's clock, like those it is compared with.
+        # By Mailchimp's clock, like the times it is compared with.
         since = last._get_cursor().let_go_until or fields.Datetime.to_string(
             self.account_id._mailchimp_now() - timedelta(seconds=1)
         )
@@ -374,20 +375,21 @@ class CrmMailchimpRun(models.Model):
         self.cursor = self._get_cursor().changed(**values).to_json()
 
     def _commit(self):
-        """Keep what was done so far, unless it is a preview."""
+        """Commit what was done so far; a preview is only flushed."""
         if self.kind == "preview":
             return self.env.flush_all()
         return self.env["ir.cron"]._commit_progress()
 
     def _notify(self):
-        """Notify those who may synchronise how far the run is, after the commit.
+        """Send the run's progress to users who may synchronise, after the commit.
 
-        Each of them, not the group: a run is the business of its company only.
+        To each of them rather than the group: a run concerns its own company only.
         """
         group = self.env.ref("crm_mailchimp.group_mailchimp_user")
         for run in self:
             company = run.account_id.company_id
-            # Only what is needed: this is done at each checkpoint, with an empty cache.
+            # Fetch only what is needed: this runs at each checkpoint, with an empty
+            # cache.
             users = (
                 self.env["res.users"]
                 .sudo()
@@ -423,7 +425,7 @@ class CrmMailchimpRun(models.Model):
         self.sudo().filtered("is_open")._end("cancelled")
 
     def action_open_result(self):
-        """Open what whoever asked for the run wants to see of it."""
+        """Open the result of the run, for whoever asked for it."""
         self.ensure_one()
         return {
             "type": "ir.actions.act_window",
@@ -457,7 +459,7 @@ class CrmMailchimpRun(models.Model):
 
     @api.autovacuum
     def _gc_runs(self):
-        """Forget old runs, but never the last one that holds an account's pull mark."""
+        """Delete old runs, but never the last one that holds an account's pull mark."""
         now = fields.Datetime.now()
         limit = now - timedelta(days=KEEP_DAYS)
         self.search(

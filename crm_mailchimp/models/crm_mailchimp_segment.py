@@ -16,9 +16,9 @@ LATEST = 5
 
 
 class CrmMailchimpSegment(models.Model):
-    """One flagged saved filter on one account, and the groups that are its own.
+    """One flagged saved filter on one account, and its own groups and tag in Mailchimp.
 
-    It outlives the filter: what was created in Mailchimp has to be withdrawn there.
+    It outlives the filter, as what was created in Mailchimp has to be withdrawn there.
     """
 
     _name = "crm.mailchimp.segment"
@@ -51,7 +51,7 @@ class CrmMailchimpSegment(models.Model):
         readonly=True,
     )
     error_message = fields.Text(string="Problem", readonly=True)
-    # Interest ids of the group for people and of the one for companies.
+    # Interest ids of the group for people and the group for companies.
     person_ref = fields.Char(readonly=True)
     company_ref = fields.Char(readonly=True)
     # Id of its tag, which Mailchimp calls a static segment.
@@ -104,7 +104,7 @@ class CrmMailchimpSegment(models.Model):
     def _compute_member_count(self):
         """Count the matching contacts whose members have the group or tag.
 
-        Of an account with many contacts those that have not were counted.
+        For an account with many contacts, those without it are as of the last count.
         """
         times = self.account_id._counted_at()
         counted = self.filtered(lambda segment: segment.account_id in times)
@@ -139,7 +139,7 @@ class CrmMailchimpSegment(models.Model):
             segment.member_count = segment.matching_count - segment.missing_count
 
     def _compute_campaign_ids(self):
-        """Find the campaigns that were last sent to the group or tag."""
+        """Find the latest campaigns sent to the group or tag."""
         Campaign = self.env["crm.mailchimp.campaign"]
         Campaign.flush_model()
         for segment in self:
@@ -178,8 +178,8 @@ class CrmMailchimpSegment(models.Model):
     def _is_holder_sql(self):
         """Return ``SQL``: whether Mailchimp has the contact ``r`` in the segment ``s``.
 
-        A member is looked up for each contact: however wrong the statistics are, the
-        database then never compares all contacts with all members.
+        A member is looked up for each contact: that way PostgreSQL never compares all
+        contacts with all members, however wrong its statistics are.
         """
         self.env["crm.mailchimp.member"].flush_model()
         self.flush_model()
@@ -200,8 +200,8 @@ class CrmMailchimpSegment(models.Model):
     def _sync_with_filters(self, account):
         """Give each flagged filter its segment and withdraw the others.
 
-        A filter whose owner lost the access to the company keeps the segment it has
-        there, which then keeps its last members and says why: nobody took the flag off.
+        A filter whose owner has lost access to the company keeps its segment there,
+        which keeps its last members and says why: nobody removed the flag.
         """
         known = {segment.filter_id: segment for segment in account.segment_ids}
         kept = account.segment_ids.filtered(lambda s: s.state != "withdrawn").filter_id
@@ -215,7 +215,7 @@ class CrmMailchimpSegment(models.Model):
         names = filters.mapped("name")
         for record in filters:
             owner = record.mailchimp_owner_id
-            # Two filters of one name are told apart by their owners.
+            # Filters with the same name are told apart by their owners.
             name = record.name
             if names.count(name) > 1:
                 name = f"{name} ({owner.name})"
@@ -240,11 +240,11 @@ class CrmMailchimpSegment(models.Model):
                 segment.write({"partner_ids": [(5,)], "matching_count": 0})
 
     def _evaluate(self):
-        """Bring the matching contacts up to date, by difference, inside the database.
+        """Update the matching contacts inside the database, writing only differences.
 
-        A filter that cannot be evaluated keeps its last good members and says why.
+        A segment whose filter cannot be evaluated keeps its last members and says why.
         """
-        # Compiling them would take longer than these queries do.
+        # JIT compilation would take longer than the queries themselves.
         self.env.cr.execute("SET LOCAL jit = off")
         for segment in self.filtered(lambda segment: segment.state != "withdrawn"):
             try:
@@ -276,7 +276,8 @@ class CrmMailchimpSegment(models.Model):
         """
         cr = self.env.cr
         cr.execute("DROP TABLE IF EXISTS mailchimp_matching")
-        # The database reads with several workers only what it does not write as well.
+        # PostgreSQL reads with parallel workers here, but not in a statement that also
+        # writes.
         cr.execute(
             SQL(
                 """
@@ -357,7 +358,7 @@ class CrmMailchimpSegment(models.Model):
 
     @api.model
     def _move_tagged(self, pairs):
-        """Note that tags went with their members to other addresses.
+        """Note that members kept their tags when their addresses changed.
 
         :param pairs: ``(id of the old member, id of the new one)``
         """
@@ -373,7 +374,7 @@ class CrmMailchimpSegment(models.Model):
             )
 
     def _forget_tagged(self, member_ids):
-        """Note that members do not have the tag of these segments; without any: of all.
+        """Note that members lack the tag of these segments; if there are none, of all.
 
         :param list member_ids: ids of members
         """
@@ -394,9 +395,9 @@ class CrmMailchimpSegment(models.Model):
         return " ".join(self.name.split())[:NAME_LENGTH].rstrip()
 
     def _note_refusal(self, error):
-        """Note that Mailchimp refused something of this segment only.
+        """Note that Mailchimp refused something about this segment only.
 
-        It is tried again with every run; the others go on.
+        Every run tries it again; the other segments go on.
         """
         vals = {"error_message": self.account_id._error_sentence(error)}
         if getattr(error, "code", None) == "interest_limit":

@@ -29,14 +29,15 @@ COLUMNS = {
 
 
 class CrmMailchimpSuppression(models.Model):
-    """The list of "no": one address that said no, where, when, and what lifted it.
+    """One "no" of one address: where and when it was said, and what lifted it.
 
-    It outlives contacts, members, accounts and audiences, and every path that could
-    subscribe somebody asks it (see :mod:`eligibility`). A "no" of Mailchimp is lifted
-    by a new yes of the person there only; one of Odoo also by a later opt-in in Odoo.
-    A "no" is never deleted: erasing one takes the address and leaves its hash.
+    The table is the do-not-email list. It outlives contacts, members, accounts and
+    audiences, and every path that could subscribe somebody checks it (see
+    :mod:`eligibility`). A "no" from Mailchimp is lifted only by a new yes of the person
+    there; one from Odoo, also by a later opt-in in Odoo. A "no" is never deleted:
+    erasing one removes the address and keeps its hash.
 
-    ``date`` is a time of Mailchimp's clock, like every time it is compared with.
+    ``date`` is by Mailchimp's clock, like every time it is compared with.
     """
 
     _name = "crm.mailchimp.suppression"
@@ -46,8 +47,8 @@ class CrmMailchimpSuppression(models.Model):
     _rec_name = "email_normalized"
 
     email_normalized = fields.Char(string="Address", readonly=True, index=True)
-    # Mailchimp's own subscriber hash, so an address can be recognised after it was
-    # erased here, and in reports where Mailchimp shows nothing else.
+    # Mailchimp's own subscriber hash, by which an address can be recognised after it
+    # was erased here, and in reports where Mailchimp shows nothing else.
     email_hash = fields.Char(string="Address hash", required=True, readonly=True)
     source = fields.Selection(
         [("mailchimp", "Mailchimp"), ("odoo", "Odoo"), ("blacklist", "Blacklist")],
@@ -79,10 +80,10 @@ class CrmMailchimpSuppression(models.Model):
 
     @api.model
     def _note(self, rows):
-        """Put addresses on the list; one that is on it keeps its latest "no".
+        """Put addresses on the list; one already there keeps its latest "no".
 
-        :param rows: dicts with ``email, source, kind, date`` (Mailchimp's clock) and,
-            where they are known, ``note, audience_ref, audience_name``
+        :param rows: dicts with ``email, source, kind, date`` (by Mailchimp's clock)
+            and, where known, ``note, audience_ref, audience_name``
         """
         latest = {}
         for row in rows:
@@ -118,7 +119,7 @@ class CrmMailchimpSuppression(models.Model):
     def _upsert(self, query):
         """Put the rows of a query on the list.
 
-        :param SQL query: gives ``COLUMNS``; no two rows with the same address, source,
+        :param SQL query: yields ``COLUMNS``; no two rows with the same address, source,
             kind and audience
         """
         names = SQL(", ").join(map(SQL.identifier, COLUMNS))
@@ -153,13 +154,13 @@ class CrmMailchimpSuppression(models.Model):
 
     @api.model
     def _lift(self, rows, lifted_by):
-        """Lift what addresses said before their new yes.
+        """Lift every "no" that addresses said before their new yes.
 
-        Times are known to the second: a yes of the same one is not a later one.
+        Times are known to the second: a yes within the same second is not later.
 
         :param rows: ``(address, date)`` of each yes, by Mailchimp's clock
-        :param str lifted_by: ``mailchimp``: the person signed up or confirmed there,
-            which lifts every "no"; ``opt_in``: only those of Odoo
+        :param str lifted_by: ``mailchimp`` if the person signed up or confirmed there,
+            which lifts every "no"; ``opt_in`` lifts only those from Odoo
         """
         if not rows:
             return
@@ -196,26 +197,27 @@ class CrmMailchimpSuppression(models.Model):
         return found.date
 
     def unlink(self):  # pylint: disable=method-required-super
-        """Erase the addresses, and go on recognising them by their hash.
+        """Erase the addresses, but still recognise them by their hash.
 
-        A request for erasure is no consent: a "no" that was deleted would let the next
+        A request for erasure is not consent: deleting the "no" would let the next
         import subscribe the person again.
         """
         self.check_access("unlink")
         return self.sudo().write({"email_normalized": False, "note": False})
 
     def _no_of_addresses_sql(self, email, few):
-        """Return what to join: what the address ``email`` of a query said.
+        """Return a join of what the address ``email`` of a query said.
 
-        All is gathered once for everybody, but looked up one by one for a few contacts:
-        a contact form must not read the whole list.
+        The list is aggregated once for everybody, but looked up by address for a few
+        contacts: a contact form must not read all of it.
 
         :param SQL email: the address
         :param bool few: whether the query is about a few contacts only
         :return: ``SQL`` of a join ``n``: ``said_at`` (open "no" of the person in
             Mailchimp), ``barred`` (one of ``ABOUT_ADDRESS``), ``out_at`` and
-            ``out_open_at`` (the latest "no" said in Odoo, and the latest that no opt-in
-            has lifted), ``listed_at`` (likewise of the blacklist alone)
+            ``out_open_at`` (the latest "no" said in Odoo that the person's own yes has
+            not lifted, and the latest that nothing has lifted), ``listed_at`` (the
+            latter for the blacklist alone)
         """
         columns = SQL(
             """MAX(s.date) FILTER (WHERE s.lifted_at IS NULL AND s.kind IN %(said)s)

@@ -13,9 +13,9 @@ COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 class CrmMailchimpEngagement(models.AbstractModel):
-    """What came of the campaigns a contact, or a lead, received.
+    """What came of the campaigns that a contact or a lead received.
 
-    Nothing of it is stored on the record: it is looked up among the recipients, and a
+    Nothing is stored on the record: values are looked up among the recipients, and a
     search is a subquery, so that a saved filter on it works as a segment.
     """
 
@@ -55,18 +55,21 @@ class CrmMailchimpEngagement(models.AbstractModel):
     )
 
     def _mailchimp_recipients_joins(self):
-        """Return joins of this model's table ``o`` and its recipients ``r``.
+        """Return joins of this model's table ``o`` with its recipients ``r``.
 
         :return: list of ``SQL``; no record has recipients in more than one of them
         """
         raise NotImplementedError
 
     def _mailchimp_address_sql(self):
-        """Return ``SQL``: the recipient ``r`` has an address that ``o`` has now."""
+        """Return ``SQL``: whether recipient ``r`` has a current address of ``o``."""
         raise NotImplementedError
 
     def _mailchimp_bounces_sql(self, status):
-        """Return ``SQL``, an aggregate: a mail to an address of ``o`` bounced so."""
+        """Return aggregate ``SQL``: whether a mail to an address of ``o`` bounced.
+
+        :param str status: kind of bounce, ``hard`` or ``soft``
+        """
         return SQL(
             "BOOL_OR(r.status = %s AND %s AND %s)",
             status,
@@ -77,7 +80,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
     def _mailchimp_receivers(self, domain):
         """Return ``SQL``: ids of the records with a recipient that matches ``domain``.
 
-        They may be listed several times.
+        Ids may be repeated.
         """
         raise NotImplementedError
 
@@ -104,7 +107,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
             record.mailchimp_campaign_count = count
             record.mailchimp_last_open = opened
             record.mailchimp_last_click = clicked
-            # Who clicked has opened, even if the picture that tells so was not loaded.
+            # Whoever clicked has opened, even if the tracking pixel was not loaded.
             record.mailchimp_never_opened = bool(sent and not opened and not clicked)
             record.mailchimp_bounced = "hard" if hard else "soft" if soft else False
 
@@ -183,15 +186,15 @@ class CrmMailchimpEngagement(models.AbstractModel):
         return self._mailchimp_not_among(self._mailchimp_receivers(domain))
 
     def _mailchimp_having(self, condition, of=None):
-        """Return a domain of the records whose recipients together fulfil something.
+        """Return a domain of the records whose recipients together meet a condition.
 
-        :param condition: ``SQL`` over the recipients ``r`` of a record, an aggregate
-        :param of: ``SQL``, which of the recipients to look at; all unless told
+        :param condition: aggregate ``SQL`` over the recipients ``r`` of a record
+        :param of: ``SQL``, which of the recipients to look at; all by default
         """
         return Domain("id", "in", self._mailchimp_having_sql(condition, of))
 
     def _mailchimp_without(self, condition, of=None):
-        """Return a domain of all other records than :meth:`_mailchimp_having`."""
+        """Return a domain of all records but those of :meth:`_mailchimp_having`."""
         return self._mailchimp_not_among(self._mailchimp_having_sql(condition, of))
 
     def _mailchimp_having_sql(self, condition, of=None):
@@ -207,7 +210,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
 
         :param columns: ``SQL`` over the record ``o`` and its recipients ``r``
         :param where: ``SQL``, which of the recipients to look at
-        :param having: ``SQL``, which of the records
+        :param having: ``SQL``, which of the records to return
         """
         return SQL(" UNION ALL ").join(
             SQL(
@@ -227,8 +230,8 @@ class CrmMailchimpEngagement(models.AbstractModel):
     def _mailchimp_not_among(self, ids):
         """Return a domain of the records with none of these ids.
 
-        PostgreSQL reads ``NOT IN`` of many rows anew for each record; ``NOT EXISTS``
-        it can join.
+        PostgreSQL rereads many rows of ``NOT IN`` for each record, while it can join
+        ``NOT EXISTS``.
         """
         return Domain.custom(
             to_sql=lambda _model, alias, _query: SQL(
@@ -256,7 +259,7 @@ class CrmMailchimpEngagement(models.AbstractModel):
         raise NotImplementedError
 
     def action_mailchimp_campaigns(self):
-        """List the campaigns received, with what was done with each."""
+        """List the campaigns received, and what came of each."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "crm_mailchimp.action_crm_mailchimp_recipient"
@@ -291,7 +294,7 @@ class ResPartner(models.Model):
 
 
 class CrmLead(models.Model):
-    """A lead's engagement is its contact's, or that of its own address."""
+    """A lead's engagement: that of its contact, or without one, of its address."""
 
     _name = "crm.lead"
     _inherit = ["crm.lead", "crm.mailchimp.engagement"]
@@ -309,7 +312,7 @@ class CrmLead(models.Model):
     )
 
     def _mailchimp_recipients_joins(self):
-        # Two joins, each by an index: with an OR, the database reads all recipients.
+        # Two joins, each by an index: with an OR, PostgreSQL reads all recipients.
         return [
             SQL(
                 """crm_lead o JOIN crm_mailchimp_recipient r

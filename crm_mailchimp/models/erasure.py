@@ -12,7 +12,7 @@ from ..engine.plan import REACHABLE
 
 _logger = logging.getLogger(__name__)
 
-# Seconds of a tick, over all accounts; a request and its answer.
+# Seconds of a tick, for all accounts; seconds to connect and to answer.
 ERASE_SECONDS = 10
 TIMEOUT = (5, 10)
 CHUNK = 50
@@ -22,11 +22,12 @@ PERMANENTLY = "/lists/{list_id}/members/{subscriber_hash}/actions/delete-permane
 
 
 class CrmMailchimpErasure(models.Model):
-    """One address that is, or was, erased from an account; its hash is the evidence.
+    """One address being erased from an account, or erased; its hash is the evidence.
 
     The address is needed until the person has left Mailchimp: the member is let go
-    first, or deleted there for good where that was asked for. Then all that names it
-    here goes, and the list of "no" goes on recognising it by its hash.
+    first, or permanently deleted there if that was asked for. Then everything that
+    names the address here is removed, and the do-not-email list still recognises it by
+    its hash.
     """
 
     _name = "crm.mailchimp.erasure"
@@ -61,7 +62,7 @@ class CrmMailchimpErasure(models.Model):
 
     @api.model
     def _request(self, accounts, emails, in_mailchimp):
-        """Ask for addresses to be erased from accounts, in a moment."""
+        """Request that addresses be erased from accounts, in a moment."""
         digests = {member_hash(email): email for email in emails}
         for account in accounts:
             known = self.search(
@@ -90,7 +91,7 @@ class CrmMailchimpErasure(models.Model):
 
     @api.model
     def _work(self):
-        """Erase what waits. Called by the scheduled action; commits after each account.
+        """Erase waiting addresses. Called by the scheduled action; commits as it goes.
 
         :return: whether something was done and more is left
         """
@@ -143,7 +144,7 @@ class CrmMailchimpErasure(models.Model):
         )
 
     def _delete_there(self, gateway):
-        """Delete the member in Mailchimp for good; who is not there is gone."""
+        """Delete the member in Mailchimp for good; not found there means gone."""
         values = {
             "list_id": self.account_id.audience_ref,
             "subscriber_hash": self.email_hash,
@@ -155,7 +156,7 @@ class CrmMailchimpErasure(models.Model):
         self.account_id._note_forgotten([self.email_normalized])
 
     def _forget(self):
-        """Take away whatever names the address here, except its hash."""
+        """Remove whatever names the address here, except its hash."""
         self._member().unlink()
         self.env["crm.mailchimp.webhook.delivery"]._forget(
             self.account_id, self.email_normalized
@@ -175,7 +176,7 @@ class CrmMailchimpErasure(models.Model):
             )
         )
         recipients = [row[0] for row in cr.fetchall()]
-        # A bounce may quote the address, and a link may hold it.
+        # A bounce may quote the address, and a link may contain it.
         cr.execute(
             SQL(
                 "UPDATE crm_mailchimp_recipient_event SET detail = NULL,"
@@ -186,7 +187,8 @@ class CrmMailchimpErasure(models.Model):
                 PERSONAL,
             )
         )
-        # Whoever let members be archived is told which ones, and refusals quote them.
+        # The account's messages name members that somebody archived, and refusals quote
+        # addresses.
         for table, column, of_account in (
             (
                 "mail_message",
@@ -245,7 +247,7 @@ class CrmMailchimpErasure(models.Model):
 
     @api.model
     def _erased(self, account, refs):
-        """Return those of some hashes that were erased from an account."""
+        """Return the set of those hashes that were erased from an account."""
         found = self.sudo().search_fetch(
             [
                 ("account_id", "=", account.id),
@@ -261,7 +263,7 @@ class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
     def _let_go_of(self, emails):
-        """Archive members that no contact stands for, too."""
+        """Archive also the members that belong to no contact."""
         members = self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "in", self.ids),
@@ -289,7 +291,7 @@ class CrmMailchimpRecipient(models.Model):
 
     @api.model
     def _import_page(self, campaign, people):
-        """Leave out the addresses of people who were erased; they go on counting."""
+        """Leave out the addresses of people who were erased; they still count."""
         erased = self.env["crm.mailchimp.erasure"]._erased(
             campaign.account_id, [person.ref for person in people]
         )
@@ -306,7 +308,7 @@ class CrmMailchimpRecipient(models.Model):
         events = [
             event._replace(
                 url=re.sub(PERSONAL, "…", event.url, flags=re.IGNORECASE),
-                # Of a bounce it is its kind.
+                # For a bounce, this is its kind.
                 detail=event.detail if event.kind == "bounce" else None,
             )
             for event in person.events
@@ -319,7 +321,7 @@ class ResPartner(models.Model):
     _inherit = "res.partner"
 
     def action_mailchimp_erase(self):
-        """Open the question what of these contacts is to be erased (managers)."""
+        """Open the dialog on what to erase of these contacts (managers)."""
         self.check_access("write")
         wizard = self.env["crm.mailchimp.erase"].create(
             {

@@ -12,15 +12,15 @@ COLUMNS = (
 
 
 class CrmMailchimpAccount(models.Model):
-    """A file of the records Mailchimp refused, to work through."""
+    """A file of the records that were refused, to work through."""
 
     _inherit = "crm.mailchimp.account"
 
     def action_export_failed(self):
-        """Download a CSV of whom Mailchimp, or the contact in Odoo, refuses, and why.
+        """Download a CSV of the members Mailchimp or Odoo refuses, and why.
 
-        Odoo's own export makes it, so its right to export holds, and what looks like a
-        formula in a name is none in the file.
+        Odoo's own export creates it, so that the right to export applies, and a name
+        that looks like a formula is none in the file.
         """
         return self._export_failed([])
 
@@ -29,7 +29,7 @@ class CrmMailchimpAccount(models.Model):
         domain = [
             ("account_id", "in", self.ids),
             ("reason", "!=", False),
-            # Not those of addresses nobody has any more.
+            # Leave out addresses that nobody has any more.
             "|",
             ("wanted", "=", True),
             ("reason", "=", NOT_TAKEN),
@@ -71,7 +71,7 @@ class CrmMailchimpRun(models.Model):
             )
 
     def action_export_failed(self):
-        """Download a CSV of those this run got refused and that still are."""
+        """Download a CSV of those refused during this run who still are."""
         self.ensure_one()
         since = self.started_at or self.create_date
         domain = [("refused_at", ">=", fields.Datetime.to_string(since))]

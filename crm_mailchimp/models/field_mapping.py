@@ -8,14 +8,12 @@ from ..engine.payload import TEXT_BYTES
 from ..engine.vocabulary import MERGE_FIELDS, PREMIUM_MERGE_FIELDS
 from ..sync.mapped_columns import MappedColumns, SlowPath
 
-# Merge fields Mailchimp allows in an audience, EMAIL included: the API does not tell
-# which of the two holds, so the first is warned of and the second never passed.
 NUMBERS = ("integer", "float", "monetary")
 DATES = ("date", "datetime")
 
 
 class CrmMailchimpMergeField(models.Model):
-    """What a mapping line is in Odoo, how Mailchimp keeps it, and what is amiss."""
+    """What a mapping line is in Odoo, how Mailchimp stores it, and what is wrong."""
 
     _inherit = "crm.mailchimp.merge.field"
 
@@ -25,7 +23,7 @@ class CrmMailchimpMergeField(models.Model):
         help="Not stored in the database: computed contact by contact at every sync.",
     )
     warning = fields.Char(compute="_compute_warning")
-    # The web client's field chooser starts here.
+    # The model the web client's field selector starts from.
     path_model = fields.Char(compute="_compute_path_model")
 
     def _compute_path_model(self):
@@ -37,7 +35,7 @@ class CrmMailchimpMergeField(models.Model):
             vals = dict(vals, error_message=False)
         result = super().write(vals)
         if "source" in vals:
-            # From the list of unused fields to the mapping, or back.
+            # The line moved from the list of unused fields to the mapping, or back.
             self.account_id.invalidate_recordset(
                 ["merge_field_ids", "unmapped_field_ids"], flush=False
             )
@@ -77,7 +75,7 @@ class CrmMailchimpMergeField(models.Model):
     # === HOW MAILCHIMP SHOULD KEEP IT === #
 
     def _creation_body(self):
-        """Return the body that creates the merge field, of the type that suits it."""
+        """Return the body that creates the merge field, with a type that suits it."""
         self.ensure_one()
         kind, options = self._suitable_kind()
         body = {"tag": self.tag, "name": self.name, "type": kind}
@@ -95,7 +93,7 @@ class CrmMailchimpMergeField(models.Model):
         if field.type in NUMBERS:
             return "number", {}
         if field.type in DATES:
-            # Mailchimp greets on birthdays, but only of this type, without the year.
+            # Mailchimp's birthday mails need this type, which has no year.
             return ("birthday" if "birth" in field.name else "date"), {}
         if field.name == "phone":
             return "phone", {"phone_format": "none"}
@@ -105,7 +103,7 @@ class CrmMailchimpMergeField(models.Model):
         return "text", {}
 
     def _odoo_choices(self):
-        """Return the texts Odoo sends for this line when they are few and known."""
+        """Return the texts Odoo sends for this line if they are few and known."""
         field = self._odoo_field()
         env = self.with_context(lang=self.account_id.lang or self.env.lang).env
         if field is not None and field.type == "boolean":
@@ -215,8 +213,8 @@ class CrmMailchimpMergeField(models.Model):
 class CrmMailchimpAccount(models.Model):
     _inherit = "crm.mailchimp.account"
 
-    # Only lines with a source are the mapping; the others are fields of the audience
-    # that nothing in Odoo fills, which nothing may touch.
+    # Only lines with a source are the mapping; the others are merge fields that nothing
+    # in Odoo fills, and nothing may touch.
     merge_field_ids = fields.One2many(domain=[("source", "!=", False)])
     unmapped_field_ids = fields.One2many(
         "crm.mailchimp.merge.field",
@@ -288,7 +286,7 @@ class CrmMailchimpAccount(models.Model):
         return messages
 
     def _merge_fields_beyond(self, limit):
-        """Return the lines that would have to be created, but have no room."""
+        """Return the lines whose merge fields are to be created but have no room."""
         count = self._refs().merge_field_count
         if count is None:
             return self.merge_field_ids.browse()
@@ -300,7 +298,7 @@ class CrmMailchimpAccount(models.Model):
     def _note_merge_fields(self, found):
         """Note types, choices and limits of the audience's merge fields.
 
-        :param list found: merge fields as the API gives them
+        :param list found: merge fields as the API returns them
         """
         remote = {field["tag"]: field for field in found}
         self._follow_merge_fields(found)
@@ -317,8 +315,8 @@ class CrmMailchimpAccount(models.Model):
     def _follow_merge_fields(self, found):
         """Follow merge fields that were renamed or deleted in Mailchimp.
 
-        A merge field keeps its number when its tag changes. One that was deleted took
-        the values of all members along, also when there is another of its tag by now.
+        A merge field keeps its number when its tag changes. When one was deleted, so
+        were the values of all members, even if another one has its tag by now.
         """
         numbers = {field["merge_id"]: field["tag"] for field in found}
         lines = self.merge_field_ids.filtered("remote_ref")
@@ -336,7 +334,8 @@ class CrmMailchimpAccount(models.Model):
             )
             if not unusable:
                 break
-            # Another line fills it already: this one starts anew.
+            # Another line already fills it, or its tag cannot be used: this one starts
+            # over.
             gone |= unusable
             renamed -= unusable
         if not gone and not renamed:
@@ -348,7 +347,7 @@ class CrmMailchimpAccount(models.Model):
         self.unmapped_field_ids.filtered(
             lambda line: line.tag in tags.values()
         ).unlink()
-        # Two may have changed places, and a tag has one line.
+        # Two may have swapped tags, and only one line may have a tag.
         for line in renamed:
             line.tag = f"_{line.id}"[-10:]
         self.env.flush_all()
@@ -359,7 +358,7 @@ class CrmMailchimpAccount(models.Model):
     def _retag_members(self, renamed, gone):
         """Keep the ledger in step with merge fields that changed in Mailchimp.
 
-        :param dict renamed: new tags by the tags they were
+        :param dict renamed: ``{old tag: new tag}``
         :param gone: tags whose values are gone
         """
         Member = self.env["crm.mailchimp.member"]
@@ -430,7 +429,7 @@ class CrmMailchimpAccount(models.Model):
         )
         for line in lines:
             line._write_remote(remote[line.tag])
-        # New lines make the next run read again; these were read just now.
+        # New lines make the next run read merge fields again; these were read just now.
         account._set_refs(merge_fields_read=True)
         return self._toast(
             self.env._(

@@ -2,10 +2,10 @@ from odoo import fields, models
 
 
 class CrmMailchimpAccount(models.Model):
-    """Another audience was linked: what people said in the former one still counts.
+    """Another audience is linked: what people said in the former one still counts.
 
     The former audience stays with its account, which is archived with its ledger.
-    Nothing is written to it any more, but who unsubscribed there after its last run
+    Nothing is written to it any more, but whoever unsubscribed there after its last run
     must not be subscribed to the new one.
     """
 
@@ -18,13 +18,13 @@ class CrmMailchimpAccount(models.Model):
         copy=False,
         ondelete="set null",
     )
-    # Of an archived account: since when another audience is linked, by Mailchimp's
-    # clock, and whether what was said in its own until then has still to be read.
+    # On an archived account: when another audience replaced its own, by Mailchimp's
+    # clock, and whether what was said in its own up to then still has to be read.
     replaced_at = fields.Datetime(string="Replaced on", readonly=True, copy=False)
     is_last_reading_due = fields.Boolean(readonly=True, copy=False)
 
     def _replaced_by(self, account):
-        """Note that another audience is linked now, by ``account``."""
+        """Note that this account was replaced by ``account``, with another audience."""
         self.ensure_one()
         waiting = [row for row in self._opt_outs_to_send() if row.status]
         if waiting:
@@ -44,7 +44,7 @@ class CrmMailchimpAccount(models.Model):
         account.sudo().former_id = self
 
     def _formers(self):
-        """Return the accounts of the audiences before this one, the last one first."""
+        """Return the accounts of the audiences before this one, latest first."""
         found, account = self.browse(), self.with_context(active_test=False)
         while (account := account.former_id) and account not in found:
             found += account

@@ -4,7 +4,7 @@ from odoo import fields, models
 
 from ..engine.json_columns import RemoteRefs
 
-# So many removals of groups and tags are remembered: see ``_noting_removal``.
+# Removals of groups and tags to remember: see ``_noting_removal``.
 REMOVALS = 100
 
 
@@ -27,9 +27,9 @@ class CrmMailchimpAccount(models.Model):
 
     @contextmanager
     def _noting_removal(self, gateway):
-        """Note when a group or tag was removed: members change by it.
+        """Note when a group or tag was removed, since that changes members.
 
-        Of a call without an answer nobody knows when it was carried out.
+        A call without an answer is not noted: nobody knows when it was carried out.
         """
         first = gateway.clock()
         yield

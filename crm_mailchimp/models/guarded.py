@@ -3,18 +3,18 @@ from odoo.exceptions import AccessError
 
 
 class CrmMailchimpGuarded(models.AbstractModel):
-    """Fields that are read-only on the screen are so for everybody.
+    """Fields that are read-only on screen are read-only for every user.
 
-    Odoo takes ``readonly`` for a matter of views: by RPC, an import or a default,
-    whoever may write the record may write such a field. Here it means that only the
-    add-on itself, as the superuser, writes it: a state, an audience or a time that
-    somebody made up would decide who is sent to Mailchimp.
+    In Odoo, ``readonly`` only concerns views: by RPC, an import or a default, anybody
+    who may write the record may write such a field. Here, only the add-on itself writes
+    it, as the superuser: a made-up state, audience or time would decide who is sent to
+    Mailchimp.
     """
 
     _name = "crm.mailchimp.guarded"
     _description = "Record With Fields Only Odoo Writes"
 
-    # Read-only fields that the model itself looks after: see its ``_sign``.
+    # Read-only fields that the model itself guards by signing them.
     _signed = ()
 
     @api.model
@@ -31,7 +31,7 @@ class CrmMailchimpGuarded(models.AbstractModel):
 
     @api.model
     def default_get(self, fields):
-        """Take no default of a context or a user for what only the add-on writes."""
+        """Ignore context and user defaults for fields that only the add-on writes."""
         if self.env.su:
             return super().default_get(fields)
         own = self._own_fields().intersection(fields)
@@ -57,7 +57,7 @@ class CrmMailchimpGuarded(models.AbstractModel):
         if not self.env.su:
             for name in self._own_fields().intersection(vals):
                 field = self._fields[name]
-                # A form may send back what it has.
+                # A form may send back the value it has.
                 if any(
                     (field.convert_to_write(record[name], record) or False)
                     != (vals[name] or False)

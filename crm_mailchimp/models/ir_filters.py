@@ -14,7 +14,7 @@ GUARDED = {
     *("domain", "model_id", "active", "name", "user_ids"),
     *("mailchimp_sync", "mailchimp_owner_id"),
 }
-# What the filter finds: it is found with the rights of who wrote it.
+# What the filter finds, with the rights of the user who wrote it.
 EVALUATED = {"domain", "model_id"}
 
 
@@ -42,7 +42,8 @@ class IrFilters(models.Model):
         vals_list = [dict(vals) for vals in vals_list]
         context = self.env.context
         for vals in vals_list:
-            # Set in any case: a default, maybe stored, fills what is left out.
+            # Always set: a default, perhaps a stored one, would fill in what is left
+            # out.
             sync = vals.get("mailchimp_sync", context.get("default_mailchimp_sync"))
             # Data files are loaded by the superuser and may name an owner.
             owner = vals.get("mailchimp_owner_id") if self.env.su else None
@@ -55,8 +56,8 @@ class IrFilters(models.Model):
     def write(self, vals):
         """Guard what decides who is sent to Mailchimp.
 
-        In Odoo any employee may rewrite the domain of a shared filter. For a flagged
-        one that would widen what leaves the company.
+        In Odoo, any employee may rewrite the domain of a shared filter. For a flagged
+        one, that would widen what leaves the company.
         """
         changes = {
             name
@@ -80,7 +81,8 @@ class IrFilters(models.Model):
                 )
             )
         if EVALUATED & changes and not self.env.su and "mailchimp_sync" not in changes:
-            # Before the condition is checked: with the rights of who writes it now.
+            # Done before the condition is checked, so that it is with the rights of the
+            # user who writes it now.
             super(IrFilters, flagged).write({"mailchimp_owner_id": self.env.uid})
         result = super().write(vals)
         if changes:
@@ -103,7 +105,8 @@ class IrFilters(models.Model):
                 )
             )
         if user.has_group("crm_mailchimp.group_mailchimp_manager"):
-            # A filter is the business of its owner's companies.
+            # Managers may change filters of nobody, and of users who share a company
+            # with them.
             self = self.filtered(
                 lambda record: (
                     record.mailchimp_owner_id
@@ -131,10 +134,10 @@ class IrFilters(models.Model):
 
     @api.model
     def _mailchimp_eval_context(self, user, company):
-        """Return the names a saved expression may use, as the web client has them.
+        """Return the names a saved expression may use, as in the web client.
 
-        :param user: whose expression it is, maybe nobody's
-        :param company: the only one that is switched on
+        :param user: the user whose expression it is, or no record
+        :param company: the only allowed company
         """
         user = user or self.env.user
         now = fields.Datetime.context_timestamp(
@@ -160,7 +163,7 @@ class IrFilters(models.Model):
 
         :param company: the company to evaluate it in
         :return: ``SQL``, never a list of ids
-        :raise UserError: one sentence when the filter cannot be evaluated
+        :raise UserError: if the filter cannot be evaluated, in one sentence
         """
         self.ensure_one()
         owner = self.mailchimp_owner_id
@@ -207,7 +210,7 @@ class IrFilters(models.Model):
             allowed_company_ids=company.ids,
             tz=owner.tz,
             lang=owner.lang,
-            # A segment of those with some status is of now, not of the last count.
+            # A segment by status is evaluated now, not as of the last count.
             mailchimp_live=True,
         )
         try:

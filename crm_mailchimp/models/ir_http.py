@@ -9,8 +9,10 @@ COOKIE_SECONDS = 31 * 24 * 3600  # as long as Odoo keeps its own
 
 
 class IrHttp(models.AbstractModel):
-    """Leads of links that carry Mailchimp's own mark and no ``utm_campaign``; the raw
-    body of webhook deliveries."""
+    """Attribute leads by Mailchimp's ``mc_cid``, and keep the raw body of webhooks.
+
+    ``mc_cid`` counts where a link carries no ``utm_campaign``.
+    """
 
     _inherit = "ir.http"
 
@@ -18,8 +20,8 @@ class IrHttp(models.AbstractModel):
     def _pre_dispatch(cls, rule, args):
         result = super()._pre_dispatch(rule, args)
         if rule.rule.startswith(PATH):
-            # What Mailchimp signs is the body as it came. Odoo reads a form before it
-            # calls the controller, and nothing of the body is left then.
+            # Mailchimp signs the raw body. Odoo parses a form before it calls the
+            # controller, and then nothing is left of the body unless it was read here.
             request.httprequest.get_data()
         return result
 

@@ -2,7 +2,7 @@ from odoo import models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-# Model -> path to the contact a record is about; records of nobody are not hidden.
+# Model -> path to the contact a record is about; records without one are not hidden.
 ABOUT_CONTACTS = {
     "crm.mailchimp.consent": "partner_id",
     "crm.mailchimp.contact.status": "partner_id",
@@ -17,13 +17,13 @@ ABOUT_CONTACTS = {
 
 
 class IrRule(models.Model):
-    """Whoever may not read a contact does not read it in our lists either.
+    """Users who may not read a contact do not see it in our lists either.
 
-    A condition of ours in a record rule could only repeat the rules on contacts that
-    come with Odoo: what a rule says of a related record is evaluated without that
-    record's own rules, and every database may have more of them. So the rules on
-    contacts of the moment are added to those of every model that is about contacts:
-    they count for searches, groups, numbers, exports and single records alike.
+    A record rule of ours could only repeat Odoo's standard rules on contacts: a
+    condition on a related record is evaluated without that record's own rules, and a
+    database may have further ones. So the rules on contacts that apply at the moment
+    are added to those of every model about contacts; they hold for searches, groups,
+    numbers, exports and single records alike.
     """
 
     _inherit = "ir.rule"
@@ -41,10 +41,11 @@ class IrRule(models.Model):
         return domain & (Domain(path, "=", False) | Domain(path, "any!", readable))
 
     def _mailchimp_hidden_no(self):
-        """Return ``SQL``: ids on the list of "no" whose contacts one may not read.
+        """Return ``SQL``: ids on the do-not-email list that the user may not see.
 
-        The list goes by addresses: one that is, or was, a contact's is hidden unless
-        somebody has it whom one may read. That of no contact is not.
+        The list is by address: one that is, or was, a contact's is hidden unless a
+        contact that the user may read has it, or had it. Addresses of no contact are
+        not hidden.
         """
         readable = self.env["res.partner"].with_context(active_test=False)._search([])
         return SQL(

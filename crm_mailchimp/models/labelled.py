@@ -1,15 +1,15 @@
 from odoo import models
 
-# A spreadsheet takes what begins with one of these for a formula, or strips it and
-# looks again.
+# A spreadsheet reads a cell that begins with one of these as a formula, or strips the
+# character and looks again.
 RUNS = tuple("=+@\t\r\n＝＋－＠-")
 
 
 class CrmMailchimpLabelled(models.AbstractModel):
-    """Offers to search and group by the fields that somebody gave a label, no others.
+    """Offers to search and group only by fields that were given a label.
 
-    Odoo makes up labels such as *Values Seen* of the names of all others: they are the
-    books of the synchronisation, and nobody's question.
+    For all others Odoo makes up labels such as *Values Seen* from their names: they are
+    the bookkeeping of the synchronisation, which no user asks about.
     """
 
     _name = "crm.mailchimp.labelled"
@@ -24,9 +24,9 @@ class CrmMailchimpLabelled(models.AbstractModel):
         return result
 
     def export_data(self, fields_to_export):
-        """Export no formula: a spreadsheet would run what Mailchimp calls a title.
+        """Export no formulas: a spreadsheet would run, say, a campaign's title.
 
-        Odoo takes care of some of it in CSV files, and of none in XLSX.
+        Odoo defuses some of them in CSV files, and none in XLSX.
         """
         exported = super().export_data(fields_to_export)
         for row in exported["datas"]:
@@ -38,6 +38,6 @@ class CrmMailchimpLabelled(models.AbstractModel):
 
 
 def _made_up(name):
-    """Return the label Odoo gives a field of this name that has none."""
+    """Return the label Odoo makes up for a field of this name."""
     name = name.removesuffix("_ids").removesuffix("_id")
     return name.replace("_", " ").title()

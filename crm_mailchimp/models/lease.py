@@ -13,7 +13,7 @@ from ..engine.lease import Mark, judge, place_hash, read_mark
 _logger = logging.getLogger(__name__)
 
 HIDDEN = "hidden"
-# Nonces kept: a request that was given up may still arrive after later ones.
+# Nonces to keep: a request that was given up may still arrive after later ones.
 NONCES = 5
 VERDICTS = ("other", "older", "ours")
 
@@ -22,7 +22,7 @@ class FoundMark(NamedTuple):
     """The mark of an audience.
 
     :param ref: id of its category; ``None`` if there is none
-    :param mark: ``None`` also when somebody gave the category another name
+    :param mark: the mark; also ``None`` if somebody renamed the category
     :param verdict: one of ``VERDICTS``, see :func:`..engine.lease.judge`
     """
 
@@ -34,28 +34,28 @@ class FoundMark(NamedTuple):
 class CrmMailchimpAccount(models.Model):
     """Which database may use the account: this one, an older state of it, or another.
 
-    Two things tell them apart. ``database_ref`` says in which database the account was
-    connected, without any call: see ``_is_copy``. A mark in the audience says which
-    database wrote to it last: see :mod:`..engine.lease`. It is looked at before
-    anything is written, at most once in a slice of a run, and written anew once in a
+    Two things tell them apart. ``database_ref`` says, without any call, in which
+    database the account was connected: see ``_is_copy``. A mark in the audience says
+    which database wrote to it last: see :mod:`..engine.lease`. The mark is looked at
+    before anything is written, at most once per slice of a run, and rewritten once per
     run that writes; a run with nothing to send makes no call for it.
 
-    ``lease`` holds what this database knows of the mark:
+    ``lease`` holds what this database knows about the mark:
 
     - ``ref``: id of the category in Mailchimp
-    - ``count``, ``known``: what was written, or was about to be, last. They are
-      committed before the call, so that a process that dies after it finds the mark
-      to be its own.
+    - ``count``, ``known``: what was last written, or about to be. They are committed
+      before the call, so that the mark is recognised as our own even if the process
+      dies after it.
     - ``take``: a manager decided that this is the database to use; ``True``, or the
-      nonce that was there when it was decided
-    - ``must_read``: nothing but opt-outs is written before the whole audience was read
+      nonce that was there at the time
+    - ``must_read``: only opt-outs are written until the whole audience has been read
     - ``seen``: the nonce that was there when this database was found to be an older one
     """
 
     _inherit = "crm.mailchimp.account"
 
     lease = fields.Json(readonly=True, copy=False)
-    # The mark in Mailchimp is another database's since then.
+    # Since when the mark in Mailchimp is another database's.
     other_since = fields.Date(readonly=True, copy=False)
     database_message = fields.Text(compute="_compute_database_message")
     is_older = fields.Boolean(compute="_compute_is_older")
@@ -64,13 +64,13 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _database_ref(self):
-        """Return what makes this database another one than its copies.
+        """Return what distinguishes this database from its copies.
 
-        :return: ``uuid/name/system identifier``. Odoo gives the copies it makes
-            another uuid, PostgreSQL another name beside the original, and a dump
-            restored elsewhere under the same name is in another PostgreSQL cluster.
-            The last part is empty where PostgreSQL does not tell. No host name:
-            containers have a new one each time.
+        :return: ``uuid/name/system identifier``. A copy made by Odoo has another uuid,
+            one beside the original has another name, and a dump restored elsewhere
+            under the same name is in another PostgreSQL cluster. The last part is empty
+            where PostgreSQL does not reveal it. No host name: containers get a new one
+            each time.
         """
         get_param = self.env["ir.config_parameter"].sudo().get_param
         cr = self.env.cr
@@ -89,7 +89,7 @@ class CrmMailchimpAccount(models.Model):
     def _is_elsewhere(self):
         """Return whether the account was connected in another database than this one.
 
-        Only parts that both references have are compared: earlier versions noted two.
+        Only parts that both references have are compared: earlier versions stored two.
         """
         if not self.database_ref:
             return False
@@ -100,7 +100,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _complete_database_ref(self):
-        """Note the part of the reference that was not known when it was noted."""
+        """Complete a reference that was stored without its last part."""
         if not (self.database_ref or "").strip("/").count("/") == 1:
             return
         here = self._database_ref()
@@ -169,11 +169,11 @@ class CrmMailchimpAccount(models.Model):
             raise UserError(sentence)
 
     def _stop_elsewhere(self, mark=None):
-        """Stop the account in a database that must not use it, and tell its managers.
+        """Stop the account in a database that must not use it, and notify its managers.
 
         A neutralized database is silent: whoever made it knows what it is.
 
-        :param mark: the mark of the other database, if that is how it was found out
+        :param mark: the mark of the other database, if that is what revealed it
         """
         if self._is_neutralized():
             return
@@ -223,9 +223,9 @@ class CrmMailchimpAccount(models.Model):
         self.lease = {key: value for key, value in lease.items() if value is not None}
 
     def _take_lease(self, nonce=True):
-        """Note that the next run takes the lease, after it read the whole audience.
+        """Let the next run take the lease, once it has read the whole audience.
 
-        :param nonce: only if this nonce is still there
+        :param nonce: take it only if this nonce is still there; ``True`` for any
         """
         self._set_lease(take=nonce, must_read=True)
 
@@ -251,8 +251,8 @@ class CrmMailchimpAccount(models.Model):
             mark,
             place_hash(here),
             self._known_nonces(audience),
-            # There is one database of a name in a cluster, and one cluster of a system
-            # identifier (but for copies of whole disks).
+            # A database name is unique in a cluster, and a system identifier belongs to
+            # one cluster (except for copies of whole disks).
             proven=not here.endswith("/"),
             seen=(self.lease or {}).get("seen") if not audience else None,
         )
@@ -260,7 +260,7 @@ class CrmMailchimpAccount(models.Model):
     def _find_mark(self, gateway, audience=None):
         """Read the mark of an audience.
 
-        :param audience: another audience than the account's
+        :param audience: id of an audience other than the account's
         :return: :class:`FoundMark`
         """
         ref = None if audience else (self.lease or {}).get("ref")
@@ -275,17 +275,17 @@ class CrmMailchimpAccount(models.Model):
             FoundMark(ref, mark, self._judge(mark, audience))
             for ref, mark in gateway.marks(audience or self.audience_ref)
         ]
-        # Another's counts more than one of ours that is left over.
+        # A mark of another database counts more than a leftover one of ours.
         found.sort(key=lambda entry: VERDICTS.index(entry.verdict))
         return found[0] if found else FoundMark(None, None, "ours")
 
     def _check_lease(self, gateway):
-        """Look whose the audience is, and stop the account if it is another's.
+        """Check which database has the audience; stop the account if it is another.
 
         Nothing is written to Mailchimp.
 
         :return: ``ours`` (anything may be sent), ``older`` (opt-outs only: the run that
-            finds it out asks a manager) or ``other`` (nothing may be sent)
+            finds this asks a manager) or ``other`` (nothing may be sent)
         """
         _ref, mark, verdict = self._find_mark(gateway)
         verdict = self._decided(mark, verdict)
@@ -294,17 +294,18 @@ class CrmMailchimpAccount(models.Model):
         return verdict
 
     def _decided(self, mark, verdict):
-        """Return the verdict, after what a manager decided about it."""
+        """Return the verdict, given what a manager decided about it."""
         take = (self.lease or {}).get("take")
         if not take or verdict == "ours":
             return verdict
-        # Decided about an older database: another one writes meanwhile.
+        # A manager decided about an older state; with another nonce, another database
+        # has been writing since.
         return "ours" if take is True or mark.nonce == take else "other"
 
     def _write_mark(self, gateway, commit, ref, mark):
-        """Write the mark anew.
+        """Write a new mark.
 
-        :param commit: called to keep what is about to be sent, before the call
+        :param commit: called before the request, to keep what is about to be sent
         :param ref: id of the category, or ``None`` to create one
         :param mark: the mark that is there, or ``None``
         :return: as ``_find_mark``
@@ -327,17 +328,17 @@ class CrmMailchimpAccount(models.Model):
             else:
                 ref = gateway.create_category(audience, mark.title, HIDDEN)["id"]
         except errors.Rejected as error:
-            # It is one guard of several: contacts do not wait for it.
+            # The mark is one guard of several: contacts do not wait for it.
             _logger.warning("Mailchimp does not take the mark: %s", error)
         self._set_lease(ref=ref, take=None, must_read=None, seen=None)
         commit()
         return FoundMark(ref, mark, "ours")
 
     def _forget_own_archiving(self):
-        """Leave archived members archived: a database that forgot why cannot know.
+        """Leave archived members archived: a database that lost track cannot know why.
 
-        Odoo brings back whom it archived itself, if the person did not say no since.
-        Who was archived by a state of this database that is lost may have said no to
+        Odoo brings back members it archived itself, unless the person has said no
+        since. Members archived by a lost state of this database may have said no to
         that one.
         """
         self.env["crm.mailchimp.member"].flush_model()

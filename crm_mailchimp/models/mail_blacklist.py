@@ -2,14 +2,14 @@ from odoo import api, models
 
 
 class MailBlacklist(models.Model):
-    """A blacklist entry is a "no": it is remembered after the entry is gone."""
+    """A blacklist entry is a "no", which is remembered even after the entry is gone."""
 
     _inherit = "mail.blacklist"
 
     @api.model_create_multi
     def create(self, vals_list):
         entries = super().create(vals_list)
-        # Those that were there already are returned, too; they change nothing.
+        # Odoo also returns entries that existed before; archived ones are no "no".
         entries.filtered("active")._mailchimp_note()
         return entries
 

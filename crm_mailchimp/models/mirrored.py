@@ -3,7 +3,7 @@ from odoo.tools import float_compare
 
 
 class CrmMailchimpMirrored(models.AbstractModel):
-    """A record of something that is in Mailchimp, written only where it changed."""
+    """A record of something in Mailchimp, written only when it changed."""
 
     _name = "crm.mailchimp.mirrored"
     _description = "Record of Something in Mailchimp"
@@ -11,7 +11,7 @@ class CrmMailchimpMirrored(models.AbstractModel):
     def _differs(self, vals):
         """Return whether a value differs from what is stored.
 
-        :param dict vals: values as for ``write``, without relations to many
+        :param dict vals: values as for ``write``, without x2many fields
         """
         self.ensure_one()
         for name, value in vals.items():

@@ -25,8 +25,8 @@ class CrmMailchimpAccount(models.Model):
     def _check_no_audience_under_way(self, body=None):
         """Refuse a second audience while the first is being created.
 
-        :param dict body: what is asked for now; the same once more, as by a double
-            click, is no second one
+        :param dict body: the audience asked for now; the same one again, as by a double
+            click, is not a second one
         :raise UserError: says which one, and what to do
         """
         run = (
@@ -52,7 +52,7 @@ class CrmMailchimpAccount(models.Model):
             )
 
     def _no_room_sentence(self, constraints):
-        """Return why the plan allows no further audience, or nothing."""
+        """Return why the plan allows no further audience, or ``False``."""
         if constraints.get("may_create", True):
             return False
         return self.env._(

@@ -16,14 +16,14 @@ class CrmMailchimpAccount(models.Model):
         return result
 
     def _set_no_room(self, sentence):
-        """Say, once, that Mailchimp takes nobody new."""
+        """Note that Mailchimp takes nobody new, and notify managers once."""
         if not self.no_room_message:
             self._notify_managers(sentence)
         if self.no_room_message != sentence:
             self.no_room_message = sentence
 
     def _forget_attention(self):
-        """Keep what managers were told as long as nobody new can be added."""
+        """Keep the managers' activities while nobody new can be added."""
         return super(
             CrmMailchimpAccount,
             self.filtered(lambda account: not account.sudo().no_room_message),
@@ -38,6 +38,6 @@ class CrmMailchimpRun(models.Model):
             account, no_room = run.account_id, run._get_cursor().no_room
             found_room = state == "done" and run.phase and no_room is None
             if found_room and account.no_room_message:
-                # Whoever had to be added was.
+                # Everybody who had to be added was added.
                 account.no_room_message = False
         return super()._end(state, error)

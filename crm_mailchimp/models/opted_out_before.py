@@ -6,7 +6,7 @@ from ..engine.address import member_hash
 from ..engine.observe import utc
 from ..engine.plan import REACHABLE
 
-# So many addresses are looked up one by one; of a longer list of "no", the members of
+# Up to this many addresses are looked up one by one; if more said "no", the members of
 # the audience are paged through instead.
 LOOKED_UP = 200
 PAGES = 20
@@ -18,11 +18,11 @@ FIELDS = (
 
 
 class CrmMailchimpAccount(models.Model):
-    """Who opted out in Odoo before the audience was linked, and is subscribed there.
+    """Members who opted out in Odoo before the audience they are in was linked.
 
-    Nobody knows who subscribed them there and when the person agreed to it, so it is
-    for a person to decide: they are listed before the audience is linked and on the
-    account afterwards, and leave by the lane of opt-outs once somebody says so.
+    Nobody knows who subscribed them there and when they agreed to it, so a person has
+    to decide: they are listed before the audience is linked and on the account
+    afterwards, and leave through the lane of opt-outs once somebody decides so.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -42,9 +42,9 @@ class CrmMailchimpAccount(models.Model):
     def _opted_out_before_sql(self):
         """Return a query with the ids of members somebody has to decide about.
 
-        They are subscribed and only in Mailchimp, and their address said no in Odoo
-        without a sign-up in Mailchimp since. Who leaves by itself is none of them. An
-        address that was erased from the list of "no" is known by its hash.
+        They are subscribed, only in Mailchimp, and their address said no in Odoo with
+        no sign-up in Mailchimp since. Members that leave anyway are not among them. An
+        address that was erased from the do-not-email list is known by its hash.
         """
         self.ensure_one()
         where = SQL(
@@ -68,7 +68,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_open_opted_out(self):
-        """List the members who opted out in Odoo, to archive them or not."""
+        """List the members who opted out in Odoo, to decide on archiving them."""
         action = self._open("crm_mailchimp.action_crm_mailchimp_member")
         action["domain"] += [("is_opted_out_before", "=", True)]
         name = self.env._("Opted out in Odoo, subscribed in Mailchimp")
@@ -80,7 +80,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _said_no_in_odoo(self):
-        """Return ``{hash of an address: (date, kind)}`` of what was said in Odoo."""
+        """Return ``{hash of an address: (date, kind)}`` of the "no" said in Odoo."""
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
@@ -93,13 +93,13 @@ class CrmMailchimpAccount(models.Model):
         return {digest: no for digest, *no in rows}
 
     def _find_opted_out(self, gateway, audience_ref, members, enough):
-        """Look who said no in Odoo and is subscribed to an audience.
+        """Find who said no in Odoo and is subscribed to an audience.
 
-        Few addresses are looked up one by one; for many, the members are read.
+        A few addresses are looked up one by one; for many, the members are read.
 
         :param str audience_ref: id of an audience that need not be linked
         :param dict members: status -> number of members, to know when to stop
-        :param enough: tells, without arguments, that no further call is to be begun
+        :param enough: function without arguments: whether to start no further call
         :return: ``([(member of the API, date, kind), ...], complete)``
         """
         said_no = self._said_no_in_odoo()
@@ -161,14 +161,14 @@ class CrmMailchimpAccount(models.Model):
         return found, complete
 
     def _archive_opted_out(self, members):
-        """Hand members that somebody decided about to the lane of opt-outs.
+        """Hand members that somebody decided to archive to the lane of opt-outs.
 
         :param members: records of the ledger
         """
         members = members.sudo()
         members.filtered(lambda member: member.origin == "foreign").origin = "claimed"
         members.opt_out_at = self._mailchimp_now()
-        # Erased from the list of "no", but here again: the lane goes by the address.
+        # Restore addresses erased from the do-not-email list: the lane goes by them.
         self.env.flush_all()
         self.env.cr.execute(
             SQL(
@@ -195,8 +195,8 @@ class CrmMailchimpAccount(models.Model):
     def _expect_opted_out(self, found):
         """Note members of an audience that was just linked, to be archived.
 
-        The lane takes them at once; everything else of them comes with the reading of
-        the audience.
+        The lane takes them at once; everything else about them comes with the first
+        pull.
 
         :param found: ``(address, status)`` of each
         """
@@ -246,11 +246,11 @@ class CrmMailchimpMember(models.Model):
         return [("id", "in" if True in value else "not in", found)]
 
     def _opted_out_before(self):
-        """Return those of all accounts that somebody has to decide about."""
+        """Return the members, of all accounts, that somebody has to decide about."""
         return self.search([("is_opted_out_before", "=", True)])
 
     def action_archive_foreign(self):
-        """Archive members that somebody decided about after looking at them."""
+        """Archive members that somebody decided about after reviewing them."""
         self.check_access("read")
         opted_out = self & self._opted_out_before()
         if not opted_out:

@@ -7,23 +7,24 @@ from ..engine.address import member_hash
 
 
 class ResPartner(models.Model):
-    """What people, server actions and automation rules can ask for on contacts.
+    """What users, server actions and automation rules can ask for on contacts.
 
-    All of it writes what is wanted and wakes the scheduled action, nothing else: a
-    button or a rule must neither wait for Mailchimp nor fail because of it.
+    Each of them only writes what is wanted and wakes the scheduled action: a button or
+    a rule must neither wait for Mailchimp nor fail because of it.
     """
 
     _inherit = "res.partner"
 
     def _mailchimp_accounts(self):
-        """Return ``{account: contacts}``: the linked accounts of their companies.
+        """Return ``{account: contacts}``: linked accounts of the contacts' companies.
 
-        A contact of no company belongs to the accounts of the companies one works in.
-        People ask for contacts they may see only, and in companies they work in.
+        A contact without a company belongs to the accounts of the current companies.
+        Users can ask only for contacts they may read, and only in companies they work
+        in.
 
-        :raise UserError: when a person may not ask, or it makes no sense now; a rule,
-            which runs as superuser, gets nothing: it must not keep a contact from being
-            saved
+        :raise UserError: if a user may not ask, or it makes no sense now; a rule, which
+            runs as the superuser, gets an empty result instead: it must not keep a
+            contact from being saved
         """
         self.check_access("read")
         accounts, domain = {}, [("audience_ref", "!=", False)]
@@ -51,7 +52,7 @@ class ResPartner(models.Model):
         return accounts
 
     def action_mailchimp_push_now(self):
-        """Push what changed, these contacts included, and say which do not go."""
+        """Push what changed, these contacts included, and report who is left out."""
         accounts = self._mailchimp_accounts()
         started = [account for account in accounts if account.push_enabled]
         if not started and not self.env.su:
@@ -83,7 +84,7 @@ class ResPartner(models.Model):
         )
 
     def _mailchimp_outlook(self, accounts):
-        """Return how many are in an audience after the next run, and why others not.
+        """Return how many are in an audience after the next run, and why not others.
 
         :return: ``(count, {reason: count})``
         """
@@ -97,7 +98,7 @@ class ResPartner(models.Model):
         return reasons.pop("goes", 0), reasons
 
     def _mailchimp_notice(self, message, reasons):
-        """Return a notification, with a way to those who do not go."""
+        """Return a notification, with a button to see those who are left out."""
         params = {"message": message, "type": "warning" if reasons else "success"}
         if reasons:
             labels = dict(
@@ -119,7 +120,7 @@ class ResPartner(models.Model):
                     "crm_mailchimp.action_crm_mailchimp_contact_status"
                 ),
                 domain=[("partner_id", "in", self.ids), ("status", "=", "out")],
-                # These few as they are now, as the message says.
+                # Evaluate these few now, to agree with the message.
                 context={"mailchimp_partner_ids": self.ids},
                 help=False,
             )
@@ -130,7 +131,7 @@ class ResPartner(models.Model):
         }
 
     def action_mailchimp_add_tag(self):
-        """Ask which tag to add."""
+        """Open the dialog that asks which tag to add."""
         self._mailchimp_accounts()
         return {
             "type": "ir.actions.act_window",
@@ -142,14 +143,14 @@ class ResPartner(models.Model):
         }
 
     def mailchimp_add_tag(self, names):
-        """Ask for tags on these contacts; also for automation rules.
+        """Request tags on these contacts; automation rules may call this, too.
 
         :param str names: one tag, or several separated by commas
         """
         accounts = self._mailchimp_accounts()
         tags = {}
         for name in names.split(","):
-            # Mailchimp takes 100 characters, and calls Vip and VIP the same.
+            # Mailchimp takes 100 characters, and treats Vip and VIP as the same.
             name = " ".join(name.split())[:100]
             if name:
                 tags.setdefault(name.casefold(), name)
@@ -173,15 +174,15 @@ class ResPartner(models.Model):
         return self._mailchimp_notice(message, reasons)
 
     def action_mailchimp_ask_again(self):
-        """Let Mailchimp ask contacts who said no whether they want to come back.
+        """Have Mailchimp ask contacts who said no whether they want to come back.
 
         Only for contacts with an opt-in that is newer than their "no". Mailchimp sends
-        them its own mail to confirm; nobody is subscribed by it.
+        them its own mail to confirm, which in itself subscribes nobody.
         """
         return self._mailchimp_ask(self._mailchimp_accounts())
 
     def _mailchimp_ask(self, accounts):
-        """Plan the question.
+        """Plan to ask the contacts again.
 
         :param dict accounts: account -> contacts
         """
@@ -213,7 +214,7 @@ class ResPartner(models.Model):
         )
 
     def action_mailchimp_said_no(self):
-        """List what the addresses of the contact said, the former ones included."""
+        """List every "no" of the contact's addresses, former ones included."""
         self.ensure_one()
         emails = [
             *self._mailchimp_addresses(),

@@ -10,10 +10,11 @@ class MergePartnerAutomatic(models.TransientModel):  # pylint: disable=no-wizard
     _inherit = "base.partner.merge.automatic.wizard"
 
     def _merge(self, partner_ids, dst_partner=None, extra_checks=True):
-        """Keep an opt-out: core's merge takes any value that is set, so an opt-in wins.
+        """Keep an opt-out: Odoo's merge takes any value that is set, so an opt-in wins.
 
-        An opt-out is a contact without opt-in that has a consent line: one that was
-        never asked has none, and takes nothing away from the other's opt-in.
+        A contact has opted out if it has no opt-in and its latest consent line says so.
+        One that was never asked has no line, and takes nothing away from the other's
+        opt-in.
         """
         partners = self.env["res.partner"].browse(partner_ids).exists()
         Consent = self.env["crm.mailchimp.consent"].sudo()

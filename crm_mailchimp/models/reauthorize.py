@@ -5,12 +5,12 @@ from ..engine import errors
 
 
 class CrmMailchimpAccount(models.Model):
-    """Another key, or another login, for an account that has an audience.
+    """Another key or login for an account that has an audience.
 
-    With one of the same Mailchimp account the synchronisation goes on. One of another
-    Mailchimp account is used for nothing but choosing an audience there: no member of
-    another account is ever touched. A login is looked at while the user waits. Saving
-    a key never touches the network, so its gateway looks before it sends anything else
+    If it opens the same Mailchimp account, the synchronisation goes on. If it opens
+    another one, it is used for nothing but choosing an audience there: no member of
+    another account is ever touched. A login is checked while the user waits. Saving a
+    key never touches the network, so its gateway checks before it sends anything else
     (see :class:`..engine.transport.Transport`).
     """
 
@@ -22,7 +22,7 @@ class CrmMailchimpAccount(models.Model):
     key_verified = fields.Boolean(readonly=True, copy=False)
 
     def _is_other(self, root):
-        """Return whether it is another Mailchimp account than that of the audience."""
+        """Return whether ``root`` is another Mailchimp account than the audience's."""
         return bool(
             self.audience_ref
             and self.account_ref
@@ -30,10 +30,10 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _note_account(self, gateway):
-        """Keep what a gateway found out: whose account the key opens.
+        """Note whose account the key opens, as a gateway found out.
 
-        Called after something was done with the linked audience: of an account that
-        was connected by an earlier version, only that proves it is the right one.
+        Called after the linked audience was used: for an account that was connected by
+        an earlier version, only that proves it is the right one.
         """
         found = gateway.account_ref
         if found and gateway.uses(self.sudo().api_key_secret):
@@ -58,10 +58,10 @@ class CrmMailchimpAccount(models.Model):
 
         :param dict root: the account as Mailchimp returns it
         :param trouble: why the audience cannot be used, or nothing
-        :param values: dict of the new key or token
+        :param values: dict of the new key or token, to be stored
         :return: whether all is well
         """
-        # Who connects says that this very database is the one to use.
+        # Connecting here means that this is the database to use.
         adopted = self._is_copy()
         if adopted:
             self.sudo()._stop()
@@ -71,7 +71,7 @@ class CrmMailchimpAccount(models.Model):
             remote_name=root.get("account_name"),
             database_ref=self._database_ref(),
         )
-        # Without its audience nobody knows whether it is the account it was.
+        # Without its audience, nobody knows whether this is still the same account.
         if root.get("account_id") and (self.account_ref or not trouble):
             values.update(account_ref=root["account_id"], key_verified=True)
         self._clear_error(**values)
@@ -93,7 +93,7 @@ class CrmMailchimpAccount(models.Model):
         account._set_error(errors.OtherAccount(name=root.get("account_name") or ""))
 
     def _other_account_sentence(self, name):
-        """Say that the key is of another Mailchimp account than the audience."""
+        """Return that the key opens another Mailchimp account than the audience's."""
         return self.env._(
             "The audience %(audience)s is in the Mailchimp account %(owner)s, but the"
             " key or login is of the account %(other)s. Nothing was read or sent. Enter"
@@ -105,7 +105,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _other_login_sentence(self, root):
-        """Say that somebody logged in to another Mailchimp account."""
+        """Return that the user logged in to another Mailchimp account."""
         return self.env._(
             "You logged in to the Mailchimp account %(other)s, but the audience"
             " %(audience)s is in another one: %(owner)s. Nothing was changed. Log in"

@@ -1,4 +1,4 @@
-"""Rows as a table of a statement."""
+"""Rows as a table in an SQL statement."""
 
 import json
 
@@ -8,11 +8,11 @@ from odoo.tools import SQL
 def recordset(types, rows):
     """Return rows as a table ``v``, for the FROM of a statement.
 
-    They go as one document: thousands of values would each have to be quoted, parsed
-    and planned.
+    They are passed as one document: thousands of values would each have to be quoted,
+    parsed and planned.
 
-    :param types: dict of the columns, ``{name: type}``: names of ours, never anything
-        a user typed
+    :param types: ``{name: type}`` of the columns: our own names, never anything a user
+        typed
     :param rows: tuples with a value for each column
     """
     document = [dict(zip(types, row, strict=True)) for row in rows]

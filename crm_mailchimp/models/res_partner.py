@@ -7,7 +7,7 @@ from odoo.tools.mail import email_split_tuples
 
 from ..sync.grounds import Grounds
 
-# What users may not enter, import or have as a default.
+# Fields that users may not enter, import or have as a default.
 OWN = {"mailchimp_opt_in_date", "mailchimp_segment_ids"}
 
 
@@ -31,7 +31,7 @@ class ResPartner(models.Model):
         "partner_id",
         string="Consent",
         readonly=True,
-        # Who may not read the lines must still be able to read the contact.
+        # Users who may not read the lines must still be able to read the contact.
         groups="sales_team.group_sale_salesman",
     )
     mailchimp_tag_ids = fields.One2many(
@@ -69,12 +69,12 @@ class ResPartner(models.Model):
         copy=False,
         groups="sales_team.group_sale_salesman",
     )
-    # Same name and values as partner_contact_gender of the OCA.
+    # Same name and values as in the OCA's partner_contact_gender.
     gender = fields.Selection(
         [("male", "Male"), ("female", "Female"), ("other", "Other")]
     )
 
-    # Core has no index on the normalised address; every look-up would scan the table.
+    # Odoo has no index on the normalised address: every look-up would scan the table.
     _email_normalized_idx = models.Index(
         "(email_normalized) WHERE email_normalized IS NOT NULL"
     )
@@ -114,18 +114,18 @@ class ResPartner(models.Model):
 
     @api.model
     def default_get(self, fields):
-        """Take no default, of a context or a user, for what only Odoo itself writes."""
+        """Ignore context and user defaults for fields that only Odoo itself writes."""
         if not self.env.su:
             fields = [name for name in fields if name not in OWN]
         return super().default_get(fields)
 
     @api.model_create_multi
     def create(self, vals_list):
-        # The caller's own stay as they are: an import tries them a second time.
+        # The caller's dicts stay as they are: an import tries them a second time.
         vals_list = [dict(vals) for vals in vals_list]
         default = self.default_get(["mailchimp_opt_in"])
         for vals in vals_list:
-            # Of a default, too, the date and the line are noted.
+            # An opt-in set by a default gets its date and line, too.
             vals.setdefault("mailchimp_opt_in", default.get("mailchimp_opt_in", False))
             self._mailchimp_check_segments(vals)
             date = self._mailchimp_pop_date(vals)
@@ -158,7 +158,7 @@ class ResPartner(models.Model):
         if unchanged:
             super(ResPartner, unchanged).write(kept)
         if changed:
-            # The "no" is about the addresses the contact had, and those it gets.
+            # The "no" covers the addresses the contact had, and those it gets.
             before = {partner.id: partner._mailchimp_addresses() for partner in changed}
             date = (date or self._mailchimp_now()) if opt_in else False
             super(ResPartner, changed).write(dict(vals, mailchimp_opt_in_date=date))
@@ -169,7 +169,7 @@ class ResPartner(models.Model):
 
     @api.ondelete(at_uninstall=True)
     def _mailchimp_leave_consent(self):
-        """Leave the consent lines with the company that has the contact now."""
+        """Leave the consent lines to the company that has the contact now."""
         self.env["crm.mailchimp.consent"].sudo()._stay_with_company(self)
 
     # === CONSENT === #
@@ -178,15 +178,16 @@ class ResPartner(models.Model):
         return self.env["crm.mailchimp.account"].sudo()._mailchimp_now()
 
     def _mailchimp_grounds(self):
-        """Return why the opt-in changes, unless it is a user who changes it."""
+        """Return why the opt-in changes; ``None`` if a user changes it."""
         grounds = self.env.context.get("mailchimp_grounds")
         return grounds if isinstance(grounds, Grounds) else None
 
     def _mailchimp_pop_date(self, vals):
-        """Take the opt-in date out of values; only Odoo itself may give one.
+        """Remove and return the opt-in date of values; only Odoo itself may set one.
 
-        :raise UserError: when a user writes or imports one: consent is proved by it,
-            and a date in the future would make void whatever the person says until then
+        :return: naive datetime in UTC, never in the future, or ``None``
+        :raise UserError: if a user writes or imports one: it is evidence of consent,
+            and a date in the future would override whatever the person says until then
         """
         date = fields.Datetime.to_datetime(vals.pop("mailchimp_opt_in_date", None))
         if not date:
@@ -201,9 +202,9 @@ class ResPartner(models.Model):
         return min(date, self._mailchimp_now())
 
     def _mailchimp_check_segments(self, vals):
-        """Refuse segments somebody enters: only a filter says who belongs to one.
+        """Refuse segments that somebody enters: only a filter says who belongs in one.
 
-        :raise AccessError: for whoever is not Odoo itself
+        :raise AccessError: for anybody but Odoo itself
         """
         if "mailchimp_segment_ids" in vals and not self.env.su:
             raise AccessError(
@@ -214,10 +215,10 @@ class ResPartner(models.Model):
             )
 
     def _mailchimp_follow_no(self):
-        """Let a new opt-in be later than the "no" its addresses said before.
+        """Make a new opt-in later than the "no" its addresses said before.
 
-        Clocks can be set back or be apart; the opt-in was ticked after what Odoo knew
-        all the same. One that comes from elsewhere keeps the date it has.
+        Clocks can be set back, and differ; the opt-in was still ticked after what Odoo
+        knew. One that comes from elsewhere keeps its date.
         """
         Suppression = self.env["crm.mailchimp.suppression"].sudo()
         addresses = {partner: partner._mailchimp_addresses() for partner in self}
@@ -228,12 +229,11 @@ class ResPartner(models.Model):
             said = Suppression._latest(found)
             if said and said >= partner.mailchimp_opt_in_date:
                 date = said + timedelta(seconds=1)
-                # Our own ``write`` would look at where the date comes from.
-                # pylint: disable-next=super-method-mismatch
+                # Our own ``write`` would check where the date comes from.
                 super(ResPartner, partner).write({"mailchimp_opt_in_date": date})
 
     def _log_consent(self, kind, addresses=None):
-        """Append consent lines, and keep the list of "no" in step.
+        """Append consent lines, and update the do-not-email list.
 
         :param str kind: ``in`` or ``out``
         :param addresses: ``{contact id: addresses}`` before the change
@@ -268,7 +268,7 @@ class ResPartner(models.Model):
             if kind == "in":
                 said_yes += [(email, date) for email in emails]
             else:
-                # What Mailchimp said of an address is on the list already.
+                # What an address said in Mailchimp is on the list already.
                 said_no += [
                     {
                         "email": email,
@@ -296,10 +296,10 @@ class ResPartner(models.Model):
         return list(dict.fromkeys(addresses))
 
     def _mailchimp_replace_address(self, old, new=None):
-        """Put another address in the place of one; others and names stay.
+        """Replace one address with another; other addresses and names stay.
 
         :param str old: a normalised address of the contact
-        :param new: what comes in its place, ``None`` to take it away
+        :param new: the new address; ``None`` to remove the old one
         """
         self.ensure_one()
         pairs = email_split_tuples((self.email or "").replace(";", ","))
@@ -308,6 +308,7 @@ class ResPartner(models.Model):
             for name, email in pairs
             if new or email.lower() != old
         ]
-        # Odoo may make an address of a text that holds none as a whole word.
+        # Odoo may make up an address from text that does not contain it as a whole
+        # word.
         is_found = any(email.lower() == old for _name, email in pairs)
         self.email = ", ".join(kept) if is_found else new

@@ -5,8 +5,8 @@ from odoo import api, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
-# What an account is when it was disconnected: see ``action_disconnect``. Restoring
-# brings back no key, and starts nothing.
+# The values of a disconnected account, see ``action_disconnect``: restoring brings back
+# no key, and starts nothing.
 DISCONNECTED = {
     "state": "draft",
     "push_enabled": False,
@@ -17,23 +17,24 @@ DISCONNECTED = {
     "other_since": False,
     "look_again": True,
 }
-# What was planned or under way is planned anew.
+# Columns to leave empty: what was planned or under way is planned again.
 UNDER_WAY = {
     *("operation", "sending", "sent_at", "batch_ref", "values_sending"),
     *("fingerprint", "seen_in_run", "moved_from_id"),
 }
 
-# Of row ``a`` of a file: the account it is for now, and whether that was restored, too.
+# For row ``a`` of a file: the account it belongs to now; the second also requires that
+# this account was restored.
 OF_ACCOUNT = "JOIN archive_account_map am ON am.former = a.account_id"
 OF_FRESH = f"{OF_ACCOUNT} AND am.fresh"
 
 
 class CrmMailchimpArchive(models.AbstractModel):
-    """Bring an archive back: all that is missing, and nothing that is older.
+    """Restoring an archive: everything that is missing, and nothing outdated.
 
     Everything is done in one transaction, by set-based SQL over temporary tables.
-    What the present database says later than the archive stays, so restoring twice,
-    or restoring after weeks of work, changes nothing that it should not.
+    Whatever this database has recorded since the archive was written stays, so
+    restoring twice, or after weeks of work, changes nothing that it should not.
     """
 
     _inherit = "crm.mailchimp.archive"
@@ -42,9 +43,9 @@ class CrmMailchimpArchive(models.AbstractModel):
     def _restore(self, file):
         """Restore an archive.
 
-        :param file: a binary file that can be sought
+        :param file: a seekable binary file
         :return: ``{name of a file: (rows in the archive, rows restored)}``
-        :raise UserError: it is none of this database, or not for this user
+        :raise UserError: if it is not an archive of this database, or not for this user
         """
         self = self.sudo()
         self.env.flush_all()
@@ -58,7 +59,7 @@ class CrmMailchimpArchive(models.AbstractModel):
             manifest = self._read_manifest(archive)
             self._load(archive, manifest)
         self._check_companies()
-        # A number alone could be another contact's, in a copy of the database.
+        # An id alone could be another contact's, in a copy of the database.
         self._query(
             "CREATE TEMP TABLE archive_people ON COMMIT DROP AS SELECT p.id"
             " FROM res_partner p JOIN archive_contacts a"
@@ -74,7 +75,7 @@ class CrmMailchimpArchive(models.AbstractModel):
             "erasures": self._restore_erasures(),
         }
         self._forget_erased()
-        # The account that was linked since knows what was said since.
+        # First, while lines and ledger hold only what was said since the archive.
         restored["suppressions"] = self._restore_suppressions()
         restored["consent"], last = self._restore_consent()
         restored["contacts"] = self._restore_contacts(last)
@@ -94,7 +95,10 @@ class CrmMailchimpArchive(models.AbstractModel):
         return self.env.cr.rowcount
 
     def _check_companies(self):
-        """Refuse whoever may not see all companies the archive is about."""
+        """Refuse users who may not see all companies the archive covers.
+
+        :raise UserError: names the companies
+        """
         self.env.cr.execute("SELECT DISTINCT company_id FROM archive_accounts")
         companies = self.env["res.company"].browse(
             [row[0] for row in self.env.cr.fetchall() if row[0]]
@@ -112,10 +116,10 @@ class CrmMailchimpArchive(models.AbstractModel):
     # === ACCOUNTS AND SETTINGS === #
 
     def _restore_accounts(self):
-        """Find or make the account of each archived one: ``archive_account_map``.
+        """Find or make an account for each archived one: ``archive_account_map``.
 
-        An account of the same audience is left as it is. One that was never linked
-        takes over audience and settings; it is connected by hand.
+        An account with the same audience is left as it is. One that was never linked
+        takes over audience and settings; somebody has to connect it.
         """
         cr, Account = self.env.cr, self.env["crm.mailchimp.account"]
         Account = Account.with_context(active_test=False, tracking_disable=True)
@@ -149,9 +153,9 @@ class CrmMailchimpArchive(models.AbstractModel):
         return restored
 
     def _make_account(self, row, present):
-        """Return the account that an archived one goes on as.
+        """Return the account that takes the place of an archived one.
 
-        :param dict row: the archived one
+        :param dict row: the archived account
         :param present: the active account of its company, or none
         """
         vals = self._settings(row)
@@ -163,7 +167,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         return present.browse().create(vals)
 
     def _settings(self, row):
-        """Return values of an account that this version knows, without connection."""
+        """Return the archived values that this version knows, without connection."""
         model = self.env["crm.mailchimp.account"]
         vals = {}
         for name, value in row.items():
@@ -180,7 +184,7 @@ class CrmMailchimpArchive(models.AbstractModel):
                     value = False
             vals[name] = value
         vals.update(DISCONNECTED)
-        # Whoever restores answers for what nobody is left to answer for.
+        # The user who restores answers for a condition whose author is gone.
         vals["partner_domain_user_id"] = (
             vals.get("partner_domain_user_id") or self.env.uid
         )
@@ -195,7 +199,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _restore_mapping(self):
-        # Of an account whose mapping nobody made since.
+        # Only for restored accounts: others have a mapping made since.
         count = self._copy(
             "field_mapping",
             "crm.mailchimp.merge.field",
@@ -219,7 +223,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _restore_filters(self):
-        """Flag filters again that nobody changed while the add-on was not there."""
+        """Flag the filters again that nobody changed while the add-on was gone."""
         return self._query(
             """UPDATE ir_filters t
                   SET mailchimp_sync = TRUE, mailchimp_owner_id = u.id
@@ -233,10 +237,10 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _restore_segments(self):
-        """Restore which groups and tags are ours, of filters that are flagged again.
+        """Restore which groups and tags are ours, for filters that are flagged again.
 
-        Those of other filters are left alone in Mailchimp: nobody says any more who
-        belongs to them.
+        Those of other filters are left alone in Mailchimp: nothing says any more who
+        belongs in them.
         """
         return self._copy(
             "segments",
@@ -273,7 +277,7 @@ class CrmMailchimpArchive(models.AbstractModel):
                 SQL(OF_ACCOUNT),
             ),
         }
-        # A permission is for members that are added from now on.
+        # Permissions are for members added from now on.
         self._query(
             "UPDATE crm_mailchimp_permission SET after_member ="
             " COALESCE((SELECT MAX(id) FROM crm_mailchimp_member), 0)"
@@ -327,7 +331,7 @@ class CrmMailchimpArchive(models.AbstractModel):
                 campaign,
             ),
         )
-        # Old events are no news for the chatter.
+        # Old events are not news for the chatter.
         self._query(
             "UPDATE crm_mailchimp_account SET activity_noted_id = GREATEST("
             "activity_noted_id, (SELECT MAX(id) FROM crm_mailchimp_recipient_event))"
@@ -338,7 +342,7 @@ class CrmMailchimpArchive(models.AbstractModel):
     # === COPYING === #
 
     def _names(self, file, model):
-        """Return the columns that a loaded file and the present model have."""
+        """Return the columns that a loaded file and the present model both have."""
         self._query("SELECT * FROM %s LIMIT 0", SQL.identifier(f"archive_{file}"))
         loaded = {column.name for column in self.env.cr.description}
         return [name for name in self._columns(self.env[model]) if name in loaded]
@@ -346,13 +350,13 @@ class CrmMailchimpArchive(models.AbstractModel):
     def _copy(self, file, model, keys, joins=None, where=None, without=()):
         """Insert the rows of a loaded file that are not there yet.
 
-        :param str file: its name; its rows are ``a``
-        :param str model: where they belong
-        :param dict keys: column -> ``SQL`` of what to store instead
-        :param SQL joins: what ``keys`` refers to
+        :param str file: name of the file; its rows are ``a``
+        :param str model: name of the model the rows belong to
+        :param dict keys: ``{column: SQL}``, what to store instead of the archived value
+        :param SQL joins: joins that ``keys`` refers to
         :param SQL where: a further condition
         :param without: columns to leave empty
-        :return: how many were inserted
+        :return: number of rows inserted
         """
         values = {}
         for name in self._names(file, model):
@@ -372,7 +376,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _value(self, field):
-        """Return ``SQL`` of a column of row ``a``, ``NULL`` where a link is gone."""
+        """Return ``SQL`` of a column of row ``a``, ``NULL`` if its record is gone."""
         value = SQL.identifier("a", field.name)
         if field.type != "many2one":
             return value

@@ -5,7 +5,7 @@ from .restore import OF_ACCOUNT
 
 
 class CrmMailchimpArchive(models.AbstractModel):
-    """What people said comes back; what they said since is newer and stays."""
+    """Restoring what people said; what they have said since is newer and stays."""
 
     _inherit = "crm.mailchimp.archive"
 
@@ -22,7 +22,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         )
 
     def _forget_erased(self):
-        """Take from the archive whoever was erased since it was written."""
+        """Remove from the loaded archive whoever was erased since it was written."""
         self._query(
             "CREATE TEMP TABLE archive_erased ON COMMIT DROP AS SELECT DISTINCT"
             " email_hash FROM crm_mailchimp_erasure WHERE state = 'done'"
@@ -44,7 +44,7 @@ class CrmMailchimpArchive(models.AbstractModel):
         self._query("DELETE FROM archive_members a WHERE %s", erased)
 
     def _restore_suppressions(self):
-        """Put every "no" back, and lift those that were answered by a later yes."""
+        """Put every "no" back, and lift those followed by a later yes."""
         self._query(
             """CREATE TEMP TABLE archive_no ON COMMIT DROP AS
                SELECT a.* FROM archive_suppressions a
@@ -99,9 +99,9 @@ class CrmMailchimpArchive(models.AbstractModel):
         return count
 
     def _restore_consent(self):
-        """Put the lines back before those written since: their order is by number.
+        """Put the lines back before those written since: they are ordered by id.
 
-        :return: how many, and the number of the last archived line
+        :return: ``(number of lines restored, id of the last archived line)``
         """
         cr = self.env.cr
         self._query("LOCK TABLE crm_mailchimp_consent IN SHARE ROW EXCLUSIVE MODE")
@@ -135,12 +135,12 @@ class CrmMailchimpArchive(models.AbstractModel):
         return count, last
 
     def _restore_contacts(self, last):
-        """Switch the opt-in on again of contacts nothing was said about since.
+        """Switch the opt-in on again for contacts nothing was said about since.
 
-        Any line since, an opt-in included, is newer than the archive; so is a "no"
-        of one of the addresses that is later than the archived opt-in.
+        Any line since, even an opt-in, is newer than the archive; so is a "no" of one
+        of the addresses that is later than the archived opt-in.
 
-        :param int last: number of the last archived consent line
+        :param int last: id of the last archived consent line
         """
         said = SQL("('unsubscribed', 'complained', 'opt_out')")
         count = self._query(
@@ -174,7 +174,7 @@ class CrmMailchimpArchive(models.AbstractModel):
     def _restore_leads(self):
         """Switch the opt-in of leads on again.
 
-        With its date: a "no" since then counts when a contact is made of the lead.
+        It keeps its date: a "no" since then counts when the lead becomes a contact.
         """
         return self._query(
             """UPDATE crm_lead l

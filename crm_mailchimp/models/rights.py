@@ -1,7 +1,8 @@
-"""With whose rights a condition or a path works, and what none may ever use.
+"""Whose rights a condition or a path uses, and what none may ever use.
 
-Conditions and mapped fields leave traces outside: who is in an audience, what a merge
-field holds. Whoever writes one must learn nothing by it that Odoo would not show them.
+Conditions and mapped fields leave traces outside Odoo: in who is in an audience, and in
+what a merge field holds. Whoever writes one must not learn anything from it that Odoo
+would not show them.
 """
 
 import re
@@ -10,7 +11,7 @@ from odoo import SUPERUSER_ID
 from odoo.exceptions import AccessError
 from odoo.fields import NO_ACCESS, Domain
 
-# Words in the name of a field that holds a secret, whoever may read it.
+# Words in the name of a field that mark it as a secret, whoever may read it.
 SECRET_WORDS = {
     *("password", "passwords", "passwd", "pwd", "passphrase", "pass", "pin", "puk"),
     *("token", "tokens", "secret", "secrets", "credential", "credentials"),
@@ -19,13 +20,13 @@ SECRET_WORDS = {
 
 
 def is_secret(field):
-    """Return whether nobody may send a field away, or find contacts by it."""
+    """Return whether a field must never be sent, nor used to find contacts."""
     words = set(re.split(r"[^a-z]+", field.name.lower()))
     return field.groups == NO_ACCESS or bool(words & SECRET_WORDS)
 
 
 def is_kept(field):
-    """Return whether Odoo keeps a field from some employees, or it holds a secret."""
+    """Return whether Odoo hides a field from some employees, or it holds a secret."""
     groups = field.groups.split(",") if field.groups else ["base.group_user"]
     return is_secret(field) or "base.group_user" not in groups
 
@@ -33,9 +34,9 @@ def is_kept(field):
 def acting_as(env, user, company):
     """Return an environment with the rights a user has in one company.
 
-    :param user: who wrote a condition or mapped a field, maybe nobody any more
-    :param company: the company of the account, the only one that is switched on
-    :raise AccessError: when that user can no longer answer for it
+    :param user: the user who wrote a condition or mapped a field; empty if deleted
+    :param company: the account's company, the only one allowed
+    :raise AccessError: if that user can no longer answer for it
     """
     if not user:
         raise AccessError(env._("The user whose access rights it uses was deleted."))
@@ -62,22 +63,22 @@ def acting_as(env, user, company):
 
 
 def check_condition(model, domain):
-    """Refuse a condition that uses what its author may not read, or nobody may.
+    """Refuse a condition that uses what its author, or anybody, must not read.
 
-    Odoo checks rights on fields while it searches. It does not know that a search is
-    repeated every night for whoever can see its outcome, so what holds a secret is
-    refused for everybody, administrators included.
+    Odoo checks rights on fields while it searches. It does not know that the search is
+    repeated every night, for everybody who can see its outcome, so secrets are refused
+    for everybody, administrators included.
 
     :param model: empty recordset with the rights of the author
     :param domain: the condition
-    :raise AccessError: one sentence that names the field
+    :raise AccessError: names the field, in one sentence
     """
     for condition in Domain(domain).iter_conditions():
         current = model
         for name in condition.field_expr.split("."):
             field = current._fields.get(name) if current is not None else None
             if field is None:
-                # Odoo says what is wrong with it; or it is a part of a date.
+                # Either Odoo's search reports it, or it is part of a date.
                 break
             _check_field(current, field, condition.field_expr)
             current = current.env[field.comodel_name] if field.relational else None

@@ -3,12 +3,16 @@ from odoo.exceptions import AccessError, UserError
 
 
 class CrmMailchimpAccount(models.Model):
-    """What people ask for: buttons queue runs, scheduled actions do the work."""
+    """What users ask for: buttons queue runs, and scheduled actions do the work."""
 
     _inherit = "crm.mailchimp.account"
 
     def _check_ready(self):
-        """Refuse whoever may not synchronise these accounts, and accounts not ready."""
+        """Refuse users who may not synchronise, and accounts that are not ready.
+
+        :raise AccessError: if the user may not synchronise these accounts
+        :raise UserError: if the account is not ready; says what to do
+        """
         self.check_access("read")
         if not self.env.su and not self.env.user.has_group(
             "crm_mailchimp.group_mailchimp_user"
@@ -24,10 +28,10 @@ class CrmMailchimpAccount(models.Model):
         self._check_database()
 
     def action_sync_now(self):
-        """Ask for a run; the scheduled action does the work.
+        """Request a run; the scheduled action does the work.
 
-        Pressing it on an account that never pushed is how somebody starts the first
-        push (the button says so and asks).
+        Pressed on an account that never pushed, it starts the first push (the button
+        says so and asks for confirmation).
         """
         self.ensure_one()
         self._check_ready()
@@ -48,7 +52,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _not_sending_sentence(self):
-        """Explain why what was asked for is not sent, and who can change that."""
+        """Return why nothing that was asked for is sent, and who can change that."""
         return self.env._(
             "Contacts are not being synced: syncing has not been started, or is "
             "paused. A Mailchimp manager can start it in CRM > Mailing > Overview, or "
@@ -56,9 +60,9 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_pause(self):
-        """Send no contacts until somebody resumes; opt-outs still leave.
+        """Send no contacts until somebody resumes; opt-outs are still sent.
 
-        Of a run under way what is sent is sent; it ends with its next slice.
+        A run under way ends with its next slice; what it has sent stays sent.
         """
         self.ensure_one()
         self._check_manager()
@@ -71,7 +75,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_resync(self):
-        """Ask for a run that first reads the whole audience again."""
+        """Request a run that first reads the whole audience again."""
         self.ensure_one()
         self._check_ready()
         self._request_run("full")
@@ -80,7 +84,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def action_import_stats(self):
-        """Ask for an import of campaigns and their results."""
+        """Request an import of campaigns and their results."""
         self.ensure_one()
         self._check_ready()
         self._request_run("stats")
@@ -91,7 +95,7 @@ class CrmMailchimpAccount(models.Model):
     def _request_run(self, kind):
         """Queue a run and wake the scheduled action; a second request joins the first.
 
-        That is unless the first has compared already: see ``_get_or_create``.
+        Unless the first has already compared: see ``_get_or_create``.
 
         :param str kind: ``push``, ``full``, ``preview``, ``audience`` or ``stats``
         :return: ``(run, created)``

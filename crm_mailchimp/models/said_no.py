@@ -4,21 +4,20 @@ from odoo.tools import SQL
 from ..engine.vocabulary import ABOUT_ADDRESS, SAID
 from .eligibility import SEVERAL
 
-# So long a "no" of the address a contact left counts for the contact.
+# Days for which a "no" of an address still counts for a contact that left it.
 LEFT_DAYS = 30
 EMPTY = SQL()
 
 
 class CrmMailchimpAccount(models.Model):
-    """What a "no" of the list does to contacts, as SQL: whom it bars, who loses the
-    opt-in by it."""
+    """What a "no" does to contacts, as SQL: whom it bars, who loses the opt-in."""
 
     _inherit = "crm.mailchimp.account"
 
     def _said_no_condition(self, asking):
         """Return ``SQL``: the person said no in Mailchimp, here or elsewhere.
 
-        Whoever was asked by Mailchimp's mail and has not answered yet is kept.
+        Somebody whom Mailchimp's mail has asked and who has not answered yet is kept.
         """
         if asking:
             return SQL("n.said_at >= COALESCE(p.mailchimp_opt_in_date, '-infinity')")
@@ -43,7 +42,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _opt_in_to_take_condition(self, few):
-        """Return ``SQL``: a "no" of Mailchimp has still to take the opt-in of ``p``."""
+        """Return ``SQL``: a "no" in Mailchimp still has to take the opt-in of ``p``."""
         if few:
             return SQL(
                 "EXISTS (%s AND m.partner_id = p.id)", self._said_no_by_member_sql()
@@ -56,11 +55,11 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _said_no_sql(self):
-        """Return a query with the contacts whose opt-in a "no" of Mailchimp takes.
+        """Return a query with the contacts whose opt-in a "no" in Mailchimp takes.
 
-        It is the contact's "no" when the contact has the address, or left it less than
-        ``LEFT_DAYS`` before: mail to the former address is read for some time, and
-        later the address may be a stranger's. The ledgers of former audiences tell it,
+        A "no" is the contact's if the contact has the address, or left it less than
+        ``LEFT_DAYS`` days before: mail to a former address is read for some time, but
+        later the address may be a stranger's. The ledgers of former audiences count,
         too.
 
         :return: ``SQL``: ``partner_id, email, date, note``
@@ -94,9 +93,10 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _said_no_by_member_sql(self, join=EMPTY, columns=EMPTY):
-        """Return the part of :meth:`_said_no_sql` that the ledger tells.
+        """Return the part of :meth:`_said_no_sql` that comes from the ledger.
 
-        :param SQL join: of contact ``p``, if it is not one of an outer query
+        :param SQL join: join of contact ``p``, unless an outer query has it
+        :param SQL columns: further columns, with a comma in front
         """
         return SQL(
             """SELECT m.partner_id %(columns)s
@@ -120,8 +120,8 @@ class CrmMailchimpAccount(models.Model):
     def _takes_opt_in_condition(self):
         """Return ``SQL``: the "no" ``s`` is not older than the opt-in of ``p``.
 
-        The very opt-in that a run has seen cannot be later than that run, whatever
-        Odoo's clock said when it was ticked.
+        An opt-in that a run has seen cannot be later than that run, whatever Odoo's
+        clock said when it was ticked.
         """
         return SQL(
             "s.lifted_at IS NULL AND s.kind IN %s AND s.date >="

@@ -3,10 +3,10 @@ from odoo.tools import SQL
 
 
 class IrFilters(models.Model):
-    """What people see of flagged filters: what they match, and what comes of it.
+    """What users see of flagged filters: what they match, and what becomes of it.
 
-    The ready-made ones are archived, so they are in nobody's favourites, until somebody
-    flags them.
+    Ready-made filters are archived until somebody flags them, so that they are not
+    among everybody's favourites.
     """
 
     _inherit = "ir.filters"
@@ -33,7 +33,7 @@ class IrFilters(models.Model):
         return super().write(vals)
 
     def action_mailchimp_flag(self):
-        """Make the filter a segment, and say at once who is in it."""
+        """Make the filter a segment, and show at once who is in it."""
         self.ensure_one()
         self.check_access("write")
         self._check_mailchimp_right()
@@ -56,10 +56,10 @@ class IrFilters(models.Model):
         )
 
     def action_mailchimp_outlook(self):
-        """Say how many contacts match a flagged filter, and how many are sent.
+        """Show how many contacts match a flagged filter, and how many are sent.
 
         :return: a notification, with a button for what comes next
-        :raise AccessError: for whoever may not synchronise
+        :raise AccessError: if the user may not synchronise
         """
         self.ensure_one()
         self.check_access("read")
@@ -107,7 +107,7 @@ class IrFilters(models.Model):
         """Count the contacts that match now, and those of them that may be sent.
 
         :return: ``(matching, going)``
-        :raise UserError: one sentence when the filter cannot be evaluated
+        :raise UserError: if the filter cannot be evaluated, in one sentence
         """
         contacts = self.sudo()._mailchimp_contacts(self.env.company)
         [(matching,)] = self.env.execute_query(
@@ -127,7 +127,7 @@ class IrFilters(models.Model):
         return matching, going
 
     def action_mailchimp_open_segment(self):
-        """Open what became of the filter in Mailchimp."""
+        """Open the segments of the filter in Mailchimp."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id(
             "crm_mailchimp.action_crm_mailchimp_segment"

@@ -6,9 +6,9 @@ from ..engine.vocabulary import PUSHES
 class CrmMailchimpAccount(models.Model):
     """The way from nothing to the first contact in the audience.
 
-    The checklist on the overview. It stores nothing: each step looks whether it is
-    done, so it can be left and taken up again at any time, by anybody, and says the
-    same as the rest of the account.
+    This is the checklist on the overview. It stores nothing: each step checks whether
+    it is done, so anybody can leave it and take it up again at any time, and it always
+    agrees with the rest of the account.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -27,7 +27,7 @@ class CrmMailchimpAccount(models.Model):
             account.next_sync_date = well and account._next_run(now)
 
     def _is_set_up(self):
-        """Return whether the contacts were sent once, as far as they go."""
+        """Return whether contacts were sent once, and the first push is over."""
         return bool(self.scope_sent) and not (
             self.open_run_id.kind in PUSHES and not self._pushed()
         )
@@ -49,8 +49,8 @@ class CrmMailchimpAccount(models.Model):
         """Return the steps of the set-up, each checked now.
 
         :return: list of dicts: ``name``, ``title``, ``text``, ``state`` (``done``,
-            ``next``, ``busy``, ``later``), ``optional``, and, where there is something
-            to press, ``label`` and ``method`` of the account
+            ``next``, ``busy``, ``later``), ``optional``, and, where there is a button,
+            its ``label`` and the account's ``method``
         """
         self._check_manager()
         account = self._overview_account()
@@ -63,7 +63,7 @@ class CrmMailchimpAccount(models.Model):
             account._setup_preview(),
             account._setup_start(),
         ]
-        # One of them is what to do now; those after the audience need one.
+        # One step is next. Without an audience, the steps after it have no button.
         following = True
         for index, step in enumerate(steps):
             step.setdefault("optional", False)
@@ -315,7 +315,7 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def action_setup_connect(self):
-        """Ask for the API key; without an account yet, of a new one."""
+        """Ask for the API key, for a new account if there is none yet."""
         self._check_manager()
         view = self.env.ref("crm_mailchimp.crm_mailchimp_account_view_connect")
         return {
@@ -366,7 +366,7 @@ class CrmMailchimpAccount(models.Model):
         }
 
     def action_setup_segments(self):
-        """List the saved filters, the ready-made ones among them."""
+        """List the saved filters, including the ready-made ones."""
         return self.env["ir.actions.act_window"]._for_xml_id(
             "crm_mailchimp.action_ir_filters"
         )

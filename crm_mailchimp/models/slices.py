@@ -22,25 +22,25 @@ from .clock import short_moment
 
 _logger = logging.getLogger(__name__)
 
-# Work of one call of the scheduled action, over all accounts. Requests in flight come
-# on top, but none outlasts its share of Odoo's limit for a job: a prefork server kills
-# a worker that passes it, a threaded one restarts.
+# Seconds of work per call of the scheduled action, for all accounts. Requests in flight
+# come on top, but none outlasts its share of Odoo's time limit for a job: beyond that,
+# a prefork server kills the worker, and a threaded one restarts.
 SLICE_SECONDS = 20
 SHARE = 0.75
 LONGEST_SECONDS = 90
 # After an unanswered or refused request: minutes until the next try.
 BACK_OFF = (1, 2, 5, 15, 30, 60)
-# Most requests at once: ten are all that Mailchimp gives, and results, opt-outs and
-# users have theirs beside a push.
+# Most requests at once: Mailchimp allows ten, and results, opt-outs and users need
+# theirs beside a push.
 IN_FLIGHT = {"push": 8, "full": 8, "stats": 1}
 
 
 def end_of_job():
-    """Return until when a scheduled action that begins now should be over.
+    """Return the time by which a scheduled action that begins now should be over.
 
     :return: monotonic time, well before Odoo's own limit
     """
-    # As Odoo's server reads them: -1 stands for the limit of requests, 0 for none.
+    # As Odoo's server reads them: -1 means the limit for requests, 0 means none.
     limit = config["limit_time_real_cron"]
     limit = config["limit_time_real"] if limit is None or limit < 0 else limit
     return time.monotonic() + min(SHARE * (limit or math.inf), LONGEST_SECONDS)
@@ -80,7 +80,7 @@ class CrmMailchimpRun(models.Model):
         commit(remaining=len(runs))
         started, end = time.monotonic(), end_of_job()
         unfinished = False
-        # Who waited longest is first; what is left of the time is shared fairly.
+        # The run that waited longest comes first; the remaining time is shared fairly.
         runs = runs.sorted("write_date")
         for turn, run in enumerate(runs):
             now, left = time.monotonic(), len(runs) - turn
@@ -88,14 +88,14 @@ class CrmMailchimpRun(models.Model):
             if share <= 0 and turn:
                 unfinished = True
                 break
-            # One that gets no answer must not use up the others' time.
+            # A run that gets no answer must not use up the others' time.
             finished = run._try_slice(now + share, now + (end - now) / left)
             unfinished |= not finished or run._is_followed()
             commit(1)
         if unfinished and cron:
             cron._trigger()
-        # Not the runs that are left: Odoo would call a job that has some up to ten
-        # times in a row, each as long as this one.
+        # Runs that are left are not reported: Odoo would call such a job up to ten
+        # times in a row, each time for as long as this one.
         commit(remaining=0)
 
     def _try_slice(self, deadline, end):
@@ -106,7 +106,7 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             return False
         except Exception:
-            # Even noting what went wrong failed.
+            # Even noting the error failed.
             self.env.cr.rollback()
             _logger.exception("Mailchimp run %s failed", self.id)
             return True
@@ -125,7 +125,7 @@ class CrmMailchimpRun(models.Model):
         )
 
     def _run_slice(self, deadline, end=math.inf):
-        """Work on the run until it is done, waits, or the time is over.
+        """Work on the run until it is done, waits, or time is up.
 
         :param float deadline: monotonic time after which no new work is begun
         :param float end: monotonic time that no request outlasts
@@ -139,14 +139,15 @@ class CrmMailchimpRun(models.Model):
         try:
             options = {"max_in_flight": IN_FLIGHT.get(self.kind, 4)}
             if self.kind == "audience":
-                # Whose account it is does not matter before it has an audience.
+                # Which Mailchimp account it is does not matter before there is an
+                # audience.
                 options["account"] = None
             gateway = account._gateway(**options)
         except UserError as error:
             self._end("failed", error)
             return True
         if self.kind != "preview":
-            # A preview has to be made in one go: it leaves nothing to go on from.
+            # A preview has to be made in one go: it leaves nothing to resume from.
             gateway.until(end)
         commit = self.env["ir.cron"]._commit_progress
         try:
@@ -166,7 +167,7 @@ class CrmMailchimpRun(models.Model):
             commit()
             return finished
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            # Somebody wrote what was being written: go on from the last commit.
+            # Somebody else wrote the same rows: go on from the last commit.
             self.env.cr.rollback()
             return False
         except errors.MailchimpError as error:
@@ -182,8 +183,8 @@ class CrmMailchimpRun(models.Model):
             self.env.cr.rollback()
             if is_out_of_space(error):
                 return self._wait_for_space(error)
-            # A fault of ours must not leave a run open for ever: the log has the
-            # detail, the account says it, and the next run starts afresh.
+            # A bug of ours must not leave a run open forever: the log has the details,
+            # the account reports it, and the next run starts afresh.
             _logger.exception("Mailchimp run %s failed", self.id)
             self._end(
                 "failed",
@@ -212,18 +213,18 @@ class CrmMailchimpRun(models.Model):
         return work(self, gateway, deadline).work()
 
     def _fail(self, error, gateway):
-        """Note an error of the engine: go on, come back later, or stop and tell.
+        """Handle an error of the engine: go on, come back later, or stop and report.
 
         One refused request says nothing about the account: it stops only when a second
         look confirms that the account or its audience cannot be used. Everything else
-        is tried again later, so that opt-outs and unsubscribes go on travelling.
+        is tried again later, so that opt-outs and unsubscribes keep flowing.
 
         :param gateway: the gateway that was used
         :return: ``False`` when the run can go on at once
         """
         _logger.info("Mailchimp run %s: %s", self.id, error)
         if not self.is_open:
-            # Cancelled, or the account was disconnected, while Mailchimp was asked.
+            # Cancelled, or the account disconnected, while Mailchimp was asked.
             return True
         account = self.account_id
         lost = isinstance(error, errors.AuthLost)
@@ -245,7 +246,7 @@ class CrmMailchimpRun(models.Model):
         return True
 
     def _wait(self, error):
-        """Try again later: the longer, the more tries failed."""
+        """Try again later; the wait grows with each failed try."""
         minutes = BACK_OFF[min(self.attempts, len(BACK_OFF) - 1)]
         after = getattr(error, "after", None) or 0
         at = fields.Datetime.now() + timedelta(
@@ -268,9 +269,9 @@ class CrmMailchimpRun(models.Model):
     def _wait_for_space(self, error):
         """Come back when PostgreSQL or the file system has room again.
 
-        What Mailchimp did meanwhile is not lost: it was noted before the calls that it
-        has to be looked at. Not even this can be written on a full disk: then the run
-        stays as it was, and the next tick enters it again.
+        What Mailchimp has done is not lost: it was noted before the calls that it has
+        to be looked at. If not even this can be written on a full disk, the run stays
+        as it was, and the next tick enters it again.
         """
         _logger.warning("Mailchimp run %s: no space left: %s", self.id, error)
         if not self.attempts:
@@ -287,7 +288,7 @@ class CrmMailchimpRun(models.Model):
         )
 
     def _refusal_sentence(self, error):
-        """Say what was refused although the account works, and when it is tried again.
+        """Return what was refused although the account works, and when it is retried.
 
         The button it names is on the account's form.
         """

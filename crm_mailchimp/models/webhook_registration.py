@@ -12,13 +12,12 @@ from .webhooks import PATH, SHORT
 
 _logger = logging.getLogger(__name__)
 
-# When to look again whether the webhooks are there, after a refusal, and without an
-# answer.
+# When to check the webhooks again: normally or after a refusal, and after no answer.
 LOOK_EVERY = timedelta(days=1)
 LOOK_AFTER_SILENCE = timedelta(minutes=15)
-# Seconds for a connection and an answer. Mailchimp answers only after it asked Odoo.
+# Seconds to connect and to answer: Mailchimp answers only after it has called Odoo.
 TIMEOUT = (5, 25)
-# While somebody waits, or the add-on is being uninstalled.
+# Seconds in all while somebody waits or the add-on is being uninstalled; per tick.
 SHORT_SECONDS = 8
 TICK_SECONDS = 40
 
@@ -26,8 +25,8 @@ TICK_SECONDS = 40
 class CrmMailchimpAccount(models.Model):
     """Registering the webhooks in Mailchimp, looking after them, removing them.
 
-    The scheduled action does it, when this Odoo can be reached by https; nothing is
-    called when somebody saves the account.
+    The scheduled action does this if Mailchimp can reach this Odoo by https; saving the
+    account makes no call.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -40,7 +39,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _look_at_webhooks_soon(self):
-        """Schedule the registering or removing of webhooks, for after the commit."""
+        """Schedule registering or removing webhooks, for after the commit."""
         cron = self.env.ref("crm_mailchimp.ir_cron_webhook", raise_if_not_found=False)
         if cron:
             cron.sudo()._trigger()
@@ -62,14 +61,14 @@ class CrmMailchimpAccount(models.Model):
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
                 self.env.cr.rollback()
             except Exception:
-                # One account never stops another.
+                # One account must never stop the others.
                 self.env.cr.rollback()
                 _logger.exception("No look at the webhooks of account %s", account.id)
             commit(1)
         commit(remaining=0)
 
     def _look_after_webhooks(self, end):
-        """Bring Mailchimp's webhooks in line, if it is time to.
+        """Bring the webhooks in Mailchimp up to date, if it is time to.
 
         :param float end: monotonic time that no request outlasts
         """
@@ -79,8 +78,8 @@ class CrmMailchimpAccount(models.Model):
             return
         formers = account._formers().filtered("webhook_token")
         base, _reason = account._webhook_base()
-        # What is registered keeps working while Odoo's address is an inner one, as it
-        # is after an administrator signed in by that.
+        # Registered webhooks keep working while Odoo's address is an internal one, as
+        # it is after an administrator signed in there.
         target = base or account.webhook_target if account.webhook_enabled else "off"
         now = fields.Datetime.now()
         changed = (target or False) != (account.webhook_target or False)
@@ -90,7 +89,7 @@ class CrmMailchimpAccount(models.Model):
             if nothing and changed:
                 account.write({"webhook_target": target, "webhook_error": False})
             return
-        # Also if there is no answer, or this process dies.
+        # Set beforehand, in case there is no answer or this process dies.
         account.write(
             {"webhook_target": target, "webhook_next_look": now + LOOK_AFTER_SILENCE}
         )
@@ -111,7 +110,7 @@ class CrmMailchimpAccount(models.Model):
         except errors.PASSING as error:
             _logger.info("Webhooks of account %s: %s", self.id, error)
             again = LOOK_AFTER_SILENCE
-            sentence = account.webhook_error  # of before
+            sentence = account.webhook_error  # unchanged
         except (errors.MailchimpError, UserError) as error:
             sentence = account._error_sentence(error)
         account.write(
@@ -131,7 +130,7 @@ class CrmMailchimpAccount(models.Model):
         ]
 
     def _register_webhooks(self, gateway, base):
-        """Register our webhooks as they should be, and remove others of ours.
+        """Register our webhooks as they should be, and remove our outdated ones.
 
         :param str base: URL of this Odoo
         :return: why Mailchimp refused one, or ``False``
@@ -139,7 +138,8 @@ class CrmMailchimpAccount(models.Model):
         commit = self.env["ir.cron"]._commit_progress
         if not self.webhook_token:
             self.webhook_token = secrets.token_urlsafe(32)
-        # Mailchimp asks the URL before it answers: the token has to be there.
+        # Mailchimp calls the URL before it answers: the token has to be committed by
+        # then.
         commit()
         own = self._own_webhooks(gateway.webhooks(self.audience_ref))
         right, urls, refused = set(), set(), False
@@ -157,7 +157,7 @@ class CrmMailchimpAccount(models.Model):
                 ):
                     right.add(hook["id"])
                 else:
-                    # Its secret got lost, or somebody changed what it listens to.
+                    # Its secret was lost, or somebody changed what it listens to.
                     gateway.delete_webhook(self.audience_ref, hook["id"])
             if known.get("ref") in right:
                 continue
@@ -186,12 +186,12 @@ class CrmMailchimpAccount(models.Model):
             )
         for hook in own:
             if hook["url"] not in urls:
-                # Of an address that Odoo had before.
+                # For an address that Odoo had before.
                 gateway.delete_webhook(self.audience_ref, hook["id"])
         return False
 
     def _webhook_url(self, base, name):
-        # Mailchimp takes one webhook a URL, and does not look at a query.
+        # Mailchimp allows one webhook per URL, and ignores the query.
         more = "" if name == "people" else f"/{name}"
         return f"{base}{PATH}{self.sudo().webhook_token}{more}"
 
@@ -201,7 +201,7 @@ class CrmMailchimpAccount(models.Model):
         try:
             listed = gateway.webhooks(account.audience_ref)
         except errors.NotFound:
-            listed = []  # the audience went, and they with it
+            listed = []  # they went with the audience
         for hook in account._own_webhooks(listed):
             gateway.delete_webhook(account.audience_ref, hook["id"])
         account.write(
@@ -209,10 +209,10 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _try_to_remove_webhooks(self):
-        """Delete our webhooks while somebody waits: briefly, and come what may.
+        """Delete our webhooks while somebody waits, if that can be done quickly.
 
-        Nothing answers their URL afterwards. What is left in Mailchimp is found, and
-        deleted, when the account is connected again.
+        Nothing answers at their URL afterwards. Any that are left in Mailchimp are
+        found and deleted when the account is connected again.
         """
         end = time.monotonic() + SHORT_SECONDS
         for account in self.sudo():
@@ -231,7 +231,7 @@ class CrmMailchimpAccount(models.Model):
     def action_disconnect(self):
         self.ensure_one()
         self._check_manager()
-        # While there is a key. In a copy they are the other database's.
+        # While there still is a key. In a copy, the webhooks are the other database's.
         if not self._is_copy():
             self._try_to_remove_webhooks()
         return super().action_disconnect()
@@ -243,7 +243,7 @@ class CrmMailchimpAccount(models.Model):
 
     def _adopt_database(self):
         result = super()._adopt_database()
-        # They lead to the other database until they are registered anew.
+        # The webhooks lead to the other database until they are registered again.
         self.webhook_next_look = False
         self._look_at_webhooks_soon()
         return result

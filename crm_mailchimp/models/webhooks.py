@@ -13,20 +13,20 @@ _logger = logging.getLogger(__name__)
 
 PATH = "/crm_mailchimp/webhook/"
 TOKEN = re.compile("[A-Za-z0-9_-]{20,100}")
-# Seconds for a connection and an answer, while somebody waits.
+# Seconds to connect and to answer, while somebody waits.
 SHORT = (2, 4)
 
 
 class CrmMailchimpAccount(models.Model):
-    """The webhooks of the account: what people see of them, and what they deliver.
+    """The account's webhooks: what users see of them, and what they deliver.
 
-    They make faster what runs find anyway. Ours are known by the token in their URL, so
-    those of others are left alone, whatever they are.
+    They only speed up what runs find anyway. Ours are recognised by the token in their
+    URL, so others are left alone, whatever they are.
 
-    ``webhook_hooks`` holds what Mailchimp knows of ours, by the names of
-    :data:`..engine.webhooks.HOOKS`: ``ref`` (its id), ``url`` and ``secret``, which may
-    be ``None``. The secret is told once. If that answer got lost, the webhook is found
-    by its URL, deleted, and made anew.
+    ``webhook_hooks`` holds what Mailchimp knows about ours, by the names of
+    :data:`..engine.webhooks.HOOKS`: ``ref`` (the id), ``url`` and ``secret``, which may
+    be ``None``. Mailchimp returns the secret only once. If that answer is lost, the
+    webhook is found by its URL, deleted, and created again.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -41,7 +41,8 @@ class CrmMailchimpAccount(models.Model):
         groups=fields.NO_ACCESS, copy=False, prefetch=False, index="btree_not_null"
     )
     webhook_hooks = fields.Json(groups=fields.NO_ACCESS, copy=False, prefetch=False)
-    # What the scheduled action was to bring about when it last asked Mailchimp.
+    # What the scheduled action was to set up when it last called Mailchimp: the base
+    # URL of the webhooks, or "off".
     webhook_target = fields.Char(readonly=True, copy=False)
     webhook_error = fields.Char(readonly=True, copy=False)
     webhook_next_look = fields.Datetime(readonly=True, copy=False)
@@ -97,7 +98,7 @@ class CrmMailchimpAccount(models.Model):
             account.webhook_state, account.webhook_message = state, message
 
     def _last_delivery(self):
-        """Return when the last delivery came, by Mailchimp's clock, or nothing."""
+        """Return when the last delivery came, by Mailchimp's clock, or ``False``."""
         newest = (
             self.env["crm.mailchimp.webhook.delivery"]
             .sudo()
@@ -136,9 +137,9 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _of_webhook(self, token):
-        """Return the account whose webhooks have this token, or none.
+        """Return the account whose webhooks have this token, or no record.
 
-        A copy of the database, and an account that is not connected, has none.
+        A copy of the database, or an account that is not connected, has none.
         """
         if not TOKEN.fullmatch(token):
             return self.browse()
@@ -151,20 +152,20 @@ class CrmMailchimpAccount(models.Model):
             ],
             limit=1,
         )
-        # The look-up is by an index; only a whole token is taken.
+        # The search uses an index; the whole token is compared in constant time.
         if not account or not consteq(account.webhook_token, token):
             return self.browse()
         return account.browse() if account._is_copy() else account
 
     def _receive_delivery(self, hook, raw, content_type, header):
-        """Keep what a request brought, if Mailchimp sent it.
+        """Store what a request brought, if Mailchimp sent it.
 
         :param str hook: name of the webhook
         :param bytes raw: the body
-        :param content_type: of the body, without parameters
+        :param content_type: type of the body, without parameters
         :param header: the signature, if there is one
-        :return: ``True``, ``False`` if it is none of Mailchimp's, ``None`` if it has to
-            come again later
+        :return: ``True`` if it was stored, ``False`` if it is not Mailchimp's, ``None``
+            if it has to be delivered again later
         """
         self.ensure_one()
         known = (self.webhook_hooks or {}).get(hook)
@@ -172,7 +173,8 @@ class CrmMailchimpAccount(models.Model):
             return False
         now = self._mailchimp_now()
         seconds = (now - fields.Datetime.to_datetime("1970-01-01")).total_seconds()
-        # Webhooks of the time before signatures have no secret: their path has one.
+        # Webhooks from before there were signatures have no secret, but their path has
+        # one.
         secret = known.get("secret")
         if secret and not webhooks.is_signed(header, secret, raw, seconds):
             return False
@@ -191,9 +193,9 @@ class CrmMailchimpAccount(models.Model):
     # === BUTTONS === #
 
     def action_test_webhook(self):
-        """Ask Odoo's own address as Mailchimp does, and Mailchimp for the webhooks.
+        """Call Odoo's address as Mailchimp does, and ask Mailchimp for the webhooks.
 
-        Mailchimp cannot be made to send a delivery; both ends of the way can be tested.
+        Mailchimp cannot be made to send a delivery, but both ends can be tested.
         """
         self.ensure_one()
         self._check_manager()
@@ -250,13 +252,13 @@ class CrmMailchimpAccount(models.Model):
         return toast
 
     def action_open_deliveries(self):
-        """List what webhooks told."""
+        """List what webhooks delivered."""
         self.ensure_one()
         self._check_manager()
         return self._open("crm_mailchimp.action_crm_mailchimp_webhook_delivery")
 
     def _due_runs(self, kind, now):
-        """Add the run that reads what webhooks told, unless a push does so anyway."""
+        """Add the run that processes deliveries, unless a push does so anyway."""
         due = super()._due_runs(kind, now)
         if kind == "stats" or self.state != "linked":
             return due

@@ -12,7 +12,7 @@ class CrmMailchimpCampaign(models.Model):
     def _report_figures(self):
         """Return the boxes at the top of the printed report.
 
-        A text in an expression of a template would not be translated.
+        Built here, because text in a template's expressions would not be translated.
 
         :return: list of dicts with ``title``, ``figure`` and ``lines``
         """
@@ -58,14 +58,14 @@ class CrmMailchimpCampaign(models.Model):
         ]
 
     def _report_percent(self, rate):
-        """Return a rate as the printed report writes it."""
+        """Return a rate formatted for the printed report."""
         return f"{100 * rate:.1f} %"
 
     def _report_hours(self):
         """Return the first 24 hours for the printed report.
 
         :return: list of dicts with ``label``, ``opens``, ``clicks``, and their heights
-            in percent of the highest hour
+            in percent of the most opens in an hour
         """
         hours = self.timeseries or []
         top = max([hour.get("opens") or 0 for hour in hours] + [1])

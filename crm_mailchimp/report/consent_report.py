@@ -7,8 +7,8 @@ from ..engine.address import member_hash
 class ConsentReport(models.AbstractModel):
     """What is known of a contact's consent, for the person or an auditor to read.
 
-    Every time is UTC, and it is said whose clock told it: what is compared goes by
-    Mailchimp's, what Odoo noted by its own.
+    Every time is UTC and states its clock: times that are compared are by Mailchimp's,
+    times at which Odoo noted something by its own.
     """
 
     _name = "report.crm_mailchimp.report_consent"
@@ -33,13 +33,13 @@ class ConsentReport(models.AbstractModel):
         }
 
     def _facts(self, partner):
-        """Return what the page of one contact shows, as texts.
+        """Return what the page of one contact shows.
 
-        :return: dict with ``addresses``, ``opt_in``, ``since``, ``consent``,
-            ``suppressions`` and ``members``: lists of dicts
+        :return: dict with ``opt_in``, ``since`` (text), and lists of dicts:
+            ``addresses``, ``consent``, ``suppressions`` and ``members``
         """
         lines = partner.mailchimp_consent_ids.sorted("id")
-        # Who may see the contact may see what its own addresses said.
+        # Users who may see the contact may see what its own addresses said.
         Suppression = self.env["crm.mailchimp.suppression"].sudo()
         members = self.env["crm.mailchimp.member"].search(
             [("partner_id", "=", partner.id)]

@@ -6,7 +6,7 @@ from odoo.fields import Domain
 
 from ..engine.address import member_hash
 
-# What says nothing of the person.
+# Fields that say nothing about the person.
 BOOKKEEPING = {
     *("id", "write_date", "write_uid", "fingerprint", "seen_in_run", "partner_id"),
     *("recipient_id", "display_name"),
@@ -20,9 +20,9 @@ CONTACT = (
 class DossierReport(models.AbstractModel):
     """Everything the add-on stores about a person, as one file to hand over.
 
-    It is found, not listed: every stored model of the add-on that has a contact, an
-    address or the hash of one. So it cannot forget a model that comes later. Whoever
-    asks sees what the rules on records show them, and no secret.
+    The data is found, not listed: every stored model of the add-on that has a contact,
+    an address or the hash of one is searched, so that none added later is forgotten.
+    Users see what record rules let them see, and no secret.
     """
 
     _name = "report.crm_mailchimp.report_dossier"

@@ -1,8 +1,7 @@
 """The import of campaign results, which is what a run of kind *stats* does.
 
 *campaigns* lists the campaigns of the audience, *reports* reads the totals of those
-that are due (``next_poll``), *recipients* what came of them down to the contact, page
-by page.
+that are due (``next_poll``), *recipients* reads what each contact did, page by page.
 """
 
 from .campaigns import CampaignListing

@@ -7,8 +7,8 @@ from .phase import NOT_OURS, ResultsPhase
 class CampaignPhase(ResultsPhase):
     """A phase that stores campaigns as Mailchimp lists or reports them.
 
-    ``known`` has the campaigns of the account by their id in Mailchimp, ``parents`` the
-    parent of each that was seen to have one.
+    ``known`` holds the campaigns of the account by their id in Mailchimp, ``parents``
+    the parent's id for each campaign that was seen to have one.
     """
 
     def __init__(self, run, gateway, deadline):
@@ -20,7 +20,7 @@ class CampaignPhase(ResultsPhase):
         self.parents = {}
 
     def alone(self, store, remote):
-        """Store one campaign; one that cannot be stored does not keep the others.
+        """Store one campaign; one that cannot be stored does not hold up the others.
 
         :param store: called with ``remote``
         :param dict remote: the campaign, or its report, as Mailchimp shows it
@@ -49,7 +49,7 @@ class CampaignPhase(ResultsPhase):
         self.store_campaign(remote["id"], vals)
 
     def store_campaign(self, ref, vals):
-        """Create or change a campaign, and have it read once it was sent.
+        """Create or change a campaign, and have it read once it has been sent.
 
         :return: the campaign
         """
@@ -75,7 +75,7 @@ class CampaignPhase(ResultsPhase):
 
 
 class CampaignListing(CampaignPhase):
-    """List the campaigns of the audience: new ones, and how far they are."""
+    """List the campaigns of the audience: new ones, and how far the others have got."""
 
     def work(self):
         self.set_cursor(listed=fields.Datetime.to_string(fields.Datetime.now()))
@@ -90,11 +90,11 @@ class CampaignListing(CampaignPhase):
         return "reports"
 
     def _forget_deleted_drafts(self, listed):
-        """Delete campaigns that were never sent and are not in Mailchimp any more.
+        """Delete campaigns that were never sent and are no longer in Mailchimp.
 
-        A listing that is read page by page can miss one that moves, so each is looked
-        up. What was sent stays: its results are worth keeping. Automations are never
-        listed.
+        A listing that is read page by page can miss a campaign that moves, so each is
+        looked up. Sent campaigns stay: their results are worth keeping. So do
+        automations, which are never listed.
 
         :param set listed: ids of the campaigns that were listed
         """

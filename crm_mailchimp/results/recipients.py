@@ -6,9 +6,9 @@ from odoo import fields
 from ..engine import activity, errors, stats
 from .phase import NOT_OURS, ResultsPhase
 
-# A first import of many years goes on for hours: new campaigns do not wait for it.
+# A first import of many years takes hours: new campaigns do not wait for it.
 LIST_AGAIN = timedelta(hours=1)
-# Pages are kept this often: a commit for each would cost as much as storing it.
+# Pages are committed this often: a commit for each would cost as much as storing it.
 KEEP_SECONDS = 1
 
 
@@ -16,8 +16,8 @@ class RecipientImport(ResultsPhase):
     """Read recipients and events of campaigns that are due, the latest first.
 
     The cursor names the campaign, the part of its report and how many entries of it are
-    done, and is committed with what they brought: a run that was killed, or a page that
-    failed, goes on from there. Repeating a page changes nothing.
+    done, and is committed with what they brought: after a run was killed or a page
+    failed, it goes on from there. Repeating a page changes nothing.
     """
 
     def work(self):
@@ -56,7 +56,7 @@ class RecipientImport(ResultsPhase):
             fresh = dict.fromkeys(("part", "offset", "failed", "shrunk"))
             self.set_cursor(campaign=campaign.id, began=began, **fresh)
         if self.was_unanswered():
-            # Is Mailchimp there at all? Asked first: afterwards no time may be left.
+            # Is Mailchimp there at all? Asked first, as no time may be left afterwards.
             self.gateway.root()
         failure = None
         try:
@@ -69,7 +69,7 @@ class RecipientImport(ResultsPhase):
         except NOT_OURS:
             raise
         except Exception:
-            # A fault of ours, or of another add-on, is that campaign's, too.
+            # A fault of ours, or of another add-on, counts as that campaign's, too.
             self.env.cr.rollback()
             self.note_fault(campaign, campaign.campaign_ref)
         self.set_cursor(
@@ -78,9 +78,9 @@ class RecipientImport(ResultsPhase):
         self.note_failure(failure)
 
     def _read_parts(self, campaign):
-        """Read what changed of a campaign.
+        """Read the parts of a campaign's report that have news.
 
-        :return: whether all was read in time
+        :return: whether everything was read in time
         """
         names = list(stats.READ_FOR)
         start = self.cursor.part
@@ -95,10 +95,10 @@ class RecipientImport(ResultsPhase):
                     return False
                 campaign._note_reading(part, self.cursor.began)
             except errors.MailchimpError as error:
-                # What is known stays, and the other parts may be there.
+                # What is known stays, and the other parts may be readable.
                 failure = self.own_failure(campaign, error)
                 if failure == "unanswered" and campaign._shrink_pages(part):
-                    # From where it stopped, with less to ask for at once.
+                    # Go on from where it stopped, asking for less at once.
                     self.set_cursor(shrunk=True)
                     self.checkpoint()
                     return not self.is_over() and self._read_parts(campaign)
@@ -125,7 +125,7 @@ class RecipientImport(ResultsPhase):
             count=campaign._page_size(),
         )
         whole = part in ("links", "variants")
-        # What to write is made of a page while the one before it is being written.
+        # A page is made ready for writing while the one before it is being written.
         pages = (
             (page if whole else activity.people(part, page, since), len(page), more)
             for page, more in pages
@@ -153,7 +153,7 @@ class RecipientImport(ResultsPhase):
         return True
 
     def _kept(self, pages):
-        """Yield pages; what was stored of them is kept when the next one fails."""
+        """Yield pages; if the next one fails, what was stored of them is kept."""
         try:
             yield from pages
         except errors.MailchimpError:

@@ -19,7 +19,7 @@ class TotalsImport(CampaignPhase):
 
     Automations are not among the campaigns Mailchimp lists, only among its reports, so
     the reports of the last three months are always gone through. A campaign whose
-    totals moved is due for its recipients, too.
+    totals changed is due for its recipients, too.
     """
 
     def work(self):
@@ -29,7 +29,7 @@ class TotalsImport(CampaignPhase):
             return None
         if not self.everything and not self._read_single_reports(since):
             return None
-        # A parent's recipients are its children's: it is done.
+        # A parent's recipients are its children's, so the parent itself is done.
         self.due_campaigns().filtered("child_ids")._schedule_poll()
         self.set_cursor(report_offset=None, everything=None, single=None)
         to_read = sum(
@@ -42,7 +42,7 @@ class TotalsImport(CampaignPhase):
         return "recipients"
 
     def _wants_everything(self):
-        """Return whether to read all totals, however old: at first, and when asked."""
+        """Return whether to read all totals, however old: at first, or when asked."""
         everything = self.cursor.everything
         if everything is None:
             everything = not any(c.report_date for c in self.known.values())
@@ -50,7 +50,7 @@ class TotalsImport(CampaignPhase):
         return everything
 
     def _read_listing(self, since):
-        """Read the listing of reports, which has those of all audiences.
+        """Read the listing of reports, which covers all audiences.
 
         :return: whether its end was reached in time
         """
@@ -93,10 +93,10 @@ class TotalsImport(CampaignPhase):
     def _store_unlisted(self, report):
         """Store a campaign that only its report shows, such as an automation."""
         try:
-            # The listing has no automations; this call has their parent.
+            # The listing has no automations; this call shows their parent.
             remote = self.gateway.campaign(report["id"])
         except errors.REFUSED:
-            # The report tells enough of it.
+            # The report says enough about it.
             remote = None
         if remote:
             self.store_listed(remote)
@@ -119,8 +119,8 @@ class TotalsImport(CampaignPhase):
             try:
                 report = self.gateway.report(campaign.campaign_ref)
             except errors.MailchimpError as error:
-                # Not there yet, or deleted in Mailchimp: what is known stays. That
-                # Mailchimp is there, the listing of reports has just shown.
+                # Not there yet, or deleted in Mailchimp: what is known stays. The
+                # listing of reports has just shown that Mailchimp itself is there.
                 failure = self.own_failure(campaign, error)
                 campaign._postpone(failure)
             else:

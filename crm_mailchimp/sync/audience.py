@@ -6,16 +6,16 @@ class AudienceCreation(Creation):
     """Runs of kind *audience*: create the audience somebody asked for, once."""
 
     def work(self):
-        """Create and link the audience of the cursor.
+        """Create and link the audience described in the cursor.
 
-        When the answer got lost, an audience of the name that was not there before is
-        the one; another one of that name is never taken.
+        If the answer got lost, an audience of that name that did not exist before is
+        ours; any other audience of that name is never adopted.
 
         :return: whether the run is over
         """
         account = self.account
         if account.audience_ref:
-            # Once another one is linked nothing more is sent to the present audience.
+            # Once another one is linked, nothing more is sent to the present audience.
             account._send_opt_outs_now()
         body = self.cursor.audience
         found = self.gateway.audiences()
@@ -38,7 +38,7 @@ class AudienceCreation(Creation):
             return True
         audience, root = self.gateway.audience(ref), self.gateway.root()
         account._set_refs(creating=None)
-        # Linking ends what is open on the account; this run is done by then.
+        # Linking ends what is open on the account; by then, this run has to be done.
         self.run._end("done")
         account._link_audience(audience, root)
         self.commit()

@@ -15,7 +15,7 @@ class Batches(SendingPhase):
     def work(self):
         """Take in the results of finished batches.
 
-        :return: whether others are still going on
+        :return: whether any are still under way
         """
         waiting = []
         batches = self.cursor.batches
@@ -50,15 +50,15 @@ class Batches(SendingPhase):
             if row is None or isinstance(result, errors.PASSING):
                 continue
             if not row.sending:
-                # A reading has shown meanwhile what came of it; whose doing it was only
-                # the result tells.
+                # A reading has already shown what became of it; only the result says
+                # whose doing it was.
                 if row.archived_by == "odoo":
                     if not isinstance(result, errors.MailchimpError):
                         self.count(archived=1, sent=1)
                     elif getattr(result, "code", None) == "not_archivable":
                         not_ours.append((row.id, "mailchimp"))
                 continue
-            # What was sent, not what is planned by now, nor what the contact holds.
+            # By what was sent, not by what is planned or what the contact holds by now.
             if row.sending == "archive":
                 if getattr(result, "code", None) == "not_archivable":
                     looks.append(row)
@@ -89,7 +89,7 @@ class Batches(SendingPhase):
         )
 
     def _release(self, ref):
-        """Release what a batch did not settle, to be sent again."""
+        """Release the rows that a batch did not settle, so that they are sent again."""
         self.env["crm.mailchimp.member"].search([("batch_ref", "=", ref)]).write(
             {"batch_ref": False, "sending": False}
         )

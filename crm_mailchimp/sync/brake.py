@@ -6,17 +6,18 @@ from ..engine.plan import REACHABLE, brake
 from .phase import Phase
 from .send import UNPLANNED
 
-# A run at the brake is planned again: maybe somebody has corrected the cause.
+# Time until a run at the brake is planned again: somebody may have fixed the cause.
 AGAIN = timedelta(hours=1)
 
 
 class Brake(Phase):
     """Phase *brake*: wait for a manager when unusually many members would leave.
 
-    An opt-out never waits; but when a filter, a scope or an import goes wrong, many
-    members would leave at once, and in Mailchimp that cannot simply be undone. What a
-    manager confirms is a number: the run is planned again, on what holds by then, and
-    asks again if there are more. Once the cause is corrected nobody has to confirm.
+    Opt-outs never wait; but when a filter, a scope or an import goes wrong, many
+    members would leave at once, and in Mailchimp that cannot simply be undone. A
+    manager confirms a number: the run is then planned again, on the data as it is by
+    then, and asks again if more would leave. Once the cause is corrected, nobody has to
+    confirm anything.
     """
 
     def work(self):
@@ -44,8 +45,8 @@ class Brake(Phase):
     def question(self):
         """Return ``(number, sentence)``: how many would leave, and the question.
 
-        There is no question while they are no more than usual. Members that are only
-        in Mailchimp neither leave by themselves nor count for the share.
+        The question is ``None`` if no more than usual would leave. Members that are
+        only in Mailchimp neither leave by themselves nor count towards the share.
         """
         account = self.account
         Member = self.env["crm.mailchimp.member"]
@@ -115,7 +116,7 @@ class Brake(Phase):
     # === AN OLDER DATABASE === #
 
     def _wait_as_older(self):
-        """Wait until a manager decides about a database that was restored."""
+        """Wait until a manager decides about a restored database."""
         sentence = self._older_sentence()
         if self.run.error_message != sentence:
             if not self.run.error_message:

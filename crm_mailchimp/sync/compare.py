@@ -15,8 +15,8 @@ _logger = logging.getLogger(__name__)
 CHUNK = 2000
 MANY = 1000
 MANY_CHANGED = 20000
-# What the comparison neither plans nor takes back: a look, and what somebody asked for,
-# which is checked once more when it is carried out.
+# Operations that the comparison neither plans nor cancels: a look, and what somebody
+# asked for, which is checked once more when it is carried out.
 BY_HAND = ("read", "ask", "readmit")
 
 
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
 
 class Compare(ContactPhase):
-    """Phase *diff*: what has to be done so that the audience is right."""
+    """Phase *diff*: find out what has to be done to make the audience right."""
 
     def work(self):
         """Note in the ledger what Odoo wants, then walk it and plan each difference."""
@@ -54,7 +54,7 @@ class Compare(ContactPhase):
         return "brake"
 
     def _release_foreign_batches(self):
-        """Release what a batch of a run that is over did not settle."""
+        """Release the rows that a batch of an earlier run did not settle."""
         self.env["crm.mailchimp.member"].search(
             [
                 ("account_id", "=", self.account.id),
@@ -66,15 +66,16 @@ class Compare(ContactPhase):
         """Find the rows of the ledger to look at.
 
         The database compares fingerprints; a full comparison looks at every row, and so
-        does one of values that only the ORM can compute.
+        does any comparison with values that only the ORM can compute.
 
-        :param state: the :class:`Comparison`; ``many`` is noted in it
-        :return: function of an address: condition (``SQL``) of the rows after it
+        :param state: the :class:`Comparison`, whose ``many`` is set
+        :return: function that takes an address and returns the condition (``SQL``) for
+            the rows after it
         """
         ours = SQL(
             "(m.wanted OR m.origin <> 'foreign')"
-            # An address Mailchimp does not know is planned by _note_wanted, and so is
-            # the member whose address it replaces.
+            # Addresses that Mailchimp does not know are planned by _note_wanted, and so
+            # are the members whose address they replace.
             " AND NOT (m.status IS NULL AND COALESCE(m.operation, '') IN"
             " ('create', 'move'))"
             " AND NOT EXISTS (SELECT FROM crm_mailchimp_member n"
@@ -93,8 +94,8 @@ class Compare(ContactPhase):
                     ),
                 )
             )
-            # To find so many again in each slice would take longer than to go past
-            # those that did not change.
+            # Finding so many again in each slice would take longer than walking past
+            # the rows that did not change.
             state.many = cr.rowcount >= MANY_CHANGED
         if self.run.kind == "full" or reader.slow:
             return lambda after: SQL("m.email_normalized > %s AND %s", after, ours)
@@ -114,16 +115,16 @@ class Compare(ContactPhase):
     def _note_wanted(self):
         """Note in the ledger which addresses Odoo wants, and for which contact.
 
-        Set-based, and only rows that differ are written.
+        It works on sets, and only rows that differ are written.
         """
         account = self.account
         account._flush_contacts()
         cr, now = self.env.cr, account._mailchimp_now()
-        # Compiling these queries would take longer than they do.
+        # JIT compilation of these queries would take longer than running them.
         cr.execute("SET LOCAL jit = off")
         cr.execute("DROP TABLE IF EXISTS mailchimp_difference")
-        # A table with statistics, not a CTE: without them the database compares every
-        # difference with every member.
+        # A table with statistics, not a CTE: without statistics, the database compares
+        # every difference with every member.
         cr.execute(
             SQL(
                 """
@@ -208,8 +209,8 @@ class Compare(ContactPhase):
             )
         )
         if cr.rowcount >= MANY:
-            # The walks that follow are planned on statistics; the database's own
-            # turn to gather them may come minutes later.
+            # The query plans of the walks that follow need statistics, which the
+            # database may not gather by itself until minutes later.
             cr.execute("ANALYZE crm_mailchimp_member")
         self._plan_moves()
         self._ask_about_foreign()
@@ -217,7 +218,7 @@ class Compare(ContactPhase):
         self.env["crm.mailchimp.member"].invalidate_model(flush=False)
 
     def _plan_moves(self):
-        """Plan to replace the address that a contact had by its new one.
+        """Plan to replace a contact's former address with its new one.
 
         Changing the address of the member keeps its history in Mailchimp.
         """
@@ -254,7 +255,7 @@ class Compare(ContactPhase):
         )
 
     def _ask_about_foreign(self):
-        """Mark the members somebody has to decide about, or no longer has to."""
+        """Mark the foreign members somebody has to decide about, or remove the mark."""
         ask = self.account.foreign_members == "archive"
         self.env.cr.execute(
             SQL(
@@ -267,7 +268,8 @@ class Compare(ContactPhase):
                 """,
                 account=self.account.id,
                 cause="foreign" if ask else None,
-                # It may have the cause of an opt-in that came and went unsent.
+                # The cause may stem from an opt-in that came and went without being
+                # sent.
                 differs=SQL(
                     "cause IS DISTINCT FROM 'foreign'" if ask else "cause = 'foreign'"
                 ),
@@ -275,7 +277,7 @@ class Compare(ContactPhase):
         )
 
     def _plan(self, reader, rows):
-        """Write the operation of each row that needs another one than it has."""
+        """Write the operation of each row that needs a different one."""
         now = fields.Datetime.now()
         planned, adopted, arrived, settled = [], [], [], []
         targets, unsettled = self._bring_back(reader, rows)
@@ -283,7 +285,7 @@ class Compare(ContactPhase):
             state = reader.state(row, now)
             desired = targets.get(row.id)
             if row.wanted and desired is None:
-                continue  # somebody holds the contact locked: the next run
+                continue  # the contact is locked, or refuses the values: the next run
             operation, _body = decide(
                 state,
                 bool(row.wanted),
@@ -299,7 +301,7 @@ class Compare(ContactPhase):
                 adopted.append((row.id, desired, origin, None, False))
                 operation = None
             if row.values_sending and operation is None and not row.batch_ref:
-                # It never arrived: should somebody enter it later, it is an edit.
+                # They never arrived: if somebody enters them later, it is an edit.
                 arrived.append((row.id, None))
             if row.operation in BY_HAND:
                 continue
@@ -312,13 +314,13 @@ class Compare(ContactPhase):
         Member._update_rows(("values_sent", "origin", "values_seen", "edited"), adopted)
         Member._update_rows(("values_sending",), arrived)
         if not reader.slow:
-            # With what the statements above have made of the rows.
+            # Last, so that the fingerprint covers what the statements above changed.
             Member._update_rows(("inputs",), settled)
 
     def _check_fingerprint(self, row, operation):
-        """Note that a row has to be worked on although its fingerprint is the same.
+        """Report a row that needs work although its fingerprint is the same.
 
-        Only a full comparison can find that out, and repairs it.
+        Only a full comparison can find such a row, and it repairs it.
         """
         if operation and operation != row.operation and not row.batch_ref:
             _logger.warning(
@@ -330,9 +332,10 @@ class Compare(ContactPhase):
     def _bring_back(self, reader, rows):
         """Write what was changed in Mailchimp to the contacts, if the account says so.
 
-        :return: ``{row id: values both sides should hold}`` of the wanted rows, without
-            contacts that somebody holds locked; and the ids of rows of which Odoo did
-            not take everything, which may become possible without any change of them
+        :return: ``{row id: values both sides should hold}`` for the wanted rows, except
+            those whose contact is locked or refuses its values; and the ids of rows
+            with something for Odoo to take, which it may become able to do without any
+            change to them
         """
         targets, changes, refusing, unsettled = {}, {}, set(), set()
         for row in rows:
@@ -345,7 +348,7 @@ class Compare(ContactPhase):
                 unsettled.add(row.id)
             if vals:
                 changes[row.partner_id] = Change(row.id, vals)
-        # Those that refused the last time do not spoil a group.
+        # Those that refused last time come last, so that they spoil few groups.
         ordered = sorted(
             changes.items(), key=lambda item: item[1].member_id in refusing
         )

@@ -9,21 +9,21 @@ from .phase import OutOfTime
 
 
 class ConsentUpdate(ContactPhase):
-    """What people said in Mailchimp takes the opt-in of their contacts."""
+    """Removes the opt-in from contacts of people who said no in Mailchimp."""
 
     def work(self, whole=False):
-        """Take the opt-in from contacts whose address said no in Mailchimp later.
+        """Remove the opt-in from contacts whose address later said no in Mailchimp.
 
-        Set-based on the ledger, not on the events: a contact that somebody holds
-        locked, or a tick that dies, is simply found again by the next tick.
+        This goes by what is stored, not by events: a contact that somebody holds
+        locked, or that a killed slice left behind, is simply found again by the next.
 
-        :param bool whole: whether to take all, even when the slice is over
+        :param bool whole: whether to process all, even after the slice is over
         :raise OutOfTime: when it has to go on in another slice: notes in the chatter
             of thousands of contacts take longer than Odoo lets a job take
         """
         rows = list(self.said_no().items())
         if len(rows) > CONTACTS:
-            # Contacts that refuse must not always come first, and use up the time.
+            # Contacts that refuse must not always come first and use up the time.
             random.shuffle(rows)
         for number, chunk in enumerate(split_every(CONTACTS, rows)):
             if number and not whole and self.is_over():
@@ -53,7 +53,7 @@ class ConsentUpdate(ContactPhase):
         return {partner_id: Said(*said) for partner_id, *said in rows}
 
     def _opt_out(self, partners, details):
-        """Take the opt-in of contacts; one that refuses keeps nobody else's.
+        """Remove the opt-in from contacts; one that refuses holds up no other.
 
         :param dict details: :class:`.Said` by contact id
         """
@@ -110,7 +110,7 @@ class ConsentUpdate(ContactPhase):
         partners.write({"mailchimp_opt_in": False})
 
     def _blacklist(self, emails):
-        """Blacklist addresses; one that Odoo does not take keeps no other off."""
+        """Blacklist addresses; one that Odoo refuses does not hold up the others."""
         Blacklist = self.env["mail.blacklist"].with_context(active_test=False)
 
         def blacklist(emails):

@@ -9,7 +9,7 @@ from .phase import Phase
 
 
 class ToGive(NamedTuple):
-    """A tag that can be given now, at one of the addresses of its contact."""
+    """A tag that can be given now, to one of the addresses of its contact."""
 
     id: int
     name: str
@@ -17,12 +17,12 @@ class ToGive(NamedTuple):
 
 
 class ContactTags(Phase):
-    """Tags that somebody asked for on contacts, as opposed to those of segments."""
+    """Tags that somebody asked for on single contacts, as opposed to segments' tags."""
 
     def to_give(self, name=None, limit=TAGGED_AT_ONCE):
-        """Return :class:`ToGive` of the tags that can be given now.
+        """Return :class:`ToGive` for the tags that can be given now.
 
-        A tag waits until its contact stands in the audience as subscribed.
+        A tag waits until its contact is subscribed in the audience.
         """
         self.env["crm.mailchimp.contact.tag"].flush_model()
         rows = self.env.execute_query(
@@ -46,10 +46,10 @@ class ContactTags(Phase):
         return bool(self.to_give(limit=1))
 
     def send(self):
-        """Give the tags people asked for; here a tag that is there is meant.
+        """Give the tags people asked for; unlike for segments, existing tags are used.
 
-        A tag is found by its name, so one whose creation lost its answer is found by
-        the next try, and giving a member a tag once more does no harm.
+        A tag is found by its name, so if the answer to its creation gets lost, the next
+        try finds it, and giving a member a tag once more does no harm.
         """
         refs, gone = None, set()
         while not self.is_over():
@@ -107,10 +107,10 @@ class ContactTags(Phase):
         )[:1]
 
     def _ref(self, name, refs):
-        """Return the id of a tag, which is created when it is not there.
+        """Return the id of a tag, which is created if it does not exist.
 
-        :param dict refs: ids by lower-cased name of the tags that are there
-        :raise Rejected: when Mailchimp does not take the name
+        :param dict refs: ids of the existing tags by case-folded name; updated here
+        :raise Rejected: when Mailchimp does not accept the name
         """
         key = name.casefold()
         if key not in refs:
@@ -119,7 +119,7 @@ class ContactTags(Phase):
                     self.account.audience_ref, name
                 )
             except errors.REFUSED:
-                # Somebody else has just created it, or another thing has the name.
+                # Somebody else has just created it, or something else has the name.
                 refs.update(self._by_name())
                 if key not in refs:
                     raise
@@ -133,7 +133,7 @@ class ContactTags(Phase):
 
         A contact with several addresses has the tag when one of them has it.
 
-        :param rows: as of :meth:`to_give`
+        :param rows: as returned by :meth:`to_give`
         :param dict refused: reason by address
         """
         Tag = self.env["crm.mailchimp.contact.tag"]

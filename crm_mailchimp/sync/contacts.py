@@ -11,37 +11,37 @@ from .phase import Phase
 
 _logger = logging.getLogger(__name__)
 
-# Contacts written in one transaction: few, so that nobody waits for a contact form.
+# Contacts written in one transaction: few, so that nobody waits to save a contact.
 CONTACTS = 100
 
 
 class ContactPhase(Phase):
-    """A phase that writes contacts, so that one that refuses stops nobody but itself.
+    """A phase that writes contacts in such a way that one that refuses stops no other.
 
     A value may be too large for its field, a constraint or a required field of another
-    add-on may forbid it, an automation rule or an overridden ``write`` may raise. What
-    somebody typed in Mailchimp must not stop everybody else for that.
+    add-on may forbid it, an automation rule or an overridden ``write`` may raise.
+    Something that somebody typed in Mailchimp must not stop everybody else.
     """
 
     def each(self, items, act):
-        """Do something to several contacts at once, or else to one after the other.
+        """Do something to several contacts at once or, if that fails, one by one.
 
         :param items: what to call ``act`` with; hashable
-        :param act: takes a list of items; called again with fewer when it raises, after
-            everything it did was undone
-        :return: ``{item: sentence}`` of those it could not be done to
+        :param act: takes a list of items; if it raises, everything it did is undone,
+            and it is called again for each item alone
+        :return: ``{item: sentence}`` for those that refused; the sentence says why
         """
         items = list(items)
         if not items:
             return {}
-        # What was waiting to be written is nobody's fault here.
+        # An error in what was already waiting to be written is not the items' fault.
         self.env.cr.flush()
         try:
             with mute_logger("odoo.sql_db"), self.env.cr.savepoint(flush=True):
                 act(items)
             return {}
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            raise  # of the database and not of a contact: the slice is repeated
+            raise  # the database's fault, not a contact's: the slice is repeated
         except Exception as error:
             if len(items) == 1:
                 return {items[0]: self._why_refused(error)}
@@ -62,7 +62,7 @@ class ContactPhase(Phase):
         if isinstance(error, psycopg2.Error):
             _logger.info("The database refuses a change of a contact: %s", error)
             return self.env._("The value does not fit the field in Odoo.")
-        # A fault of other code: the log has the detail.
+        # A fault in other code: the log has the details.
         _logger.warning("A contact cannot be changed", exc_info=error)
         return self.env._(
             "An automation rule or another app failed (%s). Ask your administrator to "
@@ -89,7 +89,7 @@ class ContactPhase(Phase):
         self.count(not_taken=len(rows))
 
     def forget_not_taken(self):
-        """Take the reason from members where there is nothing left to take over."""
+        """Clear the reason on members where nothing is left to take over."""
         account = self.account
         account._flush_contacts()
         importing = account.foreign_members == "import"
@@ -122,7 +122,7 @@ class ContactPhase(Phase):
         self.settle(ids)
 
     def settle(self, member_ids):
-        """Take the reason from members that Odoo refuses no longer."""
+        """Clear the reason on members that Odoo no longer refuses."""
         self.env["crm.mailchimp.member"]._update_rows(
             ("reason", "reason_text", "values_refused"),
             [(member_id, None, None, None) for member_id in member_ids],
@@ -131,7 +131,7 @@ class ContactPhase(Phase):
     def write_contacts(self, changes):
         """Write values that were changed in Mailchimp; leave locked contacts alone.
 
-        :param dict changes: ``{contact id: field values}``, a few
+        :param dict changes: ``{contact id: field values}``, for a few contacts
         :return: ``(written, refused)``: ids of the contacts that were written, and
             ``{contact id: sentence}`` of those that refuse their values
         """

@@ -11,8 +11,8 @@ from .sending import SendingPhase
 class Creates(SendingPhase):
     """Subscribe addresses that Mailchimp does not know, by batch subscribe.
 
-    Mailchimp is told not to touch members that exist, so that this call can subscribe
-    nobody who ever was a member.
+    Mailchimp is told not to touch existing members, so this call cannot subscribe
+    anybody who ever was a member.
     """
 
     def work(self):
@@ -49,7 +49,7 @@ class Creates(SendingPhase):
                     and self.note_lost()
                 ):
                     return
-                # The whole call was refused because of somebody in it: find out whom.
+                # The whole call was refused because of somebody in it: find out who.
                 if len(batch) > 1:
                     middle = len(batch) // 2
                     halves.extend((batch[:middle], batch[middle:]))
@@ -60,7 +60,7 @@ class Creates(SendingPhase):
 
         def learn():
             if portion.size != size:
-                # Whoever got no answer is not sent again among as many.
+                # Those without an answer are not sent again in a call as large.
                 self.set_cursor(portion=portion.size)
                 self.commit()
 
@@ -78,10 +78,10 @@ class Creates(SendingPhase):
         learn()
 
     def items(self, reader, rows, status):
-        """Return ``[(item, row, desired)]`` of rows whose contact is eligible now.
+        """Return ``[(item, row, desired)]`` for rows whose contact is eligible now.
 
         Contacts may have changed since the diff: nobody is sent who has no opt-in when
-        the call is prepared, which is while those before it are under way.
+        the call is prepared, which happens while the calls before it are under way.
         """
         account = self.account
         winners = account._winners([row.email for row in rows])
@@ -93,7 +93,7 @@ class Creates(SendingPhase):
             desired = reader.desired(row)
             tags = payload.missing(desired, reader.required)
             if tags:
-                # Mailchimp would refuse it: told before the call.
+                # Mailchimp would refuse it: this is reported without a call.
                 names = account._merge_field_names()
                 lacking_names = ", ".join(names.get(tag, tag) for tag in tags)
                 reason = self.env._("No value for: %s", lacking_names)
@@ -156,7 +156,7 @@ class Creates(SendingPhase):
         for email, error in refused:
             row, desired = sent.pop(email, (None, None))
             if isinstance(error, errors.NoRoom):
-                # It says nothing of the person, who waits for room.
+                # This says nothing about the person, who waits for room.
                 self.set_cursor(no_room=error.words)
             elif row is not None:
                 refusals.append((row, desired, error))

@@ -5,17 +5,17 @@ from .phase import Phase
 
 
 class Creation(Phase):
-    """A phase that creates things in Mailchimp that have no key of our own, each once.
+    """A phase that creates things in Mailchimp without a key of our own, each once.
 
-    Mailchimp makes up the ids of audiences, categories, groups and tags, so the answer
-    to a creation may get lost and leave a thing of ours that nobody knows.
+    Mailchimp chooses the ids of audiences, categories, groups and tags, so if the
+    answer to a creation gets lost, something of ours exists that we do not know of.
     """
 
     def create_once(self, key, title, existing, create):
         """Create one thing in Mailchimp exactly once: see :meth:`_about_to_create`.
 
-        :param str key: what it is for, to recognise the try
-        :param dict existing: names by id of what is there; the new one is added
+        :param str key: what it is for, so that the next try can recognise it
+        :param dict existing: names by id of what exists; the new one is added
         :param create: called with the name, returns the id
         :return: the id
         """
@@ -26,13 +26,13 @@ class Creation(Phase):
         return ref
 
     def create_several(self, wanted):
-        """Create things in Mailchimp, several at once; what came of each is committed.
+        """Create several things in Mailchimp at once; each outcome is committed.
 
         :param wanted: ``{what: (key, title, existing, create)}``, as for
             :meth:`create_once`; ``create`` returns what Mailchimp answered, and is
             called in another thread
         :return: generator of ``(what, name, id or refusal)``
-        :raise MailchimpError: the first one that is not about a single thing
+        :raise MailchimpError: the first error that is not about a single thing
         """
         names = self._about_to_create(
             {what: entry[:3] for what, entry in wanted.items()}
@@ -61,16 +61,16 @@ class Creation(Phase):
             self.commit()
 
     def _about_to_create(self, wanted):
-        """Note what is about to be created in Mailchimp that has no key of our own.
+        """Note what is about to be created in Mailchimp without a key of our own.
 
-        It is committed before the calls, with what was there before. If an answer gets
-        lost, the next try finds a thing of that name that was not there: it is ours. A
-        thing of that name that was there is somebody else's and is never adopted; ours
-        gets a suffix.
+        This is committed before the calls, with what existed before. If an answer gets
+        lost, the next try finds something of that name that did not exist before: it is
+        ours. If something of that name did exist, it is somebody else's and is never
+        adopted; ours gets a suffix.
 
-        :param wanted: ``{what: (key, title, existing)}``: a text to recognise the try
-            by, the name, and names by id of what is there
-        :return: ``{what: (name, id)}``; the id is ``None`` of what is still to create
+        :param wanted: ``{what: (key, title, existing)}``: a text by which the next try
+            recognises it, the name, and names by id of what exists
+        :return: ``{what: (name, id)}``; the id is ``None`` if it is still to be created
         """
         account, found, taken = self.account, {}, {}
         creating = account._refs().creating or Creating()

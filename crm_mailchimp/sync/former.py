@@ -9,17 +9,17 @@ from .phase import OutOfTime
 
 
 class FormerAudiences(MemberPhase):
-    """First of the first pull: what was said in the former audience."""
+    """First step of the first pull: what was said in the former audience."""
 
     def work(self):
         """Read what was said in former audiences since their last run.
 
-        Each that was not read to its end is, before anything else of the new audience
-        is looked at, so nobody is subscribed meanwhile. It takes the key of the new
-        account, as an archived one has none.
+        Any that has not been read to its end is read before anything else in the new
+        audience is looked at, so nobody is subscribed in the meantime. The new
+        account's key is used, because an archived account has none.
 
         :raise OutOfTime: when it has to go on in another slice
-        :raise MailchimpError: it is tried again with the next run
+        :raise MailchimpError: the next run tries again
         """
         for former in self.account._formers():
             if not former.is_last_reading_due:
@@ -35,8 +35,8 @@ class FormerAudiences(MemberPhase):
     def _read_last_words(self, former):
         """Read who unsubscribed or bounced in a former audience since its last run.
 
-        A listing is read again while fewer members turned up than Mailchimp counts:
-        members that leave it meanwhile move the others up.
+        A listing is read again if fewer members turned up than Mailchimp counts:
+        members that leave it meanwhile move the others up, so some may be skipped.
         """
         since = former._pulled_until()
         since = since and since - OVERLAP
@@ -50,7 +50,7 @@ class FormerAudiences(MemberPhase):
                 first = offset = state.offset
                 seen, total = set(), math.inf
                 while offset < total:
-                    # The first page tells how many there are.
+                    # The first page shows how many there are.
                     pages = self.AT_ONCE if total < math.inf else 1
                     offsets = range(offset, offset + pages * self.PAGE, self.PAGE)
                     replies = self.together(
@@ -82,9 +82,9 @@ class FormerAudiences(MemberPhase):
                 raise OutOfTime
 
     def _confirm_gone(self, former):
-        """Make sure that a former audience was deleted, and tell what that means.
+        """Make sure that a former audience was deleted, and log what that means.
 
-        :raise Protocol: when it is there all the same: it is tried again
+        :raise Protocol: the audience still exists; the next run tries again
         """
         try:
             self.gateway.audience(former.audience_ref)

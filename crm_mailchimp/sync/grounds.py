@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Said(NamedTuple):
-    """Which address said it, when by Mailchimp's clock, and in which words."""
+    """Which address said it, when (by Mailchimp's clock), and in which words."""
 
     email: str
     date: datetime
@@ -13,10 +13,10 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Grounds:
-    """Why an opt-in changes, where no user ticked it.
+    """Why an opt-in changes without a user ticking the box.
 
-    It travels in the context under ``mailchimp_grounds``. What comes in from outside
-    is JSON and can never be an object of this class, so nobody can forge one.
+    It is passed in the context as ``mailchimp_grounds``. What comes in from outside is
+    JSON and can never be an object of this class, so nobody can forge one.
 
     :param str source: a value of the consent line's ``source``
     :param dict said: :class:`Said` by contact id

@@ -14,10 +14,10 @@ CATEGORIES = {"person": "CRM contacts", "company": "CRM companies"}
 
 
 class Groups(Creation):
-    """Segments as groups: one interest a filter for people, one for companies."""
+    """Segments as groups: an interest per filter for people, another for companies."""
 
     def withdraw(self):
-        """Delete the groups of filters that are not flagged any more."""
+        """Delete groups of filters no longer flagged, or all if only tags are used."""
         account = self.account
         categories = account._refs().categories
         for segment in account.segment_ids.filtered(
@@ -37,7 +37,7 @@ class Groups(Creation):
                 except errors.NotFound:
                     _logger.info("Group %s was gone already.", segment.remote_name)
                 except errors.REFUSED as error:
-                    # It is tried again with the next run.
+                    # The next run tries again.
                     segment._note_refusal(error)
                     continue
                 segment.write({f"{kind}_ref": False})
@@ -47,7 +47,7 @@ class Groups(Creation):
     def show(self):
         """Show our categories to subscribers or hide them, as the account says.
 
-        Only after the option changed: what somebody set in Mailchimp stays.
+        Done only after the option changed: what somebody set in Mailchimp stays.
         """
         account = self.account
         ours = set(account._refs().categories.values())
@@ -61,7 +61,7 @@ class Groups(Creation):
                         account.audience_ref, category["id"], category["title"], kind
                     )
         except errors.REFUSED as error:
-            # It is tried again with the next run.
+            # The next run tries again.
             _logger.warning("The groups cannot be made %s: %s", kind, error)
             return
         account._set_refs(group_kind=kind)
@@ -87,7 +87,7 @@ class Groups(Creation):
             return
         for segment in renamed:
             own = {segment.person_ref, segment.company_ref}
-            # Both groups of a filter have one name.
+            # Both groups of a filter share one name.
             taken = [
                 name
                 for category in categories.values()
@@ -122,7 +122,7 @@ class Groups(Creation):
         try:
             categories, interests = self._read()
         except errors.REFUSED as error:
-            # Contacts and tags go on.
+            # Contacts and tags carry on.
             for segment, _kind in needed:
                 segment._note_refusal(error)
             return
@@ -170,7 +170,7 @@ class Groups(Creation):
             self.count(groups_created=1)
 
     def forget_missing(self):
-        """Find groups that were deleted by hand in Mailchimp, to create them again.
+        """Forget groups that somebody deleted in Mailchimp, so they are created again.
 
         Those that somebody renamed there get their name back.
         """
@@ -201,8 +201,8 @@ class Groups(Creation):
     def _needed(self):
         """Return ``[(segment, "person" or "company")]`` of the groups to create.
 
-        A group for companies is only made where a company matches, and the other way
-        round, so that Mailchimp's limit is not spent on empty groups.
+        A group for companies is only created if a company matches, and one for people
+        if a person does, so that Mailchimp's limit is not spent on empty groups.
         """
         account = self.account
         segments = account.segment_ids.filtered(
@@ -228,7 +228,7 @@ class Groups(Creation):
             for kind in ("person", "company")
             if (segment.id, kind == "company") in rows and not segment[f"{kind}_ref"]
         ]
-        # That there is no room costs no calls until there may be some.
+        # While there is no room, make no calls until there may be some again.
         if not room and all(segment.state == "full" for segment, _kind in needed):
             return []
         return needed
@@ -253,10 +253,10 @@ class Groups(Creation):
         return categories, interests
 
     def _create_categories(self, needed, categories):
-        """Create the categories of ours that groups need and that are not there.
+        """Create those of our categories that groups need and that do not exist.
 
-        :param needed: of :meth:`_needed`
-        :param dict categories: titles by id of those that are there
+        :param needed: as returned by :meth:`_needed`
+        :param dict categories: titles by id of those that exist
         :return: the kinds whose category Mailchimp refused
         """
         account = self.account

@@ -7,14 +7,14 @@ from .grounds import Grounds
 
 
 class MemberImport(ContactPhase):
-    """Contacts for members that are only in Mailchimp, where the account says so."""
+    """Contacts for members that are only in Mailchimp, if the account says so."""
 
     def work(self):
-        """Make contacts of subscribed members that nobody in Odoo stands for.
+        """Create contacts for subscribed members that no contact in Odoo stands for.
 
-        A contact with the address is never doubled: one that was never asked, or whose
-        person signed up again since its "no", gets the opt-in given in Mailchimp; one
-        that opted out later, is blacklisted or archived, is left alone.
+        A contact with the address is never duplicated: if it was never asked, or if the
+        person signed up again after a "no", it gets the opt-in given in Mailchimp; if
+        it opted out later, or is blacklisted or archived, it is left alone.
         """
         if self.account.foreign_members != "import":
             return
@@ -36,7 +36,7 @@ class MemberImport(ContactPhase):
     def to_import(self):
         """Return ``[(member id, id of a contact to opt in or None)]``.
 
-        Those that were refused before come last, so that they spoil few groups.
+        Those that Odoo refused before come last, so that they spoil few groups.
         """
         account = self.account
         account._flush_contacts()
@@ -75,7 +75,7 @@ class MemberImport(ContactPhase):
         )
 
     def _contacts_by_address(self):
-        """Return what to look contacts up in: by all addresses, where all are sent."""
+        """Return where to look contacts up: by all addresses, if all are sent."""
         account = self.account
         if account.email_scope != "all":
             return {
@@ -128,7 +128,7 @@ class MemberImport(ContactPhase):
                         **opt_in,
                         "email": member.email_normalized,
                         "user_id": account.default_salesperson_id.id,
-                        # A contact of nobody would go to every company's audience.
+                        # One without a company would go to every company's audience.
                         "company_id": account.company_id.id if several else False,
                         **({"lang": lang} if lang else {}),
                     }
@@ -136,7 +136,7 @@ class MemberImport(ContactPhase):
             member.partner_id = partner
             imported |= member
             self.count(imported=1)
-        # A contact that is out of scope claims nothing: its member stays as it is.
+        # A contact out of scope does not claim its member, which stays as it is.
         account._flush_contacts()
         eligible = account._eligible_emails(imported.mapped("email_normalized"))
         imported.filtered(lambda m: m.email_normalized in eligible).origin = "claimed"

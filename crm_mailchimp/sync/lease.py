@@ -7,14 +7,14 @@ _logger = logging.getLogger(__name__)
 
 
 class LeaseCheck(Phase):
-    """Looks whose the audience is before a run writes to it: see the account's lease.
+    """Checks whose audience it is before a run writes to it: see the account's lease.
 
     A database that is older than what Mailchimp has seen may have forgotten who opted
-    out. It reads the whole audience, plans, and waits for a manager; opt-outs go on.
+    out. It reads the whole audience, plans, and waits for a manager; opt-outs carry on.
     """
 
     def leased(self):
-        """Return the gateway, with a look at the lease before the first write."""
+        """Return the gateway, which makes sure of the lease before it writes."""
         found = None
 
         def hold(opt_outs_only):
@@ -27,7 +27,7 @@ class LeaseCheck(Phase):
     def _hold(self, ref, mark, verdict, opt_outs_only):
         """Make sure that this run may write, and write the mark once.
 
-        :return: the mark as it is now, as ``_find_mark`` does; ``None`` if it stays
+        :return: the new mark, as ``_find_mark`` returns it; ``None`` if it stays
         :raise NotOurs: nothing may be written
         """
         account = self.account
@@ -46,8 +46,10 @@ class LeaseCheck(Phase):
         return found
 
     def not_ours(self, verdict, mark):
-        """Do what has to be done before anything is written.
+        """Do what has to be done before anything may be written.
 
+        :param str verdict: as in :class:`.NotOurs`
+        :param mark: the mark found in Mailchimp, or ``None``
         :return: whether the run is over
         """
         account = self.account

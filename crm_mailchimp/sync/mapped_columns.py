@@ -15,13 +15,13 @@ class SlowPath(Exception):
 class MappedColumns:
     """Columns of a query over the ledger, which is aliased ``m``, and its contacts.
 
-    Each line of the mapping is read with the rights of who wrote it: of contacts, and
-    of records behind them, that this user may not see, no value goes to Mailchimp, and
-    none that is there is touched. What SQL cannot read is read by the ORM, in the
-    *slow* way.
+    Each line of the mapping is read with the rights of the user who wrote it: if that
+    user may not see a contact, or a record behind it, no value of it goes to Mailchimp,
+    and the value already there is left alone. What SQL cannot read is read by the ORM,
+    the *slow* way.
 
     :param account: record of ``crm.mailchimp.account``
-    :param head: names of the columns of the ledger that come first
+    :param head: names of the ledger columns that come first
     """
 
     def __init__(self, account, head=()):
@@ -36,22 +36,22 @@ class MappedColumns:
             "m", "partner_id", "res_partner", "id", "partner_id"
         )
         self.columns = [SQL.identifier("m", name) for name in head]
-        # Of what, besides columns, the values are made.
+        # What, besides the columns, the values depend on.
         self.rules = []
-        # Columns that tell whether somebody may see a record.
+        # Columns that show whether an author may see a record.
         self.seen = {}
         # Paths that the ORM reads, each for one author.
         self.slow = {}
 
     def as_author(self, line):
-        """Read what follows with the rights of who wrote a line of the mapping."""
+        """Read what follows with the rights of the user who wrote a mapping line."""
         self.author, self.need = None, set()
         if not line._trouble():
             self.author = line._author_env()
             self._note_seen(self.partners, self.alias)
 
     def _note_seen(self, model, alias):
-        """Read whether the author's record rules show the record, if there are any."""
+        """Read whether the author's record rules, if any, allow reading the record."""
         key = self.author.uid, alias
         if key not in self.seen and not self.author.su:
             rules = self.author["ir.rule"]._compute_domain(model._name, "read")
@@ -74,7 +74,7 @@ class MappedColumns:
         return len(self.columns) - 1
 
     def _getter(self, line):
-        """Return a function of a row that gives the raw value of a mapping line."""
+        """Return a function that takes a row and returns a mapping line's raw value."""
         if line.source == "field":
             path = self._path(line.field_path)
             return self._american(path) if line._is_american_phone() else path
@@ -99,10 +99,10 @@ class MappedColumns:
         )
 
     def _american(self, number):
-        """Return a getter of phones that says of which country a number is.
+        """Return a getter of phone numbers that adds the code of another country.
 
-        A number without the code of a country is one of the contact's country: ten
-        digits there may be somebody else's in America.
+        A number without a country code belongs to the contact's country: the same ten
+        digits may be somebody else's number in America.
         """
         code = self._path("country_id.phone_code")
 
@@ -162,7 +162,7 @@ class MappedColumns:
         return None
 
     def _slow_converter(self, path):
-        """Return what makes of a value read by the ORM what a column would give."""
+        """Return a function that turns an ORM value into what a column would give."""
         field, model = None, self.partners
         for name in path.split("."):
             field = model._fields[name]

@@ -5,7 +5,7 @@ from .creation import Creation
 
 
 class MergeFields(Creation):
-    """The merge fields of the audience: what the mapping asks for is created."""
+    """The merge fields of the audience: those the mapping asks for are created."""
 
     def fetch(self):
         account = self.account
@@ -24,7 +24,7 @@ class MergeFields(Creation):
         for line in account.merge_field_ids:
             if line.remote_ref or not line.create_missing or line in beyond:
                 continue
-            # A field that was created without an answer is there now: read first.
+            # If the answer to its creation got lost, the field may exist: read first.
             if self.is_tried(f"field {line.id}"):
                 self.fetch()
                 account._set_refs(creating=None)
@@ -37,8 +37,8 @@ class MergeFields(Creation):
                     account.audience_ref, line._creation_body()
                 )
             except errors.REFUSED as error:
-                # The other fields and all contacts go on; at the plan's limit, the
-                # fields that are still to come have no room either.
+                # The other fields and all contacts carry on; at the plan's limit, the
+                # remaining fields have no room either.
                 refused = line
                 if getattr(error, "code", None) == "merge_field_limit":
                     refused |= account._merge_fields_beyond(0)
@@ -55,9 +55,9 @@ class MergeFields(Creation):
             self.commit()
 
     def _lacks_required_values(self):
-        """Return whether contacts are held for want of a value.
+        """Return whether contacts are held back because a required value is missing.
 
-        Mailchimp may not require it any more: worth one call.
+        Mailchimp may no longer require it, which is worth one call to find out.
         """
         return bool(
             self.env["crm.mailchimp.member"].search_count(

@@ -35,7 +35,7 @@ class Permissions(SendingPhase):
         return bool(permissions and self.members(permissions, limit=1))
 
     def send(self):
-        """Give new members the permissions that go with the opt-in, a call each."""
+        """Give new members the permissions that go with the opt-in, one call each."""
         permissions = self.to_give()
         if not permissions:
             return
@@ -67,7 +67,7 @@ class Permissions(SendingPhase):
                     )
 
         def record(member_id, result):
-            # One that is refused is not tried at every run.
+            # Noted even if it was refused, so as not to try again in every run.
             self.env["crm.mailchimp.member"]._update_rows(
                 ("permissions_at",), [(member_id, fields.Datetime.now())]
             )

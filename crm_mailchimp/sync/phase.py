@@ -3,14 +3,15 @@ import time
 
 
 class OutOfTime(Exception):
-    """The slice is over: what was done is committed, and the next slice goes on."""
+    """The slice is over: what was done is committed, and the next slice continues."""
 
 
 class Phase:
     """A step of a run, working until it is done or its slice of time is over.
 
-    What it knows between slices is in the run: its cursor and counters, committed with
-    the data they speak of. A run that was killed starts its phase again from there.
+    State that must survive between slices is kept on the run, in its cursor and its
+    counters, which are committed with the data they describe. A run that was killed
+    resumes its phase from there.
 
     :param run: the ``crm.mailchimp.run``
     :param gateway: the :class:`~..engine.gateway.Gateway` of its account
@@ -57,9 +58,9 @@ class Phase:
         self.run._commit()
 
     def checkpoint(self):
-        """Commit what was done, and tell the users how far the run is.
+        """Commit what was done, and notify users of how far the run has got.
 
-        They are told at most once a second; the end of a run is always told.
+        They are notified at most once a second, but always when a run ends.
         """
         if time.monotonic() - self.notified_at > 1:
             self.run._notify()

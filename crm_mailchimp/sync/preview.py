@@ -27,7 +27,7 @@ CHUNK = 2000
 
 
 class Line(NamedTuple):
-    """What a preview says of one contact: columns of its line."""
+    """What a preview says about one contact: the columns of its line."""
 
     partner_id: int | None
     email_normalized: str
@@ -41,15 +41,15 @@ COLUMNS = ", ".join(Line._fields)
 
 
 class Preview(Phase):
-    """Runs of kind *preview*: the phases of a real run, of which nothing stays.
+    """Runs of kind *preview*: the phases of a real run, with nothing kept.
 
     They work on a gateway that only reads and in a transaction that is rolled back, so
-    a preview can say nothing else than what the next run does. Its lines go to a file
-    first, since the database forgets them, too.
+    a preview shows exactly what the next run would do. Its lines go to a file first,
+    because the rollback would discard them, too.
     """
 
     def __init__(self, run, gateway, _deadline=math.inf):
-        # It has to be made in one go: it leaves nothing to go on from.
+        # Made in one go: it keeps nothing that another slice could go on from.
         super().__init__(run, DryRun(gateway), math.inf)
         # How many contacts have a value that Mailchimp would not take, by merge tag.
         self.left_out = Counter()
@@ -77,7 +77,7 @@ class Preview(Phase):
     def _store_lines(self, spool):
         spool.seek(0)
         self.env.cr.execute_values(
-            # A contact that the run would make, or that is gone by now, is none.
+            # No contact where the run would create it, or where it is gone by now.
             f"INSERT INTO crm_mailchimp_preview_line (run_id, {COLUMNS})"  # pylint: disable=sql-injection
             " SELECT v.run_id, p.id, v.email_normalized, v.action, v.detail,"
             " v.entering, v.leaving"
@@ -90,7 +90,7 @@ class Preview(Phase):
         self.env["crm.mailchimp.preview.line"].invalidate_model(flush=False)
 
     def _brake(self):
-        """Return what the next run would say at the brake, or nothing."""
+        """Return what the next run would say at the brake, if anything."""
         archives, sentence = self.beside(Brake).question()
         return sentence and self.env._(
             "The sync would ask a manager before archiving this many members: %s.",
@@ -156,9 +156,11 @@ class Preview(Phase):
         yield from self._permissions()
 
     def _expect_opt_outs(self, said_no):
-        """Plan the archiving of other addresses of who said no, as a run does.
+        """Note the "no" for other addresses of contacts that said no, as a run does.
 
-        The contacts themselves stay as they are, not even locked.
+        The contacts themselves are left alone, not even locked.
+
+        :param dict said_no: :class:`.Said` by contact id
         """
         self.env["crm.mailchimp.suppression"]._note(
             {
@@ -183,7 +185,7 @@ class Preview(Phase):
         }
 
     def _imports(self, rows):
-        """Yield what became of the members to make contacts of: it was tried."""
+        """Yield the outcome of trying to create contacts for members."""
         for member_id, partner_id in rows:
             member = self.env["crm.mailchimp.member"].browse(member_id)
             detail, action = "", "opt_in" if partner_id else "import"
@@ -192,7 +194,7 @@ class Preview(Phase):
             yield Line(partner_id, member.email_normalized, action, detail)
 
     def _lane(self, causes):
-        """Yield the opt-outs that only their own lane knows of."""
+        """Yield the opt-outs that only the lane knows about."""
         Member = self.env["crm.mailchimp.member"]
         for leaving in self.account._opt_outs_to_send():
             member = Member.browse(leaving.id)
@@ -201,7 +203,7 @@ class Preview(Phase):
                 yield Line(partner, leaving.email, "archive", causes["opt_out"])
 
     def _permissions(self):
-        """Yield members that are there and wait for marketing permissions."""
+        """Yield members of the audience that wait for marketing permissions."""
         permitting = self.beside(Permissions)
         permissions = permitting.to_give()
         if not permissions:
@@ -320,9 +322,9 @@ class Preview(Phase):
         )
 
     def _leaving_with_their_segment(self):
-        """Return ``{(member id, address): names}`` of groups and tags that are deleted.
+        """Return ``{(member id, address): names}`` of groups and tags to be deleted.
 
-        Asked before the phases: deleting one forgets who was in it.
+        Called before the phases, because deleting one forgets who was in it.
         """
         account, found = self.account, {}
         self.env["crm.mailchimp.member"].flush_model()
@@ -355,9 +357,9 @@ class Preview(Phase):
         return found
 
     def _tags(self, leaving):
-        """Yield a line for each member that is there and enters or leaves tags.
+        """Yield a line for each member of the audience that enters or leaves tags.
 
-        :param dict leaving: of :meth:`_leaving_with_their_segment`
+        :param dict leaving: as returned by :meth:`_leaving_with_their_segment`
         """
         Member = self.env["crm.mailchimp.member"]
         found = {key: ([], names) for key, names in leaving.items()}
@@ -392,7 +394,7 @@ class Preview(Phase):
 
 
 class DryCompare(Compare):
-    """The comparison of a preview, which writes no contact."""
+    """The comparison of a preview, which does not write to contacts."""
 
     def __init__(self, run, gateway, deadline):
         super().__init__(run, gateway, deadline)

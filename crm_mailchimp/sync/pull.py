@@ -15,20 +15,20 @@ from .tags import Tags
 _logger = logging.getLogger(__name__)
 
 OUT = (False, "archived")
-# Whoever unsubscribes, bounces, is archived or deleted lacks in their number.
+# Whoever unsubscribes, bounces, is archived or deleted no longer counts among these.
 COUNTED = "subscribed"
 
 
 class Pull(MemberPhase):
-    """First of every tick: what changed in Mailchimp since the ledger was right.
+    """First step of every slice: what changed in Mailchimp since the ledger was right.
 
-    A listing is read to its end, or the mark (``pulled_until``) stays where it was: an
-    unsubscribe can lie below any number of newer changes. What takes longer than a
-    slice goes on with the next one.
+    Unless a listing is read to its end, the mark (``pulled_until``) stays where it was:
+    an unsubscribe can lie below any number of newer changes. What takes longer than a
+    slice goes on in the next one.
     """
 
     def work(self):
-        """Bring the ledger up to what Mailchimp holds.
+        """Bring the ledger up to date with what Mailchimp holds.
 
         :raise OutOfTime: when it has to go on in another slice
         """
@@ -49,12 +49,12 @@ class Pull(MemberPhase):
                     self.count(full_reads=1)
             whole = whole or drifted
         if since is None or whole:
-            # What the changes explain is no difference.
+            # What the changes explain does not count as a difference.
             self.commit()
             self._read_all(compare=since is not None)
         if account.look_again and self.run.kind != "webhook":
             # Requests got lost: what was planned may be done by now. A push has to
-            # know; a run that reads what webhooks told has planned nothing.
+            # know; a run that reads because of webhooks has planned nothing.
             account.look_again = False
             if self.run.phase in ("send", "verify"):
                 self.run.phase = "diff"
@@ -66,14 +66,15 @@ class Pull(MemberPhase):
     def _read_changes(self, since):
         """Read members changed since a time, those who said no first.
 
-        Our own writes are among the changes, and can be many. When there are exactly
-        as many as the ledger knows of, and the newest of them are no news, the rest is
-        left for the weekly comparison, and the mark stays; not when requests got lost.
+        Our own writes are among the changes, and can be many. If there are exactly as
+        many changes as the ledger knows of, and the newest of them are no news, the
+        rest is left to the weekly comparison and the mark stays, unless requests got
+        lost.
 
-        Three calls when little changed: the changes, those archived, which are not
-        among them, and the number of members that are subscribed. Archived members are
-        read in any case: a batch subscribe would bring back one that the ledger does
-        not know. The total would not show an unsubscribe that was missed.
+        If little changed, this takes three calls: the changes, the archived members,
+        which are not among them, and the number of subscribed members. Archived members
+        are always read: a batch subscribe would bring back one that the ledger does not
+        know. The number of all members would not reveal a missed unsubscribe.
 
         :param datetime since: by Mailchimp's clock
         :return: whether the number shows that something was missed
@@ -82,8 +83,8 @@ class Pull(MemberPhase):
         state.since = state.since or fields.Datetime.to_string(since - OVERLAP)
         since = fields.Datetime.to_datetime(state.since)
         many = self._written_since(since) >= self.PAGE
-        # Who left the current ones must not stand for somebody new when they are
-        # counted.
+        # When current members are counted, those that left must not make up for new
+        # ones.
         names = [*NO_LISTINGS, "archived", CURRENT] if many else ["archived", CURRENT]
         names = [name for name in names if name not in state.done]
         started, audience = time.monotonic(), self.account.audience_ref
@@ -94,7 +95,7 @@ class Pull(MemberPhase):
         asked = self.gateway.clock() - timedelta(seconds=time.monotonic() - started + 1)
         state.mark = state.mark or fields.Datetime.to_string(asked)
         if not many and replies.get(CURRENT, {}).get("total_items", 0) > self.PAGE:
-            # Who said no may lie below the first page.
+            # Those who said no may be below the first page.
             more = [name for name in NO_LISTINGS if name not in state.done]
             calls = [self._page_call(name, since) for name in more]
             replies.update(self.together(calls))
@@ -110,7 +111,7 @@ class Pull(MemberPhase):
         """Read a listing of changes to its end, given its first page.
 
         Members that leave the listing meanwhile move the others up, so that some may be
-        skipped: it is read again while fewer turned up than Mailchimp counts.
+        skipped: it is read again if fewer turned up than Mailchimp counts.
         """
         first = state.offset.get(name, 0)
         seen = {member["email_address"].lower() for member in page["members"]}
@@ -136,7 +137,7 @@ class Pull(MemberPhase):
                     total = page["total_items"]
                 offset = offsets[-1] + self.PAGE
                 self.commit()
-                # After a step forward, however slow Mailchimp is.
+                # Only after a step forward, so that a slow Mailchimp is read at last.
                 if offset < total and self.is_over():
                     state.offset = {name: offset}
                     self.set_cursor(changes=state)
@@ -158,10 +159,13 @@ class Pull(MemberPhase):
         )
 
     def _has_drifted(self, number):
-        """Return whether Mailchimp has another number of subscribed members."""
+        """Return whether Mailchimp has a different number of subscribed members.
+
+        :param int number: how many Mailchimp has
+        """
         if self.run.kind == "webhook":
             # While many members change, numbers taken a moment apart differ. A push
-            # looks whether something was missed, and reads all if it was.
+            # checks whether something was missed, and reads everything if so.
             return False
         return number != self.env["crm.mailchimp.member"].search_count(
             [("account_id", "=", self.account.id), ("status", "=", COUNTED)]
@@ -178,11 +182,11 @@ class Pull(MemberPhase):
     def _read_all(self, compare=False):
         """Read the whole audience, archived members included, into the ledger.
 
-        Paging over a moving set can skip members, so it is read again while fewer
-        turned up than Mailchimp counts. Members that are gone afterwards are looked
-        up one by one: they were deleted for good.
+        Paging over a moving set can skip members, so it is read again if fewer turned
+        up than Mailchimp counts. Members still missing afterwards are looked up one by
+        one: those not found were permanently deleted.
 
-        :param bool compare: the ledger should hold all of it already: count what
+        :param bool compare: the ledger should already hold all of it: count what
             differs
         """
         state = self.cursor.read_all or WholeAudience()
@@ -227,12 +231,12 @@ class Pull(MemberPhase):
         self._look_up_vanished()
         self.set_cursor(read_all=None, full_read=True)
         self.run.read_all = True
-        # What changed while it was read is read once more.
+        # What changed during the reading is read once more.
         self.run.pulled_until = fields.Datetime.to_datetime(state.mark)
         self.commit()
 
     def _look_up_vanished(self):
-        """Find out what became of members the whole audience did not show."""
+        """Find out what became of members that reading the audience did not show."""
         Member = self.env["crm.mailchimp.member"]
         while True:
             vanished = Member.search(

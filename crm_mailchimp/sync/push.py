@@ -19,19 +19,20 @@ PHASES = {
     "send": Send,
     "verify": Verify,
 }
-# What a slice has for its phases in any case: reading changes from a slow Mailchimp
+# The time a slice has for its phases in any case: reading changes from a slow Mailchimp
 # must not use up every slice.
 PHASE_SECONDS = 10
-# So often a run waits for an opt-out that Mailchimp does not answer.
+# How many attempts of a run may end with an opt-out that Mailchimp does not answer.
 OPT_OUT_TRIES = 3
 
 
 class Push(Phase):
     """Runs of kind *push* and *full*: the order in which everything happens.
 
-    Every slice begins with what was said meanwhile: opt-outs leave, changes are read
-    from Mailchimp, opt-ins are taken. Then the run goes on with its phase. Nothing is
-    written before it is certain that the audience is this database's.
+    Every slice begins with what was said meanwhile: members that opted out are
+    archived, changes are read from Mailchimp, and the opt-ins of those who said no
+    there are removed. Then the run goes on with its phase. Nothing is written before it
+    is certain that the audience is this database's.
     """
 
     def work(self):
@@ -58,7 +59,7 @@ class Push(Phase):
             self.beside(ConsentUpdate).work()
         except OutOfTime:
             return False
-        # Also of members that this reading was the first to show.
+        # Again, for members that this reading was the first to show.
         self._opt_outs_first()
         if not self.account.push_enabled:
             self.account._claim_members()
@@ -75,13 +76,13 @@ class Push(Phase):
             if following:
                 self.run.phase = following
             if following != "brake":
-                # The brake counts what was just planned: one commit keeps both.
+                # The brake counts what was just planned: one commit for both.
                 self.checkpoint()
             if self.is_over():
                 return False
 
     def _at_least(self, seconds):
-        """Make sure that so much time is left, however long it took to get here."""
+        """Make sure that this much time is left, however long it took to get here."""
         self.deadline = max(self.deadline, time.monotonic() + seconds)
 
     def _next_phase(self):
@@ -94,24 +95,24 @@ class Push(Phase):
             self.run.phase = name
         if name == "segments":
             if self.run._asks_as_older():
-                # What would change is planned; groups and fields are made afterwards.
+                # Changes are only planned; groups and fields are created afterwards.
                 self.account._forget_own_archiving()
                 return "diff"
             lease = self.account.lease or {}
             if lease.get("take") or lease.get("must_read"):
-                # Also when nothing is sent: the other database has to stop.
+                # Even if nothing is sent: the other database has to stop.
                 self.gateway.hold()
         phase = self.beside(PHASES[name])
         if name == "send":
             self.gateway.hold()
-            # However long that took, something is sent.
+            # However long that took, there is time to send something.
             phase.deadline = max(self.deadline, time.monotonic() + PHASE_SECONDS)
         return phase.work()
 
     def _opt_outs_first(self):
-        """Archive who said no before anything is written; the lane may be on its way.
+        """Archive those who opted out before anything else; do not wait for the lane.
 
-        One member that Mailchimp cannot let go must not hold all others for ever.
+        One member that Mailchimp cannot let go must not hold up all others forever.
         """
         self.gateway.opt_outs_only = True
         try:
@@ -127,7 +128,7 @@ class Push(Phase):
         self.gateway.opt_outs_only = False
 
     def _tell_findings(self):
-        """Say in the chatter what a full comparison repaired."""
+        """Log in the chatter how much a full comparison repaired."""
         repaired = (self.run.counters or {}).get("repaired")
         if self.run.read_all and repaired:
             self.account._message_log(

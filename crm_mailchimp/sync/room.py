@@ -3,24 +3,24 @@ from .phase import Phase
 
 # Operations that add a contact to those the plan counts.
 ADDING = ("create", "restore", "readmit", "ask")
-# A refusal without a known reason may pass: so many tries before it is taken for the
-# plan's.
+# An unexplained refusal may pass: this many tries before it is put down to the plan's
+# limit.
 TRIES = 4
 
 
 class Room(Phase):
     """Finds out whether the Mailchimp plan has room for more contacts.
 
-    Where it has none, Mailchimp refuses whole calls that add somebody. Nothing is
-    concluded about the people in them, and nobody is asked one by one: they wait, while
-    opt-outs and changes of members go on. The next run tries one call again, so that it
-    goes on by itself once there is room.
+    If it has none, Mailchimp refuses whole calls that add somebody. Nothing is
+    concluded about the people in them, and they are not tried one by one: they wait,
+    while opt-outs and changes to members carry on. The next run tries one call again,
+    so that adding resumes by itself once there is room.
     """
 
     def try_adding(self, step):
         """Carry out a step that adds contacts.
 
-        :return: the error of Mailchimp by which nobody new can be added, or ``None``
+        :return: the error because of which nobody new can be added, or ``None``
         """
         if self.is_full():
             return None
@@ -30,14 +30,14 @@ class Room(Phase):
             self.set_cursor(no_room=error.words or True)
             return error
         if self.is_full():
-            # Told of each person, in an answer to the whole.
+            # Reported for each person, in the answer to a whole call.
             return errors.NoRoom(self.cursor.no_room)
         return None
 
     def conclude(self, error):
         """Decide what it means that nobody new was taken; the rest was sent.
 
-        :param error: of :meth:`try_adding`
+        :param error: as returned by :meth:`try_adding`
         :raise MailchimpError: the account cannot be used at all, or it is too early to
             say
         """

@@ -6,7 +6,7 @@ from .tags import Tags
 
 
 class Segments(Phase):
-    """Who matches the flagged filters, and the groups, tags and merge fields for it."""
+    """Who matches the flagged filters, and the groups, tags and merge fields needed."""
 
     def work(self):
         account = self.account
@@ -20,7 +20,7 @@ class Segments(Phase):
             groups.forget_missing()
         groups.withdraw()
         groups.show()
-        # One that turns out to be gone is made anew.
+        # First, because one that turns out to be gone is created again.
         groups.rename()
         groups.create_missing()
         self.beside(Tags).sync()

@@ -19,22 +19,23 @@ from .tags import Tags
 from .updates import Updates
 
 POLL = timedelta(minutes=1)
-# What is sent without an operation planned in the ledger.
+# Phases that send without an operation planned in the ledger.
 UNPLANNED = (Tags, ContactTags, Permissions)
-AGAIN = 3  # times a run compares once more; what is left then, the next one does
+AGAIN = 3  # how often a run compares again; the next run does what is left then
 
 
 class Send(SendingPhase):
     """Carry out what was planned.
 
-    Nobody can be resubscribed here by construction: only addresses Mailchimp does not
-    know are subscribed (and it is told not to touch others), known members are changed
-    without their status, and whoever comes back is looked at before.
+    By construction, nobody can be resubscribed here by accident: only addresses that
+    Mailchimp does not know are subscribed (and it is told not to touch others), known
+    members are changed without their status, and members that come back are looked at
+    first.
     """
 
     def work(self):
-        # Until all that is sent has its answer: a run that dies in between, or is
-        # cancelled, leaves it to the next one to look again.
+        # Set until every request has been answered, so that if this run dies or is
+        # cancelled, the next one checks again.
         self.account.look_again = True
         self.commit()
         waiting, refusal = self.beside(Batches).work(), None
@@ -74,11 +75,11 @@ class Send(SendingPhase):
         return "verify"
 
     def _steps(self):
-        """Return ``(what to do, whether it adds contacts to the plan's)``, in order."""
+        """Return ``(step, whether it adds contacts the plan counts)``, in order."""
         restores = self.beside(Restores)
         return (
             (self.beside(Archives).work, False),
-            # What an archiving hid counts for the contact's other addresses, too:
+            # A "no" hidden by archiving also counts for the contact's other addresses:
             # those who may have said no are looked at before anybody is subscribed.
             (restores.inquire, False),
             (restores.restore, True),
@@ -97,7 +98,7 @@ class Send(SendingPhase):
         return (False, "read", *(ADDING if self.is_full() else ()))
 
     def _find_lost(self):
-        """Make groups and merge fields anew that somebody deleted in Mailchimp."""
+        """Recreate groups and merge fields that somebody deleted in Mailchimp."""
         merge_fields, groups = self.beside(MergeFields), self.beside(Groups)
         merge_fields.fetch()
         merge_fields.create_missing()
@@ -108,7 +109,7 @@ class Send(SendingPhase):
 
 
 class Verify(MemberPhase):
-    """Look at what is uncertain; whether the numbers agree the next run sees."""
+    """Look at what is uncertain; the next run checks whether the numbers agree."""
 
     def work(self):
         Member = self.env["crm.mailchimp.member"]
@@ -118,7 +119,7 @@ class Verify(MemberPhase):
         )
         if uncertain:
             self.look_up(uncertain)
-            # What is known now was planned on a guess: plan again.
+            # They were planned on a guess: plan again with what is known now.
             uncertain.filtered(lambda m: m.operation == "read").operation = False
         again = self.cursor.again
         if (uncertain or self.cursor.plan_again) and again < AGAIN:

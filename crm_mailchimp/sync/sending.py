@@ -16,14 +16,14 @@ PASSING = timedelta(days=3)
 
 
 class SendingPhase(MemberPhase):
-    """A phase that carries out planned operations, one kind of them.
+    """A phase that carries out one kind of planned operation.
 
-    The operations were committed before; outcomes are committed when they are there.
-    What gets lost in between is seen by the next tick, which reads first.
+    The operations were committed beforehand; outcomes are committed as they arrive.
+    Whatever gets lost in between is found by the next slice, which reads first.
     """
 
-    # From so many on, changes and archives go through Mailchimp's batch operations:
-    # slower to start, but no request each.
+    # From this many on, changes and archives go through Mailchimp's batch operations:
+    # slower to start, but without a request for each.
     BATCH_FROM = 1000
 
     def planned(self, operation, limit=None):
@@ -40,8 +40,8 @@ class SendingPhase(MemberPhase):
     def walk(self, reader, operation, size):
         """Yield chunks of planned rows in the order of their addresses.
 
-        Rows that are under way still have their operation, so the walk goes forward
-        only; it ends with the time or the rows.
+        Rows under way still have their operation, so the walk only goes forward; it
+        ends when the time or the rows run out.
 
         :param size: function that returns how many rows the next chunk should have
         """
@@ -62,16 +62,16 @@ class SendingPhase(MemberPhase):
             yield rows
 
     def carry_out(self, calls, record, whole=False):
-        """Carry out calls several at once; record and commit each outcome.
+        """Carry out several calls at once; record and commit each outcome.
 
-        An error that concerns the whole account ends it, but not before the calls
-        that are under way have told what came of them.
+        An error that concerns the whole account stops the work, but only after the
+        outcomes of the calls under way have been recorded.
 
         :param calls: iterator of ``(tag, function, *arguments)``, for the gateway's
             ``map``
         :param record: called with the tag and the result or ``Rejected``/``NotFound``
-        :param bool whole: whether all are begun, even when the slice is over
-        :raise MailchimpError: the first one that is not about a single member
+        :param bool whole: whether to start all calls, even after the slice is over
+        :raise MailchimpError: the first error that is not about a single member
         """
         trouble = []
 
@@ -91,9 +91,9 @@ class SendingPhase(MemberPhase):
             raise trouble[0]
 
     def one_by_one(self, operation, act):
-        """Call ``act`` with each planned row and commit what came of it.
+        """Call ``act(reader, row)`` for each planned row and commit its outcome.
 
-        :return: whether there was any
+        :return: whether there were any
         """
         if not self.planned(operation, limit=1):
             return False
@@ -109,11 +109,11 @@ class SendingPhase(MemberPhase):
     def by_batches(self, reader, operation, make):
         """Hand planned changes or archives to Mailchimp's batch operations.
 
-        Both can be repeated without harm, so a batch whose number got lost is simply
-        sent again for what the next read does not show as done.
+        Both can be repeated without harm: if the id of a batch gets lost, whatever the
+        next reading does not show as done is simply sent again.
 
-        :param make: makes of a chunk of rows ``[(operation of the API, values it
-            sends)]``
+        :param make: function that turns a chunk of rows into ``[(operation for the
+            API, values it sends)]``
         """
         for rows in self.walk(reader, operation, lambda: BATCH):
             made = make(rows)
@@ -131,7 +131,7 @@ class SendingPhase(MemberPhase):
             self.commit()
 
     def batched(self, method, row, body=None):
-        """Return an operation on the member of a row for a batch."""
+        """Return a batch operation on the member of a row."""
         audience = self.account.audience_ref
         item = {
             "method": method,
@@ -141,13 +141,13 @@ class SendingPhase(MemberPhase):
         return dict(item, body=body) if body else item
 
     def record_refusals(self, refusals):
-        """Note why single members were refused: ``[(row, desired, error)]``."""
+        """Note why individual members were refused: ``[(row, desired, error)]``."""
         now = fields.Datetime.now()
         rows, exists = [], []
         for row, desired, error in refusals:
             code = getattr(error, "code", "other")
             if code == "interest_gone" and self.note_lost():
-                continue  # it is sent again when the group is there again
+                continue  # it is sent again once the group exists again
             if code == "member_exists":
                 exists.append((row.id,))
                 continue
@@ -174,7 +174,7 @@ class SendingPhase(MemberPhase):
         self.count(refused=len(rows), sent=len(rows))
 
     def _note_barred(self, refusals):
-        """Remember addresses Mailchimp will not take because of what they once said."""
+        """Note on the do-not-email list the addresses that Mailchimp itself bars."""
         account = self.account
         now = account._mailchimp_now()
         self.env["crm.mailchimp.suppression"]._note(
@@ -186,9 +186,9 @@ class SendingPhase(MemberPhase):
     # === WHAT SOMEBODY DELETED IN MAILCHIMP MEANWHILE === #
 
     def note_lost(self):
-        """Note that a group or merge field that was sent is not there any more.
+        """Note that a group or merge field that was sent no longer exists.
 
-        :return: whether it has to be looked for; once in a run is enough
+        :return: whether it has to be looked for; once per run is enough
         """
         if self.cursor.looked:
             return False
@@ -202,10 +202,10 @@ class SendingPhase(MemberPhase):
     def stored(self, desired, member, before=None):
         """Return what Mailchimp kept of the values sent, going by its reply.
 
-        It takes values of merge fields that it does not have, and drops them.
+        It accepts values of merge fields that it does not have, and drops them.
 
         :param dict desired: canonical values that were sent
-        :param dict member: the member of the API in the reply
+        :param dict member: the member in the API's reply
         :param before: canonical values the member had before
         """
         kept = payload.stored(desired, member, before)

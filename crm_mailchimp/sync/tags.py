@@ -7,15 +7,15 @@ from .creation import Creation
 
 
 class Tags(Creation):
-    """Segments as tags: one tag a filter, whose members enter and leave.
+    """Segments as tags: one tag per filter, whose members enter and leave.
 
-    A tag is a static segment in Mailchimp. Who has it is kept in a table of its own,
-    so what has to be sent is a set difference, and a call that got lost is repeated
+    A tag is a static segment in Mailchimp. Who has it is kept in a table of its own, so
+    what has to be sent is a set difference, and a call that got lost can be repeated
     without harm.
     """
 
     def segments(self):
-        """Return the segments that are a tag."""
+        """Return the segments that may have a tag."""
         return self.account.segment_ids.filtered(
             lambda segment: segment.state in ("active", "full", "broken")
         )
@@ -33,7 +33,7 @@ class Tags(Creation):
         for segment in account.segment_ids - keep:
             self._withdraw(segment)
         if account.segment_target == "tag":
-            # Tags are not limited.
+            # There is no limit on tags.
             keep.filtered(lambda s: s.state == "full").write(
                 {"state": "active", "error_message": False}
             )
@@ -61,7 +61,7 @@ class Tags(Creation):
                 self.count(repaired=int(segment not in renamed))
                 renamed |= segment
             if segment.tag_ref not in names:
-                # Somebody deleted it in Mailchimp: it is made again.
+                # Somebody deleted it in Mailchimp: it is created again.
                 segment._forget_tag()
                 self.count(repaired=1)
                 segments |= segment.filtered(lambda s: s._has_members())
@@ -118,7 +118,7 @@ class Tags(Creation):
                     account.audience_ref, segment.tag_ref
                 )
         except errors.REFUSED as error:
-            # It is tried again with the next run.
+            # The next run tries again.
             segment._note_refusal(error)
             return
         segment._forget_tag()
@@ -128,7 +128,10 @@ class Tags(Creation):
     # === WHO HAS THEM === #
 
     def to_change(self, segment, limit=TAGGED_AT_ONCE):
-        """Return ``(to tag, to untag)``: lists of ``(member id, address)``."""
+        """Return ``(to tag, to untag)``: lists of ``(member id, address)``.
+
+        :param limit: the most entries in each list; all if ``None``
+        """
         self.env["crm.mailchimp.member"].flush_model()
         inside = SQL(
             """m.wanted AND EXISTS (
@@ -176,14 +179,14 @@ class Tags(Creation):
         return any(any(self.to_change(segment, limit=1)) for segment in self._to_send())
 
     def _to_send(self):
-        """Return the segments that have a tag, but those refused in this run."""
+        """Return the segments that have a tag, except those refused in this run."""
         refused = self.cursor.tags_refused
         return self.segments().filtered(
             lambda segment: segment.tag_ref and segment.id not in refused
         )
 
     def send(self):
-        """Tag who entered a segment and untag who left it, 500 a call."""
+        """Tag members that entered a segment, untag those that left, 500 per call."""
         for segment in self._to_send():
             while not self.is_over():
                 add, remove = self.to_change(segment)
@@ -197,12 +200,12 @@ class Tags(Creation):
                         remove=[email for _id, email in remove],
                     )
                 except errors.NotFound:
-                    # Deleted by hand: it is made again with the next run.
+                    # Deleted by hand: the next run creates it again.
                     segment._forget_tag()
                     self.commit()
                     break
                 except errors.REFUSED as error:
-                    # The other tags go on, and this one with the next run.
+                    # The other tags carry on, and this one does with the next run.
                     segment._note_refusal(error)
                     refused = self.cursor.tags_refused
                     self.set_cursor(tags_refused=[*refused, segment.id])
@@ -235,13 +238,13 @@ class Tags(Creation):
         self.commit()
 
     def compare(self, entries):
-        """Bring the table of tags up to what Mailchimp shows of some members.
+        """Update the table of tags to what Mailchimp shows for some members.
 
-        :param list entries: members of the API with their ``tags``
+        :param list entries: members from the API with their ``tags``
         :return: how many differed
         """
         repaired = 0
-        # Mailchimp shows the first 50 tags of a member only.
+        # Mailchimp only shows the first 50 tags of a member.
         entries = [entry for entry in entries if len(entry.get("tags") or ()) < 50]
         for segment in self.segments().filtered("tag_ref"):
             has = [

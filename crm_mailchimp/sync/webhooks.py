@@ -14,23 +14,23 @@ from .pull import Pull
 FEW = 3
 # Deliveries settled in one transaction.
 CHUNK = 1000
-# Addresses asked for together, of those that no listing shows.
+# Addresses looked up together, among those that no listing shows.
 UNSEEN = 20
 
 
 class Deliveries(MemberPhase):
-    """What webhooks told: the members are looked at, then what only deliveries tell."""
+    """Webhook deliveries: looks at the members, then at what only deliveries say."""
 
     def __init__(self, run, gateway, deadline):
         super().__init__(run, gateway, deadline)
         self.deliveries = self.env["crm.mailchimp.webhook.delivery"]
 
     def last_waiting(self):
-        """Return the id of the newest delivery that waits, ``None`` if none does."""
+        """Return the id of the newest waiting delivery, ``None`` if there is none."""
         return self.deliveries._last_waiting(self.account)
 
     def look_at(self, last):
-        """Read what the deliveries up to ``last`` are about.
+        """Read the members that the deliveries up to ``last`` are about.
 
         :raise OutOfTime: when it has to go on in another slice
         """
@@ -50,7 +50,7 @@ class Deliveries(MemberPhase):
             self._look_at(emails)
 
     def _look_at(self, emails):
-        """Read single members by their addresses, whether the ledger has them or not.
+        """Read individual members by address, whether the ledger has them or not.
 
         :param list emails: a few
         """
@@ -77,7 +77,7 @@ class Deliveries(MemberPhase):
                 for email in sorted(others)
             ],
         )
-        # The new address first: it says what became of the former one.
+        # The new address first: it shows what became of the former one.
         self.apply_seen([reply for reply in replies.values() if reply])
         self.look_up(known)
         gone = [email for email, reply in replies.items() if reply is None]
@@ -88,10 +88,10 @@ class Deliveries(MemberPhase):
         self.commit()
 
     def settle(self, last):
-        """Do what only deliveries tell, and note that they are processed.
+        """Act on what only deliveries say, and note that they are processed.
 
         Members that no reading has shown since their "no" was delivered are looked at
-        first: what Mailchimp shows of them decides.
+        first: what Mailchimp shows about them decides.
 
         :param last: id of the newest delivery to settle, ``None`` if there is none
         :raise OutOfTime: when it has to go on in another slice
@@ -102,7 +102,7 @@ class Deliveries(MemberPhase):
         looked_at = set()
         while emails := self.deliveries._addresses(account, last, UNSEEN, unseen=True):
             if looked_at.issuperset(emails):
-                break  # an answer about somebody else
+                break  # still not shown: the answer was about somebody else
             looked_at.update(emails)
             self._look_at(emails)
             if self.is_over():
@@ -144,15 +144,15 @@ class Deliveries(MemberPhase):
                 ("campaign_ref", "in", list(refs)),
             ]
         ).write({"next_poll": fields.Datetime.now()})
-        # Which also finds campaigns that Odoo does not know yet.
+        # This also finds campaigns that Odoo does not know yet.
         self.env.ref("crm_mailchimp.ir_cron_stats")._trigger()
 
 
 class WebhookReading(MemberPhase):
-    """A run of kind *webhook*: read and settle what webhooks told.
+    """A run of kind *webhook*: read and settle what webhooks delivered.
 
-    Runs are entered by one scheduled action only, so no other reading of members or
-    push of the account is at work meanwhile. A push settles deliveries after its own
+    Only one scheduled action works on runs, so no other reading of the account's
+    members and no push is going on meanwhile. A push settles deliveries after its own
     reading.
     """
 

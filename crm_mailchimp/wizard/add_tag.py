@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class AddTag(models.TransientModel):
-    """Ask for a Mailchimp tag on the selected contacts."""
+    """Request Mailchimp tags on the selected contacts."""
 
     _name = "crm.mailchimp.add.tag"
     _description = "Add Mailchimp Tags"
@@ -17,6 +17,6 @@ class AddTag(models.TransientModel):
     def action_add(self):
         self.ensure_one()
         notice = self.partner_ids.mailchimp_add_tag(self.name)
-        # Any other client action than this one leaves the dialog open.
+        # Without this, the client action would leave the dialog open.
         notice["params"]["next"] = {"type": "ir.actions.act_window_close"}
         return notice

@@ -8,9 +8,9 @@ from ..engine.observe import link_id
 from ..models.crm_mailchimp_member import STATUSES
 from ..models.crm_mailchimp_suppression import KINDS
 
-# A user waits for it, and Odoo ends a request after some minutes.
+# Seconds: a user is waiting, and Odoo ends a request after some minutes.
 LOOK_SECONDS = 40
-# Lines the question shows.
+# Lines shown in the question.
 LISTED = 500
 
 
@@ -34,7 +34,7 @@ class ChooseAudience(models.TransientModel):
     )
     line_count = fields.Integer(compute="_compute_line_count")
     is_confirming = fields.Boolean()
-    # The audience is another database's, or an earlier state of this one's.
+    # The audience belongs to another database, or to an earlier state of this one.
     takes_over = fields.Boolean()
     explanation = fields.Text(readonly=True)
     opted_out_ids = fields.One2many(
@@ -64,14 +64,14 @@ class ChooseAudience(models.TransientModel):
             wizard.account_ref = root.get("account_id")
             wizard.account_name = root.get("account_name")
             wizard.line_ids = [(0, 0, vals) for vals in lines]
-            # With several, which one it is is not for us to guess.
+            # With several audiences, it is not for us to guess.
             self.line_id = self.line_ids if len(self.line_ids) == 1 else False
 
     @api.model
     def _read_audiences(self, account):
         """Return the Mailchimp account, and the values of a line for each audience."""
         account._check_manager()
-        # It may be another Mailchimp account than that of the present audience.
+        # It may be another Mailchimp account than the present audience's.
         with account._asking(account._gateway(account=None)) as gateway:
             root, audiences = gateway.root(), gateway.audiences()["lists"]
         return root, [
@@ -85,7 +85,7 @@ class ChooseAudience(models.TransientModel):
         ]
 
     def action_link(self):
-        """Link the audience: an empty one at once, another one after a question."""
+        """Link the audience: an empty one at once, any other after confirmation."""
         self.ensure_one()
         account = self.account_id
         account._check_manager()
@@ -131,19 +131,19 @@ class ChooseAudience(models.TransientModel):
             "name": self.env._("Choose an audience"),
             "res_model": self._name,
             "res_id": self.id,
-            # The overview opens what a call returns as it is.
+            # The overview opens this action as returned, so it has to name the views.
             "views": [(False, "form")],
             "target": "new",
         }
 
     def _explain_all(self):
-        """Return what has to be known before the audience is linked, or nothing."""
+        """Return what users have to know before linking the audience, if anything."""
         account, audience = self.account_id, self.line_id.audience_ref
         with account._asking(account._gateway(account=None)) as gateway:
             _ref, mark, verdict = account._find_mark(gateway, audience)
             counts = self._count_members(gateway)
             self._look_for_opted_out(gateway, counts)
-            # From when on opt-outs leave is a time of Mailchimp's clock.
+            # ``linked_at``, from which on opt-outs leave, is by Mailchimp's clock.
             account._note_clock(gateway)
         self.takes_over = verdict != "ours"
         parts = [
@@ -164,7 +164,7 @@ class ChooseAudience(models.TransientModel):
         )
 
     def _explain_others(self):
-        """Return a warning if another company here has the audience already."""
+        """Return a warning if another company here already has the audience."""
         others = (
             self.env["crm.mailchimp.account"]
             .sudo()
@@ -187,7 +187,7 @@ class ChooseAudience(models.TransientModel):
         )
 
     def _explain_opt_outs(self):
-        """Warn that opt-outs which are under way will not reach the old audience."""
+        """Return a warning if opt-outs under way would not reach the old audience."""
         account = self.account_id
         is_other = account.audience_ref not in (False, self.line_id.audience_ref)
         if not (is_other and account.opt_out_waiting):
@@ -203,7 +203,7 @@ class ChooseAudience(models.TransientModel):
         )
 
     def _count_members(self, gateway):
-        """Count the members by status now; the counts of the listing are cached."""
+        """Count the members by status now: the counts of the listing are cached."""
         return {
             status: gateway.member_count(self.line_id.audience_ref, status=status)
             for status in (
@@ -216,9 +216,9 @@ class ChooseAudience(models.TransientModel):
         }
 
     def _look_for_opted_out(self, gateway, counts):
-        """List who opted out in Odoo and is subscribed there, before it is linked.
+        """List who opted out in Odoo but is subscribed there, before it is linked.
 
-        :param dict counts: status -> number of members of the audience
+        :param dict counts: ``{status: number of members}`` of the audience
         """
         end = time.monotonic() + LOOK_SECONDS
         found, complete = self.account_id._find_opted_out(

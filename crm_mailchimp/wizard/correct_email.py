@@ -55,7 +55,7 @@ class CorrectEmailLine(models.TransientModel):
             return _("Enter a complete email address, such as name@company.com.")
         if email == self.old_email:
             return _("That is the invalid address.")
-        # Of whoever has it, but in audiences of one's own companies.
+        # No matter whose it is, but only in audiences of the user's companies.
         given_up = self.env["crm.mailchimp.member"].sudo()
         if given_up.search_count(
             [

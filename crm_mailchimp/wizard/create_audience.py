@@ -6,10 +6,10 @@ from ..engine.payload import language
 
 
 class CreateAudience(models.TransientModel):
-    """What Mailchimp wants to know of a new audience.
+    """What Mailchimp wants to know about a new audience.
 
-    The scheduled action creates it, not the button: Odoo repeats a request that met
-    another one, and a repeated call would make a second audience.
+    The scheduled action creates it, not the button: Odoo repeats a request that
+    conflicts with another one, and a repeated call would create a second audience.
     """
 
     _name = "crm.mailchimp.create.audience"
@@ -86,7 +86,7 @@ class CreateAudience(models.TransientModel):
         return wizards
 
     def _check_plan(self):
-        """Refuse before anything is typed when the plan has no room."""
+        """Refuse before anything is typed if the plan has no room."""
         account = self.account_id
         account._check_manager()
         account._check_no_audience_under_way()
@@ -123,7 +123,7 @@ class CreateAudience(models.TransientModel):
             )
 
     def action_create(self):
-        """Ask the scheduled action for the audience."""
+        """Have the scheduled action create the audience."""
         self.ensure_one()
         account = self.account_id
         account._check_manager()

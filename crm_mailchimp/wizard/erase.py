@@ -6,10 +6,10 @@ from ..engine.address import is_address
 
 
 class Erase(models.TransientModel):
-    """Erase a person: what names it in the add-on and, if asked for, in Mailchimp.
+    """Erase a person: what names them in the add-on and, if asked for, in Mailchimp.
 
-    A contact that is there stays: deleting it is Odoo's own affair. One that is gone
-    is known by its address.
+    An existing contact stays: deleting it is up to Odoo. A deleted one is known by its
+    address.
     """
 
     _name = "crm.mailchimp.erase"
@@ -24,7 +24,7 @@ class Erase(models.TransientModel):
     in_mailchimp = fields.Boolean(string="Also delete permanently in Mailchimp")
 
     def action_erase(self):
-        """Erase the addresses: at once what can be, the rest in a moment."""
+        """Erase the addresses: what can be at once, the rest in a moment."""
         self.ensure_one()
         if not self.env.user.has_group("crm_mailchimp.group_mailchimp_manager"):
             raise AccessError(
@@ -39,7 +39,7 @@ class Erase(models.TransientModel):
             .search([("company_id", "in", self.env.companies.ids)])
             .sudo()
         )
-        # Before its lines lose the address: this leaves a line and a "no" of its own.
+        # Before the lines lose the address: this adds a line and a "no" with it.
         partners.filtered("mailchimp_opt_in").mailchimp_opt_in = False
         now = accounts._mailchimp_now()
         self.env["crm.mailchimp.suppression"].sudo()._note(

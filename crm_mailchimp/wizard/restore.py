@@ -11,11 +11,11 @@ from ..models.clock import short_moment
 
 
 class Preview(Exception):
-    """Takes back what was restored to see what it comes to."""
+    """Raised to roll back what was restored for a preview only."""
 
 
 class CrmMailchimpRestore(models.TransientModel):
-    """Bring back what an uninstalled add-on left behind, after a look at it."""
+    """Bring back what the uninstalled add-on left behind, after a preview."""
 
     _name = "crm.mailchimp.restore"
     _description = "Restore an Archive"
@@ -80,7 +80,7 @@ class CrmMailchimpRestore(models.TransientModel):
         return Archive._open_attachment(found)
 
     def action_preview(self):
-        """Show what restoring comes to: it is done, counted and taken back."""
+        """Show what restoring would do: it is done, counted and rolled back."""
         self.ensure_one()
         counts = {}
         with closing(self._open()) as file:

@@ -21,7 +21,7 @@ class WebsiteForm(website_form.WebsiteForm):
                 mailchimp_opt_in_note=shown.note,
             )
         elif ticked:
-            # The lead is worth having; what was agreed to nobody can tell.
+            # The lead is worth keeping, but nobody can tell what was agreed to.
             unproved = request.env._(
                 "Opt-in marketing mails: ticked, but not on a page of this website, or"
                 " too long ago. Ask the person before you tick it."

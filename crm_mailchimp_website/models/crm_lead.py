@@ -4,10 +4,10 @@ from odoo.addons.crm_mailchimp.engine.address import member_hash
 
 
 class CrmLead(models.Model):
-    """The opt-in a visitor ticked on a form of the website.
+    """The opt-in that a visitor ticked on a website form.
 
-    Anybody can enter anybody's address. So it says what was ticked, where, and beside
-    which text, and takes no "no" of the address back.
+    Anybody can enter anybody's address. So the lead says what was ticked, where, and
+    beside which text, and the opt-in does not lift a "no" of the address.
     """
 
     _inherit = "crm.lead"
@@ -25,7 +25,7 @@ class CrmLead(models.Model):
         return own if self.env.su else own | {"mailchimp_opt_in_page"}
 
     def write(self, vals):
-        """Keep what a form brought in; what a user ticks is the user's word."""
+        """Keep what a form brought in; what a user ticks is the user's own word."""
         evidence = {"mailchimp_opt_in", "mailchimp_opt_in_note"}
         if self.env.su or not evidence & vals.keys():
             return super().write(vals)

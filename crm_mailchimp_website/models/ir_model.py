@@ -8,10 +8,10 @@ class IrModel(models.Model):
 
     @api.model
     def get_authorized_fields(self, model_name, property_origins):
-        """Offer editors of forms the opt-in of leads, and nothing else of Mailchimp.
+        """Offer form editors the opt-in of leads, and no other field of the add-on.
 
-        A form that makes contacts would opt in whoever's address a stranger enters; a
-        date or wording that visitors send would be no evidence.
+        A form that creates contacts would opt in anybody whose address a stranger
+        enters; a date or wording sent by visitors would be no evidence.
         """
         found = super().get_authorized_fields(model_name, property_origins)
         return {
@@ -22,9 +22,9 @@ class IrModel(models.Model):
         }
 
     def _get_form_writable_fields(self, property_origins=None):
-        """Let no form write the opt-in by itself: see the controller.
+        """Let no form write the opt-in directly: see the controller.
 
-        Odoo would take any text for a tick, and an uploaded file as well.
+        Odoo would take any text for a tick, and even an uploaded file.
         """
         found = super()._get_form_writable_fields(property_origins)
         found.pop(OPT_IN, None)

@@ -15,7 +15,8 @@ class IrQweb(models.AbstractModel):
     def _get_template(self, template):
         element, document, ref = super()._get_template(template)
         if self.env.context.get("website_id"):
-            # What is compiled of it serves every page: the path is known then only.
+            # The compiled template serves every page, so the path is known only at
+            # rendering.
             evidence.prepare(
                 element,
                 lambda text, value: {
@@ -38,11 +39,11 @@ class IrQwebFieldHtml(models.AbstractModel):
 
     @api.model
     def value_to_html(self, value, options):
-        """Prepare forms in what is no page of its own: a blog post, a product."""
+        """Prepare forms in content that is no page itself: a blog post, a product."""
         found = super().value_to_html(value, options)
         if not request or evidence.OPT_IN not in (found or ""):
             return found
-        # As Odoo's website does, to sign its own forms.
+        # Parsed as Odoo's website does to sign its own forms.
         body = etree.fromstring(f"<body>{found}</body>", etree.HTMLParser())[0]
         sign = partial(evidence.sign, self.sudo().env, request.httprequest.path)
         evidence.prepare(body, lambda text, value: {"value": sign(text, value)})

@@ -90,7 +90,7 @@ def _full_note(member, note):
 
 @route("GET", ONE + "/activity")
 def get_activity(request, list_id, subscriber_hash):
-    """The last 50 things, newest first."""
+    """The last 50 actions, newest first."""
     member = find(request, list_id, subscriber_hash)
     wanted = set(filter(None, request.query.get("action", "").split(",")))
     known = {"abuse", "bounce", "click", "ecomm", "open", "sent", "unsub"}
@@ -169,7 +169,7 @@ def get_activity_feed(request, list_id, subscriber_hash):
 
 
 def _shown(member):
-    """What the API tells of it: some unsubscribes it may keep to itself."""
+    """Return what the API shows of a member's history: not every unsubscribe."""
     switches = member.audience.account.switches
     by_person = switches.feed_has_unsubscribes_outside_campaigns
     by_admin = switches.feed_has_admin_unsubscribes
@@ -183,7 +183,7 @@ def _shown(member):
 
 
 def history(member):
-    """All that happened to a member, newest first: its own feed and campaigns."""
+    """Return all that happened to a member, newest first: its feed and campaigns."""
     items = []
     for entry in member.feed:
         items.append(
@@ -202,7 +202,7 @@ def history(member):
             continue
         label = {"campaign_id": campaign.id, "title": campaign.title}
         items += [{**item, **label} for item in recipient.history(campaign.send_time)]
-    # Within one second the later one comes first, too.
+    # Reversed, so that within one second the later one comes first, too.
     return sorted(items, key=lambda item: item["when"])[::-1]
 
 

@@ -1,4 +1,4 @@
-"""``/batches``: many operations in one call, worked off later."""
+"""``/batches``: many operations in one call, carried out later."""
 
 from .. import problems, rules, shape
 from ..batches import MAX_OPEN, Batch, batch_view, look
@@ -65,5 +65,5 @@ def get_batch(request, batch_id):
 
 @route("DELETE", "/batches/{batch_id}")
 def delete_batch(request, batch_id):
-    """Stops it; what was done stays done, the results are lost."""
+    """Stop a batch; what was done stays done, the results are lost."""
     del request.account.batches[_find(request, batch_id).id]

@@ -108,7 +108,10 @@ def campaign_view(campaign):
 
 
 def listed(campaign):
-    """A/B variants are parts of their parent; automations have their own place."""
+    """Return whether ``/campaigns`` lists a campaign.
+
+    A/B variants are part of their parent; Mailchimp may keep automations elsewhere.
+    """
     if campaign.parent is not None and campaign.parent.type == "variate":
         return False
     top = campaign.parent or campaign

@@ -252,7 +252,7 @@ def _take_off(audience, interest_ids):
 
 
 def _counts(audience):
-    """Subscribed members by interest id, in one walk over them."""
+    """Count subscribed members by interest id, in one pass over them."""
     return Counter(i for m in audience.by_status["subscribed"] for i in m.interests)
 
 

@@ -36,7 +36,7 @@ _NEW_LIST = shape.obj(
     ),
     **_LIST,
 )
-# A change asks for more than a creation: state and zip too.
+# Changing a list requires more than creating one: state and zip, too.
 _CHANGED_LIST = shape.obj(
     _NEW_LIST["required"],
     **{
@@ -226,7 +226,7 @@ def batch_subscribe(request, list_id):
 
 
 def _check_room(request, audience, entries):
-    """The plan's contact limit refuses the whole call."""
+    """Refuse the whole call if it would exceed the plan's contact limit."""
     added = set()
     for entry in entries:
         email = entry.get("email_address")
@@ -247,7 +247,7 @@ def _check_room(request, audience, entries):
 
 
 def _unique(request, entries):
-    """Entries as (entry, is a refused duplicate)."""
+    """Return the entries as (entry, is a refused duplicate)."""
     skip = request.flag("skip_duplicate_check")
     whole = request.account.switches.duplicates_fail == "call"
     seen, found = set(), []
@@ -269,7 +269,7 @@ def _unique(request, entries):
 
 
 def _subscribe(request, audience, entry):
-    """:return: (member, is new). :raise Problem: for this entry alone."""
+    """Apply one entry. :return: (member, is new). :raise Problem: for it alone."""
     entry = {k: v for k, v in entry.items() if v is not None}
     rules.check_shape(rules.BATCH_MEMBER, entry)
     entry.pop("marketing_permissions", None)

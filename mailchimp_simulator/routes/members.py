@@ -25,7 +25,7 @@ _TAGS = shape.obj(
 
 
 def find(request, list_id, reference):
-    """By hash, address or contact id. :raise Problem: 404."""
+    """Return a member by hash, address or contact id. :raise Problem: 404."""
     member = request.audience(list_id).find(reference)
     if member is None:
         raise problems.not_found()
@@ -33,7 +33,7 @@ def find(request, list_id, reference):
 
 
 def find_by_hash(request, list_id, reference):
-    """Endpoints that take nothing but the hash. :raise Problem: 404."""
+    """Return a member, for endpoints that take only the hash. :raise Problem: 404."""
     member = request.audience(list_id).by_hash.get(reference.lower())
     if member is None:
         raise problems.not_found()
@@ -73,10 +73,10 @@ def get_members(request, list_id):
 
 
 def _source(request, audience, status, sort, newest_first):
-    """All members a listing starts from, sorted.
+    """Return all members a listing starts from, sorted.
 
     Members are kept in the order of their changes, so the usual listings of a large
-    audience sort nothing.
+    audience need no sorting.
 
     :return: (sized iterable, whether it is in the order of changes).
     """
@@ -102,7 +102,7 @@ def _source(request, audience, status, sort, newest_first):
 
 
 class _Ordered:
-    """Members in an order of their own, counted without walking them."""
+    """Members in a given order, counted without iterating over them."""
 
     def __init__(self, members, order):
         self.members = members
@@ -123,7 +123,7 @@ def _until_older(members, since):
 
 
 def _filter(request, audience, status):
-    """A test for all filters of the query together, or None without any."""
+    """Return one test for all filters of the query, or None without any."""
     query = request.query
     tests = []
 
@@ -188,7 +188,7 @@ def _last_sent(audience):
 
 
 def engagement(member):
-    """(open rate, click rate) of a member over the campaigns sent to it."""
+    """Return (open rate, click rate) of a member over the campaigns sent to it."""
     sent = opened = clicked = 0
     for campaign in member.audience.account.campaigns.values():
         recipient = campaign.recipients.get(member)
@@ -244,7 +244,7 @@ def put_member(request, list_id, subscriber_hash):
 
 
 def _status_of_new(request, body):
-    """PUT without ``status_if_new`` for an address Mailchimp does not know."""
+    """Return the status of an unknown address after a PUT without ``status_if_new``."""
     how = request.account.switches.put_status_only
     if "status" not in body or how == "refuse":
         raise problems.missing("status_if_new")

@@ -1,4 +1,4 @@
-"""Reports by person: who was sent, opened, clicked, bounced, left or complained."""
+"""Reports by person: who got a mail, opened, clicked, bounced, left or complained."""
 
 from .. import problems
 from ..routing import route
@@ -7,7 +7,7 @@ from .reports import REPORT, find, listing, numbers
 
 
 def _people(campaign):
-    """(member, recipient, who) of everybody; the erased ones vanish or go blank."""
+    """Yield (member, recipient, who) for everybody; erased ones vanish or go blank."""
     audience = campaign.audience
     blank = audience.account.switches.erased_in_reports == "blank"
     for member, recipient in campaign.recipients.items():
@@ -33,7 +33,7 @@ def _details(member):
 
 
 def _one(items, subscriber_hash):
-    """The entry of one person. :raise Problem: 404."""
+    """Return the entry of one person. :raise Problem: 404."""
     for item in items:
         if item["email_id"] == subscriber_hash.lower():
             return item

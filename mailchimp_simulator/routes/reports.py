@@ -9,7 +9,7 @@ _TYPES = ("regular", "plaintext", "absplit", "rss", "variate")
 
 
 def numbers(campaign):
-    """All totals of a campaign, counted from its recipients."""
+    """Return all totals of a campaign, counted from its recipients."""
     everyone = _mails(campaign)
     sent = len(everyone)
     hard = sum(r.status == "hard" for r in everyone)
@@ -46,7 +46,7 @@ def numbers(campaign):
 
 
 def _mails(campaign):
-    """Every mail that was sent: an automation sends several to one person."""
+    """Return every mail that was sent: an automation sends several to one person."""
     parts = campaign.children if campaign.type != "variate" else ()
     return [r for part in parts or [campaign] for r in part.recipients.values()]
 
@@ -118,7 +118,7 @@ def report_view(campaign):
     switches = audience.account.switches
     clock = audience.account.clock
     if clock.now() >= campaign.send_time + switches.list_stats_seconds:
-        # Percent here, fractions above: as the service mixes them.
+        # Percentages here, fractions above: the service mixes them, too.
         view["list_stats"] = {
             "sub_rate": 0,
             "unsub_rate": 0,
@@ -155,7 +155,7 @@ def _side(campaign, side):
 
 
 def _timeseries(campaign):
-    """By the hour, for the first day."""
+    """Return what happened hour by hour, for the first day."""
     if not campaign.send_time:
         return []
     start = campaign.send_time - campaign.send_time % 3600

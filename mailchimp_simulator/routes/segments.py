@@ -126,7 +126,7 @@ def delete_segment(request, list_id, segment_id):
 
 @route("POST", SEGMENT)
 def change_members(request, list_id, segment_id):
-    """Add and remove up to 500 addresses each."""
+    """Add up to 500 addresses, and remove up to 500."""
     audience, segment = _find(request, list_id, segment_id)
     rules.check_shape(_CHANGES, request.body)
     if segment.type != "static":
@@ -159,7 +159,7 @@ def change_members(request, list_id, segment_id):
 
 
 def _add(audience, segment, emails):
-    """:return: (members that are new in it, addresses refused)."""
+    """Put members into a segment. :return: (members newly in it, refused addresses)."""
     added, refused = [], []
     for email in emails:
         member = audience.members.get(email.strip().lower())

@@ -43,13 +43,13 @@ def add_webhook(request, list_id):
     if not request.account.switches.webhooks_signed:
         hook.secret = None
     audience.webhooks[hook.id] = hook
-    # The secret is shown once, here.
+    # The secret is shown only here, once.
     secret = {"signing_secret": hook.secret} if hook.secret else {}
     return {**hook_view(audience, hook), **secret}
 
 
 def _check_url(audience, url):
-    """Mailchimp asks the URL itself, so no lock is held here."""
+    """Probe the URL as Mailchimp does; no lock is held while its answer is awaited."""
     plain = url.partition("?")[0]
     if any(h.url.partition("?")[0] == plain for h in audience.webhooks.values()):
         raise problems.Problem(
@@ -69,7 +69,7 @@ def _check_url(audience, url):
 
 
 def _apply(hook, body):
-    """Events are off unless switched on; sources likewise."""
+    """Set events and sources, which are off unless switched on."""
     for name in ("events", "sources"):
         if name in body:
             on = {key for key, value in body[name].items() if value}

@@ -1,5 +1,5 @@
-"""The list of "no" is filled from what the ledger, the consent lines and the blacklist
-know, and the ledger goes on as it is."""
+"""Fill the list of those who said no from the ledger, the consent lines and the
+blacklist; the ledger itself stays as it is."""
 
 from odoo import SUPERUSER_ID, api
 from odoo.tools import SQL
@@ -37,7 +37,7 @@ def migrate(cr, version):
     suppression._upsert(SQL(FROM_LEDGER))
     suppression._upsert(SQL(FROM_CONSENT))
     suppression._note_blacklist()
-    # An opt-in after what was said in Odoo lifts it, as it always did.
+    # An opt-in after a "no" said in Odoo lifts it, as it always did.
     cr.execute(
         """UPDATE crm_mailchimp_suppression s
               SET lifted_at = p.date, lifted_by = 'opt_in'
@@ -48,7 +48,7 @@ def migrate(cr, version):
               AND s.source = 'odoo' AND s.lifted_at IS NULL"""
     )
     cr.execute("UPDATE crm_mailchimp_consent SET noted_at = create_date")
-    # Who was eligible since the first run and opts out is ours to archive.
+    # Anybody who has been eligible since the first run and opts out is ours to archive.
     cr.execute(
         """UPDATE crm_mailchimp_account a
               SET linked_at = COALESCE(
@@ -57,12 +57,13 @@ def migrate(cr, version):
                       a.create_date)
             WHERE a.audience_ref IS NOT NULL AND a.linked_at IS NULL"""
     )
-    # Read anew and to the end, whatever a run left behind.
+    # Read again and to the end, whatever a run left behind.
     cr.execute(
         "UPDATE crm_mailchimp_account SET look_again = TRUE"
         " WHERE audience_ref IS NOT NULL"
     )
-    # Who pushes already is set up, and a change of the scope can be told from now on.
+    # An account that already pushes is set up: from now on, a change of its scope can
+    # be recognised.
     cr.execute(
         """UPDATE crm_mailchimp_account
               SET scope_sent = JSONB_BUILD_OBJECT(

@@ -1,4 +1,4 @@
-"""What was about to be created in Mailchimp is several things now, not one."""
+"""Convert the note of what is about to be created in Mailchimp: now several things."""
 
 from odoo.tools import SQL
 

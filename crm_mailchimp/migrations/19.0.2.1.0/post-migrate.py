@@ -1,4 +1,4 @@
-"""Conditions and mapped fields get somebody who answers for them; consent lines know
+"""Give conditions and mapped fields a user who answers for them, and consent lines
 their company."""
 
 from odoo import SUPERUSER_ID, api
@@ -12,8 +12,9 @@ CONSENT_RULE = (
 
 def migrate(cr, version):
     env = api.Environment(cr, SUPERUSER_ID, {})
-    # Nobody knows who wrote a condition. Whoever made the record was a manager then;
-    # where that user cannot answer for it any more, who the account synchronises as.
+    # Nobody knows who wrote a condition. Whoever created the record was a manager then;
+    # if that user can no longer answer for it, the user the account synchronises as
+    # does.
     answers = """EXISTS (SELECT FROM res_users u
                            JOIN res_company_users_rel r ON r.user_id = u.id
                           WHERE u.id = %s.create_uid AND u.id <> %s AND u.active
@@ -37,7 +38,7 @@ def migrate(cr, version):
         """UPDATE crm_mailchimp_consent c SET company_id = p.company_id
              FROM res_partner p WHERE p.id = c.partner_id"""
     )
-    # Rules are not updated by an upgrade.
+    # An upgrade does not update this rule.
     rule = env.ref("crm_mailchimp.crm_mailchimp_consent_rule", False)
     if rule:
         rule.domain_force = CONSENT_RULE

@@ -11,7 +11,7 @@ const COUNTED = [
     "crm.mailchimp.segment.contact",
 ];
 
-/** Of when the numbers are, where there are too many contacts to look at each anew. */
+/** When contacts were counted, where they are too many to evaluate on each look. */
 export class MailchimpAsOf extends Component {
     static template = "crm_mailchimp.AsOf";
     static props = {onCounted: Function, label: {type: String, optional: true}};
@@ -51,7 +51,7 @@ patch(ControlPanel.prototype, {
     setup() {
         super.setup();
         if (this.env.searchModel?.resModel === "res.partner") {
-            // Only some searches for contacts are counted.
+            // Only some searches for contacts use a count.
             useBus(this.env.searchModel, "update", () => this.render());
         }
     },

@@ -6,7 +6,7 @@ import {registry} from "@web/core/registry";
 
 const {DateTime} = luxon;
 
-/** Opens on the last campaign sent, or else the next, where today shows none. */
+/** Opens on the last campaign, or else the next one, if today's period shows none. */
 export class CampaignCalendarModel extends CalendarModel {
     async load(params = {}) {
         let {date} = {...this.meta, ...params};

@@ -4,7 +4,7 @@ import {listView} from "@web/views/list/list_view";
 import {registry} from "@web/core/registry";
 
 const RATES = ["open_rate", "click_rate"];
-// What they are shares of: an average counts each campaign by it.
+// What the rates are shares of, and so the weight of a campaign in an average.
 const WEIGHT = "delivered";
 
 /** Return the average of values by weights; null when nothing has a weight. */

@@ -6,7 +6,7 @@ import {useService} from "@web/core/utils/hooks";
 import {user} from "@web/core/user";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 
-/** The page Marketing of a contact: read when it is opened, not with the form. */
+/** The Marketing page of a contact: read when it is opened, not with the form. */
 export class MailchimpCard extends Component {
     static template = "crm_mailchimp.Card";
     static props = {...standardWidgetProps};

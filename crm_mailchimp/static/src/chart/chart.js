@@ -4,14 +4,14 @@ import {cookie} from "@web/core/browser/cookie";
 import {getColor, getCustomColor, hexToRGBA} from "@web/core/colors/colors";
 import {loadBundle} from "@web/core/assets";
 
-/** One chart of Odoo's own Chart.js: series of numbers over labels. */
+/** A chart drawn by Odoo's own Chart.js: series of numbers over labels. */
 export class MailchimpChart extends Component {
     static template = "crm_mailchimp.Chart";
     static props = {
         type: {validate: (type) => ["line", "bar"].includes(type)},
         label: String,
         labels: {type: Array, element: String},
-        // What the tooltips say above the numbers, where a label is not enough.
+        // Headings of the tooltips, where labels are not enough.
         titles: {type: Array, element: String, optional: true},
         // {label, values, color, dashed}
         series: {type: Array, element: Object},

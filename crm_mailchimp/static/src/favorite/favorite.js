@@ -5,7 +5,7 @@ import {useService} from "@web/core/utils/hooks";
 import {CustomFavoriteItem} from "@web/search/custom_favorite_item/custom_favorite_item";
 import {SearchModel} from "@web/search/search_model";
 
-// Models whose records have a contact, as far as the CRM shows them.
+// CRM models whose records have a contact.
 const MODELS = ["res.partner", "crm.lead"];
 
 patch(CustomFavoriteItem.prototype, {
@@ -32,7 +32,7 @@ patch(CustomFavoriteItem.prototype, {
             this.state.mailchimpSync = false;
         }
         if (id && sync) {
-            // Who matches, who is sent, and a button to do so now.
+            // Show how many match and are sent, with a button to do so now.
             const args = [[id]];
             this.actionService.doAction(
                 await this.mailchimpOrm.call(

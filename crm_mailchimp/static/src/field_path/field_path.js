@@ -5,7 +5,7 @@ import {
 import {registry} from "@web/core/registry";
 import {xml} from "@odoo/owl";
 
-/** Odoo's field selector, which in a line nobody edits says country_id.name. */
+/** Odoo's field selector, with labels in read-only lines, too, not country_id.name. */
 export class FieldPathField extends FieldSelectorField {
     static template = xml`<ModelFieldSelector t-props="selectorProps" />`;
 }

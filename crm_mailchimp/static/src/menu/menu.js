@@ -7,7 +7,7 @@ import {useService} from "@web/core/utils/hooks";
 
 const COUNTED = "crm_mailchimp.crm_mailchimp_menu_invalid_email";
 
-/** How many invalid addresses wait for somebody: shown beside the menu. */
+/** How many invalid addresses wait for somebody to act, shown in the menu. */
 export const mailchimpInvalidService = {
     dependencies: ["bus_service", "orm"],
     async start(env, {bus_service: bus, orm}) {

@@ -1,6 +1,6 @@
 import {registry} from "@web/core/registry";
 
-/** A notification as "display_notification" shows it, with a button for more. */
+/** A notification like that of "display_notification", with a button for more. */
 function notice(env, {params}) {
     const options = {type: params.type, sticky: params.sticky, title: params.title};
     if (params.action) {

@@ -20,7 +20,7 @@ import {useSetupAction} from "@web/search/action_hook";
 const ACCOUNT = "crm.mailchimp.account";
 const [BLUE, RED, TEAL] = [0, 1, 2];
 
-/** CRM > Mailing > Overview: what came of the campaigns, and how the audience does. */
+/** CRM > Mailing > Overview: how campaigns and the audience are doing. */
 export class MailchimpOverview extends Component {
     static template = "crm_mailchimp.Overview";
     static components = {Layout, MailchimpAsOf, MailchimpChart};
@@ -44,7 +44,7 @@ export class MailchimpOverview extends Component {
             mine: null,
             steps: null,
         });
-        // The checklist checks itself as a run goes on, and as it ends.
+        // The checklist is checked again while a run goes on, and when it ends.
         const refresh = useDebounced(() => this.refresh(), 300);
         useBus(useService("crm_mailchimp.progress").bus, "run", () => {
             if (this.state.data.setup) {
@@ -58,7 +58,7 @@ export class MailchimpOverview extends Component {
     async refresh() {
         await this.load(this.state.period);
         const {linked, setup} = this.state.data;
-        // They look at every contact with an opt-in: the page need not wait.
+        // These look at every contact with an opt-in: the page does not wait for them.
         if (linked) {
             this.orm.call(ACCOUNT, "get_overview_audience", []).then((audience) => {
                 this.state.audience = audience;
@@ -83,7 +83,7 @@ export class MailchimpOverview extends Component {
 
     // === WHAT IS SHOWN === //
 
-    /** Numbers there are, beside a checklist that says what is left to do. */
+    /** Whether to show numbers, possibly beside a checklist of what is left to do. */
     get hasResults() {
         const {linked, setup, figures} = this.state.data;
         return linked && (!setup || figures.campaigns > 0);
@@ -156,7 +156,7 @@ export class MailchimpOverview extends Component {
         ];
     }
 
-    /** What the user's own contacts did: each number leads to the contacts. */
+    /** What the user's own contacts did: each number opens the list behind it. */
     get mine() {
         const {opened, clicked, unsubscribed, invalid} = this.state.mine;
         return [
@@ -252,11 +252,11 @@ export class MailchimpOverview extends Component {
 
     // === SETTING UP === //
 
-    /** Do what the button of a step says, then look what is done by now. */
+    /** Do what the button of a step says, then check which steps are done. */
     async doStep({method}) {
         const id = this.state.data.account_id;
         const action = await this.orm.call(ACCOUNT, method, [id ? [id] : []]);
-        // A dialog may also have led to another page.
+        // The dialog may have led to another page.
         const onClose = () => status(this) !== "destroyed" && this.refresh();
         await this.action.doAction(action, {onClose});
     }

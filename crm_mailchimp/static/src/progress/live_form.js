@@ -4,7 +4,7 @@ import {formView} from "@web/views/form/form_view";
 import {registry} from "@web/core/registry";
 import {useDebounced} from "@web/core/utils/timing";
 
-/** A form of a run, or of an account, that shows how far the run is as it goes. */
+/** The form of a run or an account, which follows the run's progress. */
 export class LiveFormController extends FormController {
     setup() {
         super.setup();
@@ -21,7 +21,7 @@ export class LiveFormController extends FormController {
     }
 
     async reload() {
-        // What somebody is typing is worth more than the newest number.
+        // What somebody is typing matters more than the latest number.
         if (!(await this.model.root.isDirty())) {
             await this.model.root.load();
         }

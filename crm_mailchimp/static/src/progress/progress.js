@@ -7,12 +7,12 @@ import {user} from "@web/core/user";
 const OPEN = ["queued", "running"];
 const PUSHES = ["push", "full"];
 
-/** What the run under way is doing, and a word to whoever asked for it. */
+/** What the run under way is doing, and a notification to whoever asked for it. */
 export const mailchimpProgressService = {
     dependencies: ["action", "bus_service", "notification", "orm"],
     async start(env, {action, bus_service: busService, notification, orm}) {
         const state = {accountId: false, open: false, label: ""};
-        // Triggers "run" for every message and "state" when the systray is to change.
+        // Triggers "run" for every message, and "state" when the systray has to change.
         const progress = {state, bus: new EventBus(), async sync() {}};
         if (!(await user.hasGroup("crm_mailchimp.group_mailchimp_user"))) {
             return progress;
@@ -49,11 +49,13 @@ export const mailchimpProgressService = {
             progress.bus.trigger("run", run);
             const open = OPEN.includes(run.state);
             if (run.company_id === user.activeCompany.id && PUSHES.includes(run.kind)) {
-                // The first run that sends brings the button, a pause takes it away.
+                // The button appears with the first run that sends, and goes with a
+                // pause.
                 const accountId = run.started ? run.account_id : false;
                 update({accountId, open, label: run.label});
             }
-            // Those of the night are nobody's: the account and its activity tell.
+            // Nobody asked for nightly runs: the account and its activity report on
+            // them.
             if (!open && run.state !== "cancelled" && run.asked_by === user.userId) {
                 tell(run);
             }

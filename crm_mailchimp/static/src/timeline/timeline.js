@@ -17,7 +17,7 @@ export class MailchimpTimeline extends Component {
     get chart() {
         const hours = this.props.record.data.timeseries || NONE;
         if (hours !== this.drawn) {
-            // The same arrays at every rendering: new ones are drawn anew.
+            // The same arrays at every rendering: new ones would redraw the chart.
             this.drawn = hours;
             this.config = {
                 labels: hours.map(({time}) =>

@@ -2,8 +2,8 @@ import "@website_crm/js/website_crm_editor";
 import {_t} from "@web/core/l10n/translation";
 import {registry} from "@web/core/registry";
 
-// Where a form is made one for leads, the opt-in is among its fields, unticked. Whoever
-// edits the page rewords or removes it.
+// When a form is changed to create leads, the opt-in is among its fields, unticked.
+// Editors of the page can reword or remove it.
 registry
     .category("website.form_editor_actions")
     .get("create_lead")
