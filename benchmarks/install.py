@@ -1,7 +1,7 @@
 """What installing, updating and uninstalling cost where there are many contacts.
 
-Meanwhile somebody keeps reading one contact and saving another: their longest wait is
-how long a lock stopped them.
+Meanwhile a salesperson keeps reading one contact and saving another; the longest wait
+shows how long a lock held them up.
 """
 
 import sys
@@ -13,10 +13,10 @@ import psycopg2
 from . import lists
 
 MODULE = "crm_mailchimp"
-PAUSE = 0.02  # seconds between two looks
+PAUSE = 0.02  # seconds between two statements
 READ = "SELECT name FROM res_partner WHERE id = 1"
-SAVE = "UPDATE res_partner SET write_date = write_date WHERE id = 2"
-# The process says itself how much memory it took.
+SAVE = "UPDATE res_partner SET write_date = write_date WHERE id = 1000001"
+# Run at the end of a script, so that its process reports its own peak memory.
 PEAK = """
 import resource
 print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
@@ -76,7 +76,7 @@ class Salesperson:
 
 def measure(environment, contacts):
     """Install with few contacts, then with many; update and uninstall with many."""
-    few = prepare(environment, 0)
+    few = prepare(environment, 1)
     many = prepare(environment, contacts)
     sql = environment.postgres.sql
     sql(IN_USE, lists.DATABASE)
@@ -86,7 +86,7 @@ def measure(environment, contacts):
     uninstall = timed(environment, script=UNINSTALL)
     print(f"\n{contacts} contacts")
     for name, (seconds, waits) in (
-        ("install, hardly any contact", few),
+        ("install, one contact", few),
         ("install", many),
         ("update", update),
         ("uninstall", uninstall),
@@ -103,7 +103,7 @@ def measure(environment, contacts):
 def prepare(environment, contacts):
     """Make a database with Odoo's own modules and contacts, and install the add-on.
 
-    :return: as of :func:`timed`
+    :return: as for :func:`timed`
     """
     environment.clone_database(environment.base_database(), lists.DATABASE)
     lists.add_contacts(environment, contacts)
@@ -128,7 +128,7 @@ def timed(environment, *arguments, script=None):
 
 
 def peak(environment, script=None):
-    """Return the MB that the last script took, or that this one takes."""
+    """Return the peak memory in MB of the last script, or of this one once run."""
     if script:
         timed(environment, script=script)
     lines = log(environment).read_text().splitlines()

@@ -55,6 +55,7 @@
         "web.assets_backend": ["crm_mailchimp/static/src/**/*"],
         "web.assets_tests": ["crm_mailchimp/static/tests/tours/**/*"],
     },
+    "pre_init_hook": "pre_init_hook",
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

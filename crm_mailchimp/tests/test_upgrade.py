@@ -1,8 +1,9 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from odoo.tests import new_test_user, tagged
+from odoo.tests import TransactionCase, new_test_user, tagged
 
+from ..hooks import COLUMNS
 from .common import MailchimpCase
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -17,6 +18,20 @@ def migrate(env, version, former, script="post-migrate.py"):
     env.flush_all()
     module.migrate(env.cr, former)
     env.invalidate_all()
+
+
+@tagged("post_install", "-at_install")
+class TestInstallation(TransactionCase):
+    def test_no_column_of_contacts_or_leads_is_left_to_odoo(self):
+        """Odoo would lock their tables until all of the add-on is installed."""
+        for model in ("res.partner", "crm.lead"):
+            ours = {
+                name: field.column_type[0]
+                for name, field in self.env[model]._fields.items()
+                if field._module == "crm_mailchimp" and field.store
+                if field.column_type
+            }
+            self.assertEqual(COLUMNS[self.env[model]._table], ours)
 
 
 @tagged("post_install", "-at_install")
