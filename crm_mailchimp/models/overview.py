@@ -9,13 +9,11 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.date_utils import start_of
 
-from .schedule import NIGHT
-
 #: Days back; 0 for everything.
 PERIODS = {"30": 30, "90": 90, "365": 365, "all": 0}
-# More points than this are no chart any more.
+# A chart with more points than this is not readable.
 SERIES = 200
-# One open of five mails says nothing about a campaign.
+# Deliveries needed to be ranked: one open of five mails says nothing.
 RANKED_FROM = 10
 RANKED = 3
 # Contacts of the user who clicked last.
@@ -24,11 +22,11 @@ GONE = ("unsubscribed", "cleaned", "archived")
 
 
 class CrmMailchimpAccount(models.Model):
-    """The numbers of the page *Overview*, of the current company's account.
+    """The numbers of the *Overview* page, for the current company's account.
 
-    What the period decides and what it does not are two calls: the second goes through
-    all contacts, which nobody wants to wait for at each change of the period. Neither
-    needs more statements when there are more rows.
+    There are two calls: one for what depends on the period, one for the rest. The
+    second goes through all contacts, which nobody wants to wait for whenever the period
+    changes. Neither needs more statements when there are more rows.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -86,7 +84,7 @@ class CrmMailchimpAccount(models.Model):
             ._fields["reason"]
             ._description_selection(self.env)
         )
-        # The database would compile what it then does in a moment.
+        # PostgreSQL would take longer to compile these queries than to run them.
         self.env.cr.execute("SET LOCAL jit = off")
         skipped = account._skipped_by_reason()
         return {
@@ -106,7 +104,7 @@ class CrmMailchimpAccount(models.Model):
     def get_overview_mine(self, period):
         """Return what the user's own contacts did with campaigns in a period.
 
-        Own are the contacts of which the user is the salesperson, and those of the
+        A user's own contacts are those the user is the salesperson of, and those of the
         user's leads.
 
         :param str period: a key of ``PERIODS``
@@ -161,7 +159,7 @@ class CrmMailchimpAccount(models.Model):
     # === CAMPAIGNS === #
 
     def _overview_domain(self, since):
-        """Return the domain of what was sent, nothing of it twice."""
+        """Return the domain of the campaigns that were sent, none counted twice."""
         domain = [("account_id", "=", self.id), ("is_counted", "=", True)]
         if since:
             domain.append(("send_time", ">=", fields.Datetime.to_string(since)))
@@ -170,7 +168,7 @@ class CrmMailchimpAccount(models.Model):
     def _overview_figures(self, domain):
         Campaign = self.env["crm.mailchimp.campaign"]
         Campaign.flush_model()
-        # Rates are averages weighted by what was delivered; without any, unknown.
+        # Rates are averages weighted by mails delivered; with none, they are unknown.
         row = self.env.execute_query_dict(
             Campaign._search(domain, order=False).select(
                 SQL(
@@ -208,7 +206,7 @@ class CrmMailchimpAccount(models.Model):
         return campaigns[::-1]
 
     def _overview_ranked(self, domain):
-        """Return the campaigns people opened most and least, each in one of them."""
+        """Return the campaigns with the highest and the lowest open rates."""
         domain = [*domain, ("delivered", ">=", RANKED_FROM)]
         best = self._overview_campaigns(domain, RANKED, "open_rate desc, id desc")
         others = [*domain, ("id", "not in", [campaign["id"] for campaign in best])]
@@ -226,11 +224,14 @@ class CrmMailchimpAccount(models.Model):
     # === AUDIENCE === #
 
     def _overview_growth(self, since, now, unit):
-        """Return who came and who left by week or month, each address at most once.
+        """Return how many joined and left by week or month, each address at most once.
 
-        The ledger has the latest of each address only: the opt-in (Mailchimp's own
-        time, else that of the consent, else when it was first seen subscribed), and the
-        "no", else the last change of an address that was cleaned or archived.
+        The ledger has only the latest times of each address: of the opt-in (Mailchimp's
+        own time, or else the consent's, or else when it was first seen subscribed), and
+        of the "no", or else of the last change of an address that was cleaned or
+        archived.
+
+        :return: list of dicts with ``start`` (date, as text), ``joined`` and ``left``
         """
         counted = self in self._counted_at()
         rows = self.env.execute_query(
@@ -264,7 +265,7 @@ class CrmMailchimpAccount(models.Model):
             local = fields.Datetime.context_timestamp(self, moment)
             return start_of(local.date(), unit)
 
-        # Weeks in which nothing happened are part of the picture.
+        # Include weeks or months in which nothing happened.
         at, last = start(since) if since else min(counts), start(now)
         growth = []
         while at <= last:
@@ -276,7 +277,7 @@ class CrmMailchimpAccount(models.Model):
         return growth
 
     def _count_statuses(self, domain):
-        """Return ``{status: number}`` of the members that match, whoever looks."""
+        """Return ``{status: number}`` of matching members, whoever asks."""
         members = self.env["crm.mailchimp.member"].sudo()
         return dict(
             members._read_group(
@@ -321,8 +322,9 @@ class CrmMailchimpAccount(models.Model):
     def _overview_statuses(self):
         Member = self.env["crm.mailchimp.member"]
         counts = Counter(self._count_statuses([]))
-        # All of them by an index, without the few whose contacts one may not read:
-        # the same as what the rules of members say, which look at every contact.
+        # All are counted by an index, minus the few whose contacts the user may not
+        # read: the same result as with the rules on members, which look at every
+        # contact.
         readable = self.env["ir.rule"]._compute_domain("res.partner", "read")
         if not self.env.su and not readable.is_true():
             partners = self.env["res.partner"].sudo().with_context(active_test=False)
@@ -359,16 +361,15 @@ class CrmMailchimpAccount(models.Model):
         }
 
     def _next_run(self, now):
-        """Return when the next run begins; ``None`` when none does by itself."""
+        """Return when the next run begins; ``None`` if none does by itself."""
         cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
         if self.state != "linked" or not cron.active or self._is_copy():
             return None
         if not self.push_enabled:
-            # It reads what changed in Mailchimp; contacts are not sent.
+            # Runs only read what changed in Mailchimp; contacts are not sent.
             return None
         if self.open_run_id.state == "waiting" and self.open_run_id.resume_at:
             return max(self.open_run_id.resume_at, now)
         if self._push_due(now):
             return max(cron.nextcall, now)
-        night = datetime.combine(now.date(), NIGHT)
-        return night if now < night else night + timedelta(days=1)
+        return self._nights(now)[1]

@@ -1,13 +1,15 @@
 import logging
 from datetime import datetime, time, timedelta
 
+import pytz
+
 from odoo import api, fields, models
 
 from ..engine.vocabulary import PUSHES
 
 _logger = logging.getLogger(__name__)
 
-NIGHT = time(1, 0)  # UTC
+NIGHT = time(2, 0)  # in the time zone of the user an account syncs as
 COMPARE_EVERY = timedelta(days=7)
 
 
@@ -18,7 +20,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _due_for_push(self):
-        """Return the runs to enter now, creating those that are due by time."""
+        """Return the runs to enter now, creating those whose time has come."""
         return self._due("push")
 
     @api.model
@@ -32,7 +34,7 @@ class CrmMailchimpAccount(models.Model):
                 with self.env.cr.savepoint():
                     due |= account._due_runs(kind, fields.Datetime.now())
             except Exception:
-                # One account never stops another.
+                # One account must never stop the others.
                 _logger.exception("Mailchimp account %s is passed over", account.id)
         return due
 
@@ -67,19 +69,32 @@ class CrmMailchimpAccount(models.Model):
         return due
 
     def _push_due(self, now):
-        """Return whether the night has come."""
+        """Return whether the nightly push is due."""
         last = self.env["crm.mailchimp.run"].search(
             [("account_id", "=", self.id), ("kind", "in", PUSHES)], limit=1
         )
-        night = datetime.combine(now.date(), NIGHT)
-        if now < night:
-            night -= timedelta(days=1)
-        return not last or last.create_date < night
+        return not last or last.create_date < self._nights(now)[0]
+
+    def _nights(self, now):
+        """Return when the last nightly sync was due, and when the next one is.
+
+        :param datetime now: in UTC, without a time zone
+        :return: two datetimes of the same kind
+        """
+        zone = self.with_context(tz=self.sync_user_id.tz).env.tz
+        today = pytz.utc.localize(now).astimezone(zone).date()
+        nights = [
+            zone.localize(datetime.combine(today + timedelta(days=days), NIGHT))
+            .astimezone(pytz.utc)
+            .replace(tzinfo=None)
+            for days in (-1, 0, 1)
+        ]
+        return max(n for n in nights if n <= now), min(n for n in nights if n > now)
 
     def _full_due(self, now):
         """Return whether the weekly comparison of the whole audience is due.
 
-        The first reading, when an audience is linked, is one, too.
+        The first reading after an audience is linked is one, too.
         """
         return not self.env["crm.mailchimp.run"].search(
             [
