@@ -1,7 +1,7 @@
 """What people and Mailchimp do: unsubscribe, bounce, edit, send a campaign.
 
-Everything here happens without an API call of the client. The same acts are offered
-in Python, by the control API and on the web page.
+Everything here happens without an API call by the client. The same acts are available
+in Python, through the control API and on the web page.
 """
 
 from functools import partial
@@ -21,12 +21,12 @@ PUBLIC = (
 
 
 class AudienceActs:
-    """An audience, and all that can be done to it from the other side.
+    """An audience, and everything that people and Mailchimp can do to it.
 
-    Addresses are given in any case. Attributes of the audience (``members`` by
-    lowercased address, ``by_status``, ``categories``, ``segments``...) are reached
-    through this object. Everything raises ``KeyError`` for an unknown member,
-    interest, tag or campaign, and ``Problem`` for a value Mailchimp would refuse.
+    Addresses may be in upper or lower case. Attributes of the audience (``members`` by
+    lowercased address, ``by_status``, ``categories``, ``segments``...) are available
+    on this object. Everything raises ``KeyError`` for an unknown member, interest, tag
+    or campaign, and ``Problem`` for a value Mailchimp would refuse.
     """
 
     def __init__(self, audience, lock):
@@ -39,7 +39,7 @@ class AudienceActs:
         return getattr(self._audience, name)
 
     def __getstate__(self):
-        # The simulator that restores it has a lock of its own.
+        # A lock cannot be pickled; the simulator that restores it sets its own.
         return {"_audience": self._audience}
 
     def __repr__(self):
@@ -60,7 +60,7 @@ class AudienceActs:
         return member_view(self.member(email))
 
     def counts(self):
-        """Members by status."""
+        """Return the number of members by status."""
         return {status: len(found) for status, found in self.by_status.items()}
 
     # --- members -----------------------------------------------------------------
@@ -79,12 +79,12 @@ class AudienceActs:
     ):
         """Somebody signs up (or an admin adds them).
 
-        A person may come back after anything, a permanent deletion included.
+        A person may come back after anything, even a permanent deletion.
 
         :param interests: ids, or ``{id: bool}``.
         :param by: "person", "admin" or "api"; decides whether an opt-out given as
             ``status`` is the person's own.
-        :param last_changed: seconds since 1970, to make a past.
+        :param last_changed: seconds since 1970, to backdate it.
         :param attributes: other attributes of a member (``language``, ``vip``,
             ``timestamp_opt`` and ``timestamp_signup`` in seconds, ``ip_opt``...).
         """
@@ -124,7 +124,7 @@ class AudienceActs:
             return member
 
     def add_members(self, count, *, domain="example.com", prefix="person", **values):
-        """Many members at once: prefix1@domain, prefix2@domain..."""
+        """Add many members at once: prefix1@domain, prefix2@domain..."""
         with self._lock:
             return [
                 self.add_member(f"{prefix}{number}@{domain}", **values)
@@ -137,10 +137,10 @@ class AudienceActs:
         return {"merge_fields": merge_fields or {}, "interests": interests or {}}
 
     def unsubscribe(self, email, reason="", by="person", campaign=None, when=None):
-        """The unsubscribe link or page; an archived member may have an old mail.
+        """Use the unsubscribe link or page; an archived member may have an old mail.
 
         :param by: "person" (binding), "admin" or "api" (can be undone by others).
-        :param when: seconds since 1970, to make a past (of a person only).
+        :param when: seconds since 1970, to backdate it (only if by the person).
         """
         with self._lock:
             member = self.member(email)
@@ -214,17 +214,17 @@ class AudienceActs:
         member.unsubscribed_at = member.last_changed if when is None else when
 
     def _set_status(self, member, status, when):
-        """Change a status, if need be in the past.
+        """Change a status, now or at ``when`` in the past.
 
-        ``last_changed`` never goes back, whatever past is made up: who reads what
-        changed since the last time would never hear of it.
+        ``last_changed`` never goes back, even if the change is backdated: otherwise a
+        client that reads what changed since its last reading would never see it.
         """
         if when is not None and when < member.last_changed:
             when = None
         self._audience.set_status(member, status, when)
 
     def bounce(self, email, kind="hard", campaign=None, when=None):
-        """A hard bounce cleans the address, a soft one is only counted."""
+        """A hard bounce cleans the address; a soft one is only counted."""
         with self._lock:
             member = self.member(email)
             recipient = self._recipient(member, campaign)
@@ -240,9 +240,9 @@ class AudienceActs:
             return member
 
     def clean(self, email, kind="hard"):
-        """Mailchimp gives an address up, without a campaign of yours.
+        """Mailchimp gives up on an address, without any campaign of this account.
 
-        :param kind: "soft": after several soft bounces; its feed has nothing harder.
+        :param kind: "soft": after several soft bounces; its feed shows no hard one.
         """
         with self._lock:
             if kind == "hard":
@@ -272,11 +272,23 @@ class AudienceActs:
             return member
 
     def delete_permanently(self, email):
-        """Erased: the address can never be imported again."""
+        """Erase the member: its address can never be imported again."""
         with self._lock:
             member = self.member(email)
             self._audience.remove(member)
             self._tell(member, "unsubscribe", action="delete", reason="manual")
+
+    def expire(self, email):
+        """Forget a pending member that did not confirm in time; it may be asked again.
+
+        :raise ValueError: for a member that is not pending
+        """
+        with self._lock:
+            member = self.member(email)
+            if member.status != "pending":
+                raise ValueError("Only pending members expire.")
+            self._audience.remove(member)
+            self._audience.forgotten.discard(member.hash)
 
     def edit(self, email, *, merge_fields=None, interests=None, by="admin", **values):
         """An admin (or the person) changes values.
@@ -295,8 +307,8 @@ class AudienceActs:
     def confirm(self, email):
         """The person clicks the link of the confirmation mail.
 
-        :raise ValueError: when no such link works (any more): nobody was asked, or
-            the member was unsubscribed meanwhile. See ``sign_up``.
+        :raise ValueError: when there is no link that works: the person was never asked,
+            or has been unsubscribed or archived since. See ``sign_up``.
         """
         with self._lock:
             member = self.member(email)
@@ -320,10 +332,10 @@ class AudienceActs:
             return member
 
     def sign_up(self, email, merge_fields=None):
-        """The person fills in Mailchimp's own form, and confirms if it asks for that.
+        """The person fills in Mailchimp's own form, and confirms if asked to.
 
-        Works after anything, a permanent deletion included. What an existing member
-        has stays; it is subscribed, as of now.
+        Works after anything, even a permanent deletion. An existing member keeps what
+        it has and is subscribed as of now.
         """
         with self._lock:
             member = self.add_member(email, merge_fields=merge_fields)
@@ -332,13 +344,13 @@ class AudienceActs:
             return member
 
     def touch(self, whom, *, tag=None, merge_fields=None, by="api"):
-        """Another application changes many members at once, thousands quickly.
+        """Another application changes many members at once; thousands are fast.
 
-        :param whom: addresses, or how many (of those that are not archived, in the
-            order they came).
+        :param whom: addresses, or a number: the first so many members that are not
+            archived, in the order they arrived.
         :param tag: put this tag on them. :param merge_fields: set these values.
-            Without either only ``last_changed`` moves.
-        :return: how many members it was.
+            Without either, only ``last_changed`` moves.
+        :return: the number of members changed.
         """
         with self._lock:
             audience = self._audience
@@ -403,7 +415,7 @@ class AudienceActs:
         raise KeyError(f"There is no interest category {wanted!r}.")
 
     def interest(self, wanted):
-        """An interest by id or name."""
+        """Return an interest by id or name."""
         for category in self._audience.categories.values():
             for interest in category.interests.values():
                 if wanted in (interest.id, interest.name):
@@ -443,7 +455,7 @@ class AudienceActs:
             return add_campaign(self.account, self._audience, type, **settings)
 
     def campaign(self, wanted):
-        """A campaign by itself or by id."""
+        """Return a campaign, given the campaign itself or its id."""
         if isinstance(wanted, str):
             if wanted not in self.account.campaigns:
                 raise KeyError(f"There is no campaign {wanted!r}.")
@@ -453,7 +465,7 @@ class AudienceActs:
     def send_campaign(self, campaign, recipients="all", send_time=None):
         """:param recipients: "all", ``{"interest": id or name}``, ``{"tag": name}``,
         or addresses.
-        :param send_time: ISO 8601, to make a past.
+        :param send_time: ISO 8601, to backdate it.
         :return: the number of recipients."""
         with self._lock:
             if isinstance(recipients, dict) and "interest" in recipients:
@@ -461,7 +473,7 @@ class AudienceActs:
             return send(self.campaign(campaign), recipients, send_time)
 
     def generate(self, campaign, **shares):
-        """Opens, clicks, bounces... by share; see ``campaigns.generate``."""
+        """Let recipients open, click, bounce...; see ``campaigns.generate``."""
         with self._lock:
             return generate(self.campaign(campaign), self, **shares)
 

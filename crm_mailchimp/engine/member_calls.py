@@ -1,8 +1,8 @@
 """The calls of :class:`.gateway.Gateway` about members.
 
-Whether somebody gets mail is changed here and nowhere else: by
-:meth:`MemberCalls.subscribe_batch`, which touches no member that Mailchimp knows, by
-:meth:`MemberCalls.restore_member`, and by those that let a member leave.
+Only two of them can make somebody get mail: :meth:`MemberCalls.subscribe_batch`, which
+touches no member that Mailchimp knows, and :meth:`MemberCalls.restore_member`. Others
+let a member leave, or change its values or address.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from . import batches
+from .address import member_hash
 from .calls import PAGE, Calls, items_of, names_of
 from .errors import MailchimpError, NotFound, Protocol, Rejected, classify_member
 from .vocabulary import Json
@@ -34,12 +35,12 @@ class MemberCalls(Calls):
     ) -> Json:
         """Return one page of members: ``{"members": [...], "total_items": n}``.
 
-        Without a status, archived members seem to be left out: ask for them.
+        Without a status, archived members seem to be left out: ask for them separately.
 
         :param status: only members with this status
         :param since: datetime (UTC, or with its zone); only members changed after it
-        :param sort: by ``last_changed``, ``desc`` or ``asc``; an order has to be given
-            or pages overlap
+        :param sort: ``desc`` or ``asc``, by ``last_changed``; pages overlap unless an
+            order is given
         :param fields: names such as ``members.id``, in a list or separated by commas;
             everything if ``None``
         :param filters: other filters of the SDK's ``get_list_members_info``
@@ -62,7 +63,7 @@ class MemberCalls(Calls):
         return reply
 
     def member_count(self, ref: str, status: str | None = None) -> int:
-        """Return the number of members, as counted now (the audience's is cached)."""
+        """Return the number of members as of now (the audience's own one is cached)."""
         reply = self._lists.get_list_members_info(
             ref, status=status, count=1, fields=["total_items"]
         )
@@ -75,16 +76,22 @@ class MemberCalls(Calls):
     ) -> Json:
         """Return one member, archived ones included.
 
-        :raise NotFound: also for a permanently deleted one; they cannot be told apart
+        :raise NotFound: also if it was permanently deleted: the two look the same
         """
         return self._lists.get_list_member(ref, email_hash, fields=names_of(fields))
 
-    def find_member(self, ref: str, email_hash: str) -> Json | None:
-        """Return one member, archived ones included, or ``None``."""
+    def find_member(
+        self, ref: str, email_hash: str, contact_ref: str | None = None
+    ) -> Json | None:
+        """Return one member, archived ones included, or ``None``.
+
+        :param contact_ref: Mailchimp's id of the person, who is found by it if the
+            address was changed there; the member returned then has another one
+        """
         try:
             return self.member(ref, email_hash)
         except NotFound:
-            return None
+            return self.find_member(ref, contact_ref) if contact_ref else None
 
     def subscribe_batch(
         self, ref: str, members: Iterable[Json]
@@ -130,7 +137,7 @@ class MemberCalls(Calls):
         return self._lists.update_list_member(ref, email_hash, body)
 
     def restore_member(self, ref: str, email_hash: str, status: str) -> Json:
-        """Give a known member a status again: the caller has checked that it may.
+        """Give a known member a status again; the caller has checked that this is fine.
 
         :param status: ``subscribed`` or ``pending``
         :raise Rejected: as ``compliance`` when the person said no
@@ -145,12 +152,13 @@ class MemberCalls(Calls):
         """Archive a member, or unsubscribe it while it is pending.
 
         Mailchimp refuses to archive pending, cleaned and archived members with the same
-        405, so a refusal is no proof that the member is gone: it is looked at. A person
-        who was asked to confirm and is left pending could still subscribe by the mail.
-        This is the one other status ever written; it stops mail, it never starts it.
+        405, so a refusal does not prove that the member is gone: it is looked at. If it
+        were left pending, the person could still subscribe by the confirmation mail.
+        This is the only other status ever written; it stops mail and never starts it.
 
         :return: ``(status, member)``: the status it has now, ``None`` when Mailchimp
-            does not have it, and the member, where it was looked at
+            does not have it, and the member, if it was looked at
+        :raise Protocol: the member is still subscribed or pending afterwards
         """
         try:
             self._lists.delete_list_member(ref, email_hash)
@@ -174,27 +182,34 @@ class MemberCalls(Calls):
         return member["status"], member
 
     def let_go(
-        self, ref: str, email_hash: str, stays: Callable[[Json], bool] | None = None
+        self,
+        ref: str,
+        email_hash: str,
+        stays: Callable[[Json], bool] | None = None,
+        contact_ref: str | None = None,
     ) -> tuple[Json | None, Json | None]:
-        """Look at a member, archive it if it said nothing, and look whether it left.
+        """Look at a member, archive it unless it said no, and check that it left.
 
-        An unsubscribe that no reading has seen yet must not be hidden by archiving: a
-        member that said no, or bounced, is left as it is.
+        Archiving must not hide an unsubscribe that no reading has seen yet: a member
+        that said no, or bounced, is left as it is.
 
-        :param stays: tells of the member that is looked at whether it is left as it is
+        :param stays: called with the member that was found; true if it is to be left
+            as it is
+        :param contact_ref: as of :meth:`find_member`
         :return: ``(seen, left)``: the member before and afterwards, ``None`` where
             Mailchimp does not have it
         """
-        seen = self.find_member(ref, email_hash)
+        seen = self.find_member(ref, email_hash, contact_ref)
         if seen is None or seen["status"] not in ("subscribed", "pending"):
             return seen, seen
         if stays and stays(seen):
             return seen, seen
+        email_hash = member_hash(seen["email_address"])
         _status, left = self.archive_member(ref, email_hash)
         try:
             return seen, left or self.find_member(ref, email_hash)
         except MailchimpError as error:
-            error.outcome_unknown = True  # it was asked to leave before
+            error.outcome_unknown = True  # the archiving was already requested
             raise
 
     def activity_feed(

@@ -7,23 +7,23 @@ from .payload import same_values, seen_values
 from .plan import NO, REACHABLE
 from .vocabulary import Json, Period
 
-# What gives a member a status again because somebody in Odoo wants it.
+# Operations that give a member a status again because somebody in Odoo wants it.
 ASKED_FOR = ("restore", "readmit", "ask")
-# What makes a member subscribed without the person doing anything.
+# Operations that subscribe a member without the person doing anything.
 OURS = ("create", "restore", "readmit")
 MAX_ID = 2**31 - 1
-# How long after a call that got no answer its change may be dated, and how much
-# before: times of Mailchimp are known to the second or two.
+# How long after an unanswered call its change may be dated, and how long before:
+# Mailchimp's times are only known to within a second or two.
 ON_ITS_WAY = timedelta(minutes=1)
 BEFORE = timedelta(seconds=5)
-# How the reason begins where an application or a user unsubscribed a member.
+# How the reason begins when an application or a user unsubscribed a member.
 BY_ADMIN = "N/A (Unsubscribed by"
 
 
 def utc(stamp: str | None) -> datetime | None:
-    """Return a time of the API as a naive UTC datetime; ``None`` if there is none.
+    """Return a time from the API as a naive UTC datetime; ``None`` if there is none.
 
-    :param stamp: ISO 8601 with an offset, or ``""`` as Mailchimp writes "never"
+    :param stamp: ISO 8601 with an offset, or ``""``, Mailchimp's way to write "never"
     """
     if not stamp:
         return None
@@ -37,15 +37,24 @@ def utc(stamp: str | None) -> datetime | None:
 
 
 def link_id(entry: Json) -> int | None:
-    """Return the number Mailchimp's own pages know a member or audience by.
+    """Return the number by which Mailchimp's own pages know a member or audience.
 
-    Only a link is made of it: one that no column can hold is done without.
+    It is only used for a link, so a number that no column can hold is dropped.
 
-    :param entry: of the API
+    :param entry: the member or audience as the API returns it
     :return: a number, or ``None``
     """
     number = entry.get("web_id")
     return number if isinstance(number, int) and 0 < number <= MAX_ID else None
+
+
+def contact_ref(member: Json) -> str | None:
+    """Return Mailchimp's id of the person, which outlasts a change of the address.
+
+    :param member: the member as the API returns it
+    """
+    ref = member.get("contact_id")
+    return ref if isinstance(ref, str) and ref else None
 
 
 def observe(
@@ -59,13 +68,13 @@ def observe(
 
     :param known: dict with the ledger's ``status, status_before, archived_by,
         operation, sending, sent_at, batch_ref, last_changed, no_date, values_sent,
-        values_sending, values_seen, edited, partner_id``; ``None`` for an address the
-        ledger does not have
-    :param member: the member of the API
+        values_sending, values_seen, edited, partner_id, contact_ref``; ``None`` for
+        an address the ledger does not have
+    :param member: the member as the API returns it
     :param tags: the mapped merge tags
     :param owned: ids of our groups
     :param removals: as for :func:`is_removal`
-    :return: a dict of ledger columns that changed; empty when there is no news
+    :return: a dict of the ledger columns that changed; empty when there is no news
     """
     status, changed = member["status"], utc(member.get("last_changed"))
     known = known or {"partner_id": None}
@@ -82,9 +91,9 @@ def observe(
         if sent is not None and same_values(seen, sent, owned):
             news.update(values_seen=None, edited=False)
         elif sending is not None and same_values(seen, sending, owned):
-            # Our own change, carried out without an answer, is nobody's edit.
+            # Our own change, whose answer got lost, is nobody's edit.
             news.update(values_sent=sending, values_seen=None, edited=False)
-            if not known.get("batch_ref"):  # whose result is still to come
+            if not known.get("batch_ref"):  # a batch's result is still to come
                 news["values_sending"] = None
         else:
             news.update(values_seen=seen, edited=sent is not None)
@@ -92,15 +101,17 @@ def observe(
         news["last_changed"] = changed
     if news and link_id(member) and not known.get("web_id"):
         news["web_id"] = link_id(member)
+    if news and contact_ref(member):
+        news["contact_ref"] = contact_ref(member)
     return news
 
 
 def is_ours(known: Json, changed: datetime | None) -> bool:
-    """Return whether an archiving of ours that got no answer explains a change.
+    """Return whether an unanswered archive call of ours explains a change.
 
-    The call may never have arrived, and somebody else archived the member later, after
-    a "no" perhaps: only a change at the time of the call is ours. When a batch that is
-    under way gets to a member nobody knows; its result tells.
+    The call may never have arrived and somebody else may have archived the member
+    later, perhaps after a "no": only a change at the time of the call is ours. A batch
+    under way may get to the member at any time; its result shows whose change it was.
 
     :param known: as for :func:`observe`
     :param changed: naive UTC datetime, or ``None``
@@ -116,7 +127,8 @@ def is_ours(known: Json, changed: datetime | None) -> bool:
 def is_removal(changed: datetime | None, removals: Iterable[Period]) -> bool:
     """Return whether Odoo's own removal of a group or tag explains a change.
 
-    Mailchimp may date a change of everybody who was in it, archived members included.
+    Mailchimp may date that as a change to everybody who was in the group or tag,
+    archived members included.
 
     :param changed: naive UTC datetime, or ``None``
     :param removals: ``(first, last)`` moment of each such call, by Mailchimp's clock
@@ -136,26 +148,26 @@ def _status_news(
         if not (changed and left_at and changed > left_at):
             return {}
         if status == "archived" and known.get("archived_by") == "odoo":
-            # It was changed since, so it may have said no in between.
+            # It was changed since, so the person may have said no in between.
             by_odoo = is_removal(changed, removals)
             return {"archived_by": "odoo" if by_odoo else "mailchimp"}
         if status == "unsubscribed" and not known.get("no_date"):
-            # Odoo had let a pending member leave; now the person may say it itself.
+            # Odoo had let a pending member leave; now the person may have said no too.
             reason = member.get("unsubscribe_reason") or BY_ADMIN
             if not reason.startswith(BY_ADMIN):
                 return {"no_date": changed}
         return {}
     news = {"status": status}
     if known.get("archived_by"):
-        # Whoever archived it before: that is over.
+        # Whoever archived it before, that no longer holds.
         news.update(archived_by=None, status_before=None)
     asked_for = known.get("operation") in ASKED_FOR
     if status in REACHABLE and asked_for and known.get("origin") == "foreign":
-        # Brought back by us: an opt-out in Odoo must find it to be ours.
+        # We brought it back, so it must count as ours if the contact opts out in Odoo.
         news["origin"] = "claimed"
     if status == "archived":
-        # Our own call may have been carried out without an answer. That an archiving
-        # was planned is no proof that it was sent.
+        # It may be our own call, whose answer got lost. That an archiving was planned
+        # does not prove that it was sent.
         news["archived_by"] = "odoo" if is_ours(known, changed) else "mailchimp"
         if before:
             news["status_before"] = before
@@ -165,7 +177,7 @@ def _status_news(
         news["no_date"] = None
     if status == "subscribed":
         if before in (*NO, "archived") and not asked_for:
-            # The person signed up again by itself: that is not our doing.
+            # The person signed up again on their own: that is not our doing.
             news["origin"] = "foreign"
         elif before is None and known.get("origin") and not known.get("operation"):
             # Likewise after the member was deleted, or got another address.
@@ -179,10 +191,10 @@ def _status_news(
 def said(
     known: Json | None, member: Json, news: Json
 ) -> tuple[str | None, datetime | None]:
-    """Return what a person said in Mailchimp, of what :func:`observe` found.
+    """Return what the person said in Mailchimp, given what :func:`observe` found.
 
     :param known: as for :func:`observe`, before the news
-    :param member: the member of the API
+    :param member: the member as the API returns it
     :param news: what :func:`observe` returned
     :return: ``(what, when)``: ``unsubscribed`` or ``cleaned``, ``yes`` for a sign-up or
         a confirmation, or ``None``; and a naive UTC datetime
@@ -191,24 +203,24 @@ def said(
     changed = utc(member.get("last_changed"))
     if status in NO or news.get("no_date"):
         if status == "unsubscribed" and is_ours(known, changed):
-            # Odoo let a pending member leave: the "no" is Odoo's and on the list.
+            # Odoo let a pending member leave: the "no" is Odoo's and already listed.
             return None, None
         return member["status"], changed
     if status == "subscribed" and known.get("operation") not in OURS:
         signed_up = utc(member.get("timestamp_opt") or member.get("timestamp_signup"))
         if signed_up or known:
             return "yes", signed_up or changed
-        # Who is first seen subscribed, nobody knows since when, has said nothing: its
-        # last change may be anybody's.
+        # First seen when already subscribed, nobody knows since when: the person has
+        # said nothing, and the last change may be anybody's.
     return None, None
 
 
 def agreed_since(status: str | None, member: Json, no_at: datetime) -> bool:
-    """Return whether a person said yes in Mailchimp that the ledger does not know yet.
+    """Return whether the person said yes in Mailchimp, unknown to the ledger so far.
 
-    :param status: the ledger's
-    :param member: the member of the API
-    :param no_at: naive UTC; a yes of the same second is not a later one
+    :param status: the status in the ledger
+    :param member: the member as the API returns it
+    :param no_at: time of the "no" (naive UTC); a yes in the same second is not later
     """
     if member["status"] != "subscribed" or status == "subscribed":
         return False

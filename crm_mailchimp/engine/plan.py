@@ -5,7 +5,7 @@ not know is created; a known member is updated without its status; and the one
 operation that writes a status to a known address, ``restore``, is only proposed for
 members that Odoo itself archived while they were subscribed, and is checked again,
 against Mailchimp itself, before it is carried out (see :func:`may_restore`). Whether
-an address said no is asked before any of this: such an address is not ``wanted``.
+an address said no is checked before any of this: such an address is not ``wanted``.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,19 +17,22 @@ from .vocabulary import Json
 
 # The statuses in which a member receives campaigns or is being asked to.
 REACHABLE = ("subscribed", "pending")
-# The statuses that are a "no" of the person or of its mail server. A member in one of
-# them gets no write of any kind: archiving it would hide the "no".
+# The statuses that mean a "no" from the person or from their mail server. A member in
+# one of them is never written to: archiving it would hide the "no".
 NO = ("unsubscribed", "cleaned")
-# Refusals that stay until the address changes, or the person signs up again.
-FINAL = ("forgotten", "fake", "invalid_address", "compliance")
-# What shows in a member's activity that it should not be subscribed again. That
-# nothing shows proves nothing: unsubscribes outside campaigns may not be listed.
+# Refusals that stand until the address changes or the person signs up again.
+FINAL = (
+    *("forgotten", "renamed", "not_confirmed"),
+    *("fake", "invalid_address", "compliance"),
+)
+# Events in a member's activity that forbid subscribing it again. That there are none
+# proves nothing: unsubscribes outside campaigns may not be listed.
 NO_EVENTS = ("unsub", "bounce", "abuse")
 
 # What comes next for an address that an eligible contact stands for: the first line
-# whose conditions all hold, each of them an attribute of :class:`Known` and the values
-# it may have. The comparison decides by this table and the status list translates it
-# to SQL, so that the list cannot promise what no run does.
+# whose conditions all hold. A condition names an attribute of :class:`Known` and the
+# values it may have. The comparison decides by this table and the status list
+# translates it to SQL, so that the list cannot promise what no run does.
 NEXT: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
     ("keep", {"status": REACHABLE}),
     # Only the person can change it.
@@ -37,11 +40,11 @@ NEXT: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
     ("refused", {"reason": FINAL}),
     ("refused", {"is_refused": (True,)}),
     ("create", {"status": (None,)}),
-    # It was looked at, or is not Odoo's to bring back.
+    # It was already looked at, or is not Odoo's to bring back.
     ("stay_out", {"reason": ("archived",)}),
     ("restore", {"status_before": ("subscribed",), "by_odoo": (True,)}),
-    # Who was archived by somebody else may have unsubscribed before. It stays out, but
-    # what its activity tells counts.
+    # A member that somebody else archived may have unsubscribed before. It stays out,
+    # but what its activity shows counts.
     ("inquire", {"status_before": ("subscribed",)}),
     ("stay_out", {}),
 )
@@ -51,7 +54,7 @@ COMING = ("create", "restore")
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger knows of an address.
+    """What the ledger knows about an address.
 
     :param status: Mailchimp's status, ``None`` when it is not known there
     :param ours: we created the member, or an eligible contact claimed it
@@ -62,7 +65,7 @@ class Known:
     :param seen: canonical values Mailchimp holds where they differ from ``sent``
     :param edited: somebody changed ``seen`` in Mailchimp since it was last sent
     :param refused: canonical values Mailchimp refused last
-    :param retry: the refusal was a passing one and its time is over
+    :param retry: the refusal was temporary and the wait is over
     """
 
     status: str | None = None
@@ -78,7 +81,7 @@ class Known:
 
     @property
     def is_refused(self) -> bool:
-        """Whether Mailchimp refused the last values, and must not be asked yet."""
+        """Whether Mailchimp refused the last values and must not be asked again yet."""
         return bool(self.reason and not self.retry and self.refused is not None)
 
 
@@ -86,7 +89,7 @@ def next_step(known: Known) -> str:
     """Return what comes next for an address that an eligible contact stands for.
 
     :param known: what the ledger holds
-    :return: the name of a line of ``NEXT``
+    :return: the name of one of the steps in ``NEXT``
     """
     return next(
         step
@@ -98,8 +101,8 @@ def next_step(known: Known) -> str:
 def held(known: Known) -> Values:
     """Return the canonical values to compare the desired ones with.
 
-    What Mailchimp made of our own last write (a trimmed text, say) is no difference;
-    what somebody changed there is.
+    What Mailchimp made of our own last write (a trimmed text, say) does not count as a
+    difference; what somebody changed there does.
     """
     if known.sent is None or (known.edited and known.seen):
         return known.seen or {"m": {}, "i": []}
@@ -123,7 +126,7 @@ def decide(
     :param owned: ids of our groups
     :param required: tags of merge fields that must have a value
     :return: ``create``, ``update``, ``adopt`` (nothing to send, but the member is ours
-        from now on), ``restore``, ``inquire`` (look what an archived member said),
+        from now on), ``restore``, ``inquire`` (find out what an archived member said),
         ``archive`` or ``None``; and the body of an update
     """
     if not wanted:
@@ -135,8 +138,9 @@ def decide(
     if known.reason in FINAL:
         return None, None
     if known.is_refused:
-        # Refused as it is: only another value or a passed time is worth a call. What
-        # was never sent for want of a value may go once Mailchimp requires it no more.
+        # Refused as it is: only a changed value or the end of the wait is worth a call.
+        # What was never sent because a required value is missing may go once Mailchimp
+        # no longer requires it.
         is_same = known.refused == desired
         if is_same and (known.reason != "required_field" or missing(desired, required)):
             return None, None
@@ -148,7 +152,7 @@ def decide(
     if body:
         return "update", body
     if known.sent is None or not known.ours or known.edited:
-        # It is as it should be, by somebody else's hand or by a call of ours whose
+        # It is already as it should be, through somebody else or a call of ours whose
         # answer got lost: from now on this counts as sent.
         return "adopt", None
     return None, None
@@ -167,8 +171,9 @@ def may_restore(
     :param since: ISO time (UTC) when it was last seen subscribed
     :param unchanged_since: its ``last_changed`` after Odoo archived it; a later one
         shows that somebody changed it since
-    :return: the event that forbids it, a "no" of the person before a bounce; ``True``
-        if it may, ``False`` if its status, or a change by somebody else, forbids it
+    :return: the event that forbids it (a "no" of the person rather than a bounce);
+        ``True`` if it may, ``False`` if its status, or a change by somebody else,
+        forbids it
     """
     if member.get("status") != "archived":
         return False
@@ -179,7 +184,7 @@ def may_restore(
         and event.get("bounce_type") != "soft"  # passes by itself
         and (not since or (event.get("created_at_timestamp") or "9") >= since)
     ]
-    # A "no" of the person counts for the contact; a bounce must not hide it.
+    # The person's "no" counts for the contact; a bounce must not hide it.
     found.sort(key=lambda event: event["activity_type"] == "bounce")
     if found:
         return found[0]
@@ -189,9 +194,9 @@ def may_restore(
 def brake(archives: int, members: int, percent: float) -> bool:
     """Return whether a run must wait for a person before it archives.
 
-    :param archives: members that would leave by scope, deletion or address;
-        opt-outs never wait
-    :param members: members of ours; those only in Mailchimp do not count
+    :param archives: number of members that would leave because of scope, deletion or
+        address; opt-outs never wait
+    :param members: number of our members; those only in Mailchimp do not count
     :param percent: the share of them that may leave at once
     """
     return archives > 50 and archives * 100 > percent * members

@@ -25,36 +25,38 @@ REASONS = [
     ("pending", "Waiting for confirmation"),
     ("transactional", "Not subscribed in Mailchimp"),
     ("segment_missing", "Group or tag not set yet"),
-    # An address Mailchimp refuses is as invalid as one that is never sent.
+    # Listed above: an address Mailchimp refuses is as invalid as one that is never
+    # sent.
     *(refusal for refusal in REFUSALS if refusal[0] != "invalid_address"),
 ]
-# Reasons whose words, on the member, say what is to be corrected.
-IN_WORDS = ("merge_fields", "required_field", "not_taken", "other")
+# Reasons for which the explanation on the member says what to correct.
+IN_WORDS = ("merge_fields", "required_field", "not_taken", "other", "renamed")
 
 
 def id_bits(model):
     """Return how many bits the ids of a model need.
 
-    A line has the id of its contact and that of a record of it in one number, so that
-    it is the same at every read; XML-RPC has no numbers above 32 bits.
+    A line's id combines the ids of its contact and of a record of that model in one
+    number, so that it is the same at every read. No more bits than needed: XML-RPC has
+    no integers above 32 bits.
     """
     last = model.sudo().with_context(active_test=False)
     return (last.search([], order="id desc", limit=1).id or 0).bit_length()
 
 
 class CrmMailchimpContactStatus(models.Model):
-    """One line a contact and account: is it in Mailchimp, and if not, why not.
+    """One contact and one account: is it in Mailchimp, and if not, why not.
 
-    Of an account with many contacts the lines are those of its last count (see
-    :mod:`contact_count`), unless the context names the contacts to look at:
-    ``mailchimp_partner_ids``, or asks for lines of now, whatever it takes:
-    ``mailchimp_live``.
+    For an account with many contacts, the lines are those of its last count (see
+    :mod:`contact_count`), unless the context names the contacts to evaluate
+    (``mailchimp_partner_ids``) or asks for current lines whatever the cost
+    (``mailchimp_live``).
     """
 
     _name = "crm.mailchimp.contact.status"
     _description = "Contact in Mailchimp"
     _auto = False
-    # What an index has, where the lines are counted.
+    # The order of an index, where the lines are counted.
     _order = "status, reason, email, id"
     _rec_name = "partner_id"
 
@@ -63,8 +65,8 @@ class CrmMailchimpContactStatus(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     member_id = fields.Many2one("crm.mailchimp.member", readonly=True)
     email = fields.Char(string="Address", readonly=True)
-    # A number, which names nobody: the web client shows the name of any record that a
-    # line points at.
+    # A plain number, which reveals no name: the web client shows the name of any record
+    # a line refers to.
     winner_ref = fields.Integer(readonly=True)
     winner_id = fields.Many2one(
         "res.partner",
@@ -88,7 +90,7 @@ class CrmMailchimpContactStatus(models.Model):
     )
 
     def fields_get(self, allfields=None, attributes=None):
-        """Offer to group by the outcome, where each group has a name."""
+        """Offer to group by the outcome, whose groups all have a name."""
         result = super().fields_get(allfields, attributes)
         if "groupable" in result.get("reason", ()):
             result["reason"]["groupable"] = False
@@ -112,7 +114,7 @@ class CrmMailchimpContactStatus(models.Model):
     def _lines_sql(self, accounts):
         """Return a query with the lines of accounts.
 
-        :param accounts: ``{account: when it was counted}``, ``None`` for lines of now
+        :param accounts: ``{account: when it was counted}``; ``None`` to evaluate it now
         """
         queries = [
             self._counted_sql(account, counted_at)
@@ -202,7 +204,7 @@ class CrmMailchimpContactStatus(models.Model):
     @api.depends("reason", "winner_ref")
     def _compute_remedy(self):
         _ = self.env._
-        # Only who may press it is told to.
+        # Suggest the button only to users who may press it.
         if self.env.user.has_group("crm_mailchimp.group_mailchimp_user"):
             ask = _("Use “Ask again”: Mailchimp sends an email to confirm.")
         else:
@@ -235,6 +237,10 @@ class CrmMailchimpContactStatus(models.Model):
             "pending": _("Wait until the person confirms in Mailchimp's email."),
             "transactional": ask,
             "forgotten": _("The person must sign up again with a Mailchimp form."),
+            "renamed": _(
+                "The person uses another address in Mailchimp: enter it here, too."
+            ),
+            "not_confirmed": ask,
             "fake": _("Correct the address."),
             "compliance": _("The person must sign up again with a Mailchimp form."),
             "too_many_signups": _("Odoo tries again in a few days."),
@@ -253,7 +259,7 @@ class CrmMailchimpContactStatus(models.Model):
         }
         for line in self:
             if line.reason == "shared_address":
-                # A contact one may not read is not named.
+                # A contact the user may not read is not named.
                 line.remedy = (
                     _("%(name)s is in Mailchimp.", name=line.winner_id.display_name)
                     if line.winner_id
@@ -281,7 +287,7 @@ class CrmMailchimpContactStatus(models.Model):
 
 
 class CrmMailchimpSegmentContact(models.Model):
-    """One line a segment and matching contact: has it the group, and if not, why not.
+    """One segment and matching contact: has it the group, and if not, why not.
 
     What Mailchimp holds decides whether a contact is in, so the lines add up to the
     numbers the segment shows.
@@ -306,8 +312,8 @@ class CrmMailchimpSegmentContact(models.Model):
 
     def _gaps_now_sql(self, accounts):
         """Return a query with the lines of these accounts, evaluated now."""
-        # Materialized, or the database may evaluate everybody for each contact of a
-        # segment when its statistics know of none.
+        # Materialized: PostgreSQL may otherwise evaluate everybody for each contact of
+        # a segment, if its statistics know of none.
         return SQL(
             """
             (WITH line AS MATERIALIZED (%(lines)s)
@@ -337,8 +343,8 @@ CROSS JOIN LATERAL (SELECT %(is_holder)s AS holds) h
     def _gaps_counted_sql(self, account, counted_at):
         """Return queries with the lines of an account, as of its last count.
 
-        Who is missing was counted; who is in and was not missing then is looked up, a
-        page of them at a time.
+        Missing contacts come from the count; those that are in and were not missing
+        then are looked up, a page of them at a time.
         """
         shown = SQL(
             """%s AS account_id, %s AS company_id, r.partner_id, line.email,
@@ -386,7 +392,7 @@ CROSS JOIN LATERAL (SELECT %(is_holder)s AS holds) h
         ]
 
     def _pair_id_sql(self):
-        """Return ``SQL``: the id of a line of the contact and segment ``r``."""
+        """Return ``SQL``: the id of the line for contact and segment of ``r``."""
         return SQL(
             "(r.partner_id::bigint << %s) + r.segment_id",
             id_bits(self.env["crm.mailchimp.segment"]),

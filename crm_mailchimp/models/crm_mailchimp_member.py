@@ -2,7 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, LazyTranslate
 
-from ..engine.vocabulary import NOT_TAKEN
+from ..engine.vocabulary import NOT_CONFIRMED, NOT_TAKEN, RENAMED
 from .recordset import recordset
 
 _lt = LazyTranslate(__name__)
@@ -15,9 +15,11 @@ STATUSES = [
     ("transactional", "Not subscribed"),
     ("archived", "Archived"),
 ]
-# Why Mailchimp did not take an address. Final ones are in engine.plan.FINAL.
+# Why Mailchimp did not take an address. The final ones are in engine.plan.FINAL.
 REFUSALS = [
     ("forgotten", "Permanently deleted in Mailchimp"),
+    (RENAMED, "Address changed in Mailchimp"),
+    (NOT_CONFIRMED, "Opt-in not confirmed"),
     ("fake", "Looks fake to Mailchimp"),
     ("invalid_address", "Mailchimp does not accept the address"),
     ("compliance", "Unsubscribed or bounced before"),
@@ -50,12 +52,13 @@ CAUSES = [
 
 
 class CrmMailchimpMember(models.Model):
-    """The ledger: what is known of each address of the audience, and what to do.
+    """One address of the audience: what is known of it, and what to do about it.
 
-    ``status`` is what Mailchimp said last (empty: not known there), ``wanted`` what
-    Odoo wants, ``operation`` what the next calls will do about the difference. It is
-    filled by set-based SQL in millions of rows, so it has no stored computes, no
-    chatter, and no uniqueness over ``partner_id`` (a merge of contacts would crash).
+    The table is the ledger. ``status`` is what Mailchimp said last (empty: not known
+    there), ``wanted`` what Odoo wants, ``operation`` what the next calls will do about
+    the difference. Set-based SQL writes millions of rows, so there are no stored
+    computes, no chatter, and no unique constraint on ``partner_id`` (merging contacts
+    would violate it).
     """
 
     _name = "crm.mailchimp.member"
@@ -100,8 +103,8 @@ class CrmMailchimpMember(models.Model):
     operation = fields.Selection(
         OPERATIONS, string="To do", falsy_value_label=_lt("Nothing to do")
     )
-    # What is under way: committed before the call, so that an answer that gets lost
-    # can be told from what somebody else did.
+    # The operation under way, committed before the call, so that a change whose answer
+    # is lost can be told from what somebody else did.
     sending = fields.Selection(OPERATIONS, falsy_value_label=_lt("Nothing"))
     sent_at = fields.Datetime(string="Sent on")
     cause = fields.Selection(
@@ -119,14 +122,15 @@ class CrmMailchimpMember(models.Model):
     next_try = fields.Datetime(string="Next attempt")
     no_date = fields.Datetime(string="Unsubscribed on")
     asked_at = fields.Datetime(string="Asked again on")
-    # When its contact took another address.
+    # When its contact changed to another address.
     left_at = fields.Datetime(string="Address changed on")
-    # The opt-in a run has seen, and when by Mailchimp's clock: it is not later.
+    # The opt-in date a run has seen, and when, by Mailchimp's clock: the opt-in cannot
+    # be later than that.
     opt_in_seen = fields.Datetime()
     opt_in_seen_at = fields.Datetime()
     opt_out_at = fields.Datetime(string="Opted out in Odoo on")
     opt_out_confirmed_at = fields.Datetime(string="Opt-out confirmed by Mailchimp on")
-    # Whose address this one replaces, while the change is under way.
+    # The member whose address this one replaces, while the change is under way.
     moved_from_id = fields.Many2one(
         "crm.mailchimp.member", ondelete="set null", index="btree_not_null"
     )
@@ -134,13 +138,15 @@ class CrmMailchimpMember(models.Model):
     subscribed_at = fields.Datetime(string="First seen subscribed on")
     last_changed = fields.Datetime(string="Changed in Mailchimp on")
     web_id = fields.Integer(string="Mailchimp ID")
+    # Mailchimp's id of the person, which stays when the address is changed there.
+    contact_ref = fields.Char()
     values_sent = fields.Json()
     values_seen = fields.Json()
     values_refused = fields.Json()
-    # What a batch that is under way brings.
+    # The values that a batch under way is sending.
     values_sending = fields.Json()
     edited = fields.Boolean(string="Edited in Mailchimp")
-    # Of a row that was compared and needs nothing: see MemberValues.
+    # Set on a row that was compared and needs nothing: see MemberValues.
     fingerprint = fields.Char()
     seen_in_run = fields.Integer()
 
@@ -156,7 +162,7 @@ class CrmMailchimpMember(models.Model):
     _cause_idx = models.Index("(account_id, cause) WHERE cause IS NOT NULL")
     _reason_idx = models.Index("(account_id, reason) WHERE reason IS NOT NULL")
 
-    # What a comparison is decided on, beside what comes from Odoo.
+    # The columns that a comparison depends on, besides what comes from Odoo.
     DECIDED_ON = (
         "partner_id",
         "wanted",
@@ -195,6 +201,7 @@ class CrmMailchimpMember(models.Model):
         "subscribed_at": "timestamp",
         "last_changed": "timestamp",
         "web_id": "int4",
+        "contact_ref": "varchar",
         "values_sent": "jsonb",
         "values_seen": "jsonb",
         "edited": "bool",
@@ -211,7 +218,7 @@ class CrmMailchimpMember(models.Model):
         """Return ``SQL``: the fingerprint of the row ``m`` of the ledger.
 
         :param SQL inputs: hash of what comes from Odoo, see :class:`.MemberValues`
-        :param news: ``SQL`` of the columns that are about to change, by name
+        :param news: ``{name: SQL}`` of the columns that are about to change
         """
         news = news or {}
         columns = (
@@ -225,12 +232,12 @@ class CrmMailchimpMember(models.Model):
 
     @api.model
     def _update_rows(self, columns, rows, **same):
-        """Write several rows in one statement.
+        """Update several rows in one statement.
 
-        :param columns: names of columns, keys of ``COLUMNS``; of ``inputs`` comes the
-            fingerprint, ``None`` if the row has to be compared again
+        :param columns: names of columns, keys of ``COLUMNS``; ``inputs`` gives the
+            fingerprint, or is ``None`` if the row has to be compared again
         :param rows: ``(id, value, ...)`` with a value for each column
-        :param same: columns that have one value in all rows
+        :param same: columns with the same value in all rows
         """
         if not rows:
             return
@@ -272,7 +279,7 @@ class CrmMailchimpMember(models.Model):
         return super().write(vals)
 
     def action_archive_foreign(self):
-        """Archive members that are only in Mailchimp, after somebody looked at them."""
+        """Archive members that are only in Mailchimp, after a manager's review."""
         self.check_access("read")
         self.account_id._check_manager()
         waiting = self.sudo().filtered(

@@ -14,12 +14,12 @@ _lt = LazyTranslate(__name__)
 
 VACUUM_LIMIT = 5000
 PAYLOAD_LENGTH = 4000
-# Deliveries of a minute that are kept of one account. Beyond the first limit, news that
-# any reading of changes brings are left to one; a "no" is kept up to the second, and
-# beyond it Mailchimp is asked to come again later.
+# Deliveries kept per account and minute. Beyond the first limit, those whose news any
+# pull would bring are left to a pull; a "no" is kept up to the second, beyond which
+# Mailchimp is asked to deliver again later.
 A_MINUTE = 600
 URGENT_A_MINUTE = 60_000
-# So many may wait, whatever goes on in a minute.
+# Deliveries that may be waiting, whatever their rate.
 MOST_WAITING = 200_000
 ONCE = SQL("DO NOTHING")
 OUTCOMES = [
@@ -30,12 +30,12 @@ OUTCOMES = [
 
 
 class CrmMailchimpWebhookDelivery(models.Model):
-    """The inbox of webhooks: what was delivered, kept at once, processed once.
+    """One webhook delivery: stored as soon as it arrives, processed once.
 
-    A request only inserts a row. What is delivered is a hint, see
-    :mod:`..engine.webhooks`; a run reads the members, and what it saw of them is noted
-    on the deliveries that wait (``seen_status``, ``agreed_at``), so that the order in
-    which they came does not matter. ``received_at`` is a time of Mailchimp's clock.
+    The table is the inbox of webhooks: a request only inserts a row. A delivery is no
+    more than a hint, see :mod:`..engine.webhooks`; a run reads the members, and notes
+    what it saw of them on the waiting deliveries (``seen_status``, ``agreed_at``), so
+    that their order does not matter. ``received_at`` is by Mailchimp's clock.
     """
 
     _name = "crm.mailchimp.webhook.delivery"
@@ -83,23 +83,23 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _receive(self, account, hook, raw, event, now):
-        """Keep a delivery that was found to be Mailchimp's.
+        """Store a delivery that was found to be Mailchimp's.
 
         :param str hook: name of the webhook, see :data:`.webhooks.HOOKS`
         :param bytes raw: the body
-        :param event: the :class:`.webhooks.Event` it says
-        :param datetime now: by Mailchimp's clock
-        :return: whether it was taken; if not, Mailchimp has to come again later
+        :param event: the :class:`.webhooks.Event` it contains
+        :param datetime now: the time by Mailchimp's clock
+        :return: whether it was taken; if not, Mailchimp has to deliver it again later
         """
         urgent = event.kind in webhooks.URGENT
         taken = self._has_room(account, now, A_MINUTE)
         if not taken:
-            # Any reading of changes shows what these say, but a "no".
+            # A pull brings whatever these say, except a "no".
             self._insert(
                 account,
                 {"kind": DROPPED, "received_at": now},
                 str(now)[:16],
-                # It waits again, should it be processed by now.
+                # If that was processed by now, it waits again.
                 SQL("(account_id, digest) DO UPDATE SET processed_at = NULL"),
             )
             if not urgent:
@@ -125,10 +125,11 @@ class CrmMailchimpWebhookDelivery(models.Model):
         return True
 
     def _has_room(self, account, now, limit):
-        """Return whether one more can be kept in this minute.
+        """Return whether one more can be stored in this minute.
 
-        Nothing is counted, in a storm that would take ever longer: ids grow by one with
-        each delivery, those of other accounts and those that came before included.
+        Rows are not counted, as that would take ever longer in a storm: the difference
+        of ids, which also grow with duplicates and other accounts' deliveries, is the
+        upper bound.
         """
         [(last, first, waiting)] = self.env.execute_query(
             SQL(
@@ -149,7 +150,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
         return many < limit and (waiting or 0) < MOST_WAITING
 
     def _insert(self, account, values, digest, conflict=ONCE):
-        """Insert a delivery; one that came before is left as it is."""
+        """Insert a delivery; one received before is left as it is."""
         values = {"account_id": account.id, "digest": digest, **values}
         self.env.cr.execute(
             SQL(
@@ -164,10 +165,11 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _wake(self):
-        """Schedule one look, in a moment, for all deliveries that come now.
+        """Schedule one look, in a moment, for all deliveries that arrive now.
 
-        One that is due already may be at work, past the look at what waits, and clears
-        every trigger up to its start when it ends. So there is one a moment later, too.
+        A look that is due already may be running, past its check for waiting
+        deliveries, and clears every trigger up to its start when it ends. So another
+        one is scheduled for a moment later.
         """
         cron = self.env.ref("crm_mailchimp.ir_cron_push").sudo()
         now = fields.Datetime.now()
@@ -191,7 +193,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _last_waiting(self, account):
-        """Return the id of the newest delivery that waits, or ``None``."""
+        """Return the id of the newest waiting delivery, or ``None``."""
         [(last,)] = self.env.execute_query(
             SQL(
                 "SELECT MAX(id) FROM crm_mailchimp_webhook_delivery"
@@ -202,13 +204,37 @@ class CrmMailchimpWebhookDelivery(models.Model):
         return last
 
     @api.model
-    def _addresses(self, account, last, limit, unseen=False):
-        """Return addresses that waiting deliveries are about.
+    def _new_addresses(self, account, emails):
+        """Return where members went, going by deliveries about changed addresses.
 
-        :param int last: up to the delivery of this id
-        :param int limit: no more than so many
-        :param bool unseen: only of deliveries that may say "no", and whose member was
-            not read since they came
+        :param emails: former addresses
+        :return: ``{former address: new one}``, of new ones that Mailchimp has
+        """
+        return dict(
+            self.env.execute_query(
+                SQL(
+                    """SELECT d.email_normalized, d.new_email
+                         FROM crm_mailchimp_webhook_delivery d
+                         JOIN crm_mailchimp_member m
+                           ON m.account_id = d.account_id AND m.status IS NOT NULL
+                          AND m.email_normalized = d.new_email
+                        WHERE d.account_id = %s AND d.kind = 'upemail'
+                          AND d.email_normalized = ANY(%s)
+                     ORDER BY d.id""",
+                    account.id,
+                    list(emails),
+                )
+            )
+        )
+
+    @api.model
+    def _addresses(self, account, last, limit, unseen=False):
+        """Return the addresses that waiting deliveries are about.
+
+        :param int last: id of the last delivery to look at
+        :param int limit: maximum number of addresses
+        :param bool unseen: only those of deliveries that may say "no", and whose member
+            has not been read since they arrived
         """
         condition = (
             SQL("d.seen_status IS NULL AND d.kind IN %s", webhooks.URGENT)
@@ -236,8 +262,8 @@ class CrmMailchimpWebhookDelivery(models.Model):
     def _note_seen(self, account, entries):
         """Note on waiting deliveries what Mailchimp shows of their members.
 
-        :param list entries: members of the API; with ``status`` ``None`` of addresses
-            that Mailchimp does not know
+        :param list entries: members as the API returns them, with ``None`` as
+            ``status`` for addresses that Mailchimp does not know
         """
         if not entries or not self._last_waiting(account):
             return
@@ -269,7 +295,7 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.model
     def _waiting(self, account, last, limit):
-        """Return waiting deliveries, the oldest first, with what the ledger knows.
+        """Return waiting deliveries, oldest first, with what the ledger knows.
 
         :return: list of dicts, as :func:`.webhooks.verdict` takes them
         """
@@ -315,9 +341,10 @@ class CrmMailchimpWebhookDelivery(models.Model):
 
     @api.autovacuum
     def _gc_deliveries(self):
-        """Forget what was delivered and processed long ago: it holds addresses.
+        """Delete deliveries that were processed long ago, as they hold addresses.
 
-        What waits stays: of an account without a key it may be the only sign of a "no".
+        Waiting ones stay: for an account without a key, one may be the only sign of a
+        "no".
         """
         found = self.browse()
         accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)

@@ -6,19 +6,20 @@ from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
 from ..engine.plan import COMING, NEXT
-from ..engine.vocabulary import ABOUT_ADDRESS, NOT_TAKEN
+from ..engine.vocabulary import ABOUT_ADDRESS, NOT_CONFIRMED, NOT_TAKEN
 from .rights import acting_as, check_condition
 
-# Contacts whose e-mail field holds more than one address; an index has the same words.
+# Contacts whose e-mail field holds more than one address; an index uses the same
+# expression.
 SEVERAL = "p.email LIKE '%%@%%@%%'"
 NOT_REACHABLE = "COALESCE(m.status NOT IN ('subscribed', 'pending'), TRUE)"
 
 
 class CrmMailchimpAccount(models.Model):
-    """Who belongs to the audience, and why somebody does not: the one SQL of it.
+    """Who belongs in the audience, and why others do not: the one query for that.
 
-    The diff takes the winners from it, the status list shows every line of it, and the
-    call that subscribes checks it once more for the addresses it is about to send.
+    The diff takes the winners from it, the status list shows all of its rows, and the
+    call that subscribes runs it once more for the addresses it is about to send.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -31,18 +32,20 @@ class CrmMailchimpAccount(models.Model):
         scoped=True,
         asking=False,
     ):
-        """Return a query with one row a contact: why it is (not) in this audience.
+        """Return a query with one row per contact: why it is (not) in this audience.
 
         :param emails: restrict it to contacts with these normalised addresses
-        :param partner_ids: and to these contacts, which may have no address
-        :param bool opted_in_only: leave out contacts without opt-in, the many
-        :param bool scoped: look at the account's own conditions, too
-        :param bool asking: who may be asked by Mailchimp to come back, too: contacts
+        :param partner_ids: with ``emails``, also include these contacts, which may have
+            no address
+        :param bool opted_in_only: leave out contacts without an opt-in, mostly the
+            majority
+        :param bool scoped: apply the account's own conditions, too
+        :param bool asking: also accept those Mailchimp may ask to come back: contacts
             with an opt-in that is newer than what the person said there
         :return: ``SQL``: ``partner_id, email, reason, opt_in_date, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
-            that stands for the address. A contact with several addresses has a row for
-            each, where the account sends them all.
+            that stands for the address. If the account sends every address, a contact
+            with several has a row for each.
         """
         self.ensure_one()
         where = [SQL("TRUE")]
@@ -105,10 +108,10 @@ class CrmMailchimpAccount(models.Model):
     def _addresses_sql(self):
         """Return a query with the addresses of the contact ``p``.
 
-        The first is Odoo's normalised one; further ones stand between blanks, commas or
-        semicolons, and what is quoted is a name.
+        The first is Odoo's normalised one; further ones are separated by blanks, commas
+        or semicolons, and quoted text is a name.
 
-        :return: ``SQL``: ``email``, and its ``place``: 0 for the first
+        :return: ``SQL``: ``email`` and its ``place``, 0 for the first
         """
         first = SQL("SELECT p.email_normalized AS email, 0 AS place")
         if self.email_scope != "all":
@@ -131,9 +134,9 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _exclusions(self, scoped=True, asking=False, few=False):
-        """Return ``(reason, SQL condition)`` in the order in which they are told."""
-        # What Odoo's normaliser made up (a@b@c.example, a@exa mple.com) does not
-        # stand in the text the user typed as a whole word.
+        """Return ``(reason, SQL condition)`` pairs; the first that holds counts."""
+        # An address that Odoo's normaliser made up (from a@b@c.example or a@exa
+        # mple.com) is not a whole word of what the user typed.
         typed = SQL("LOWER(p.email)")
         place = SQL("STRPOS(%s, a.email)", typed)
         around = ' \t\n\r<>,;:"()[]' + "'"
@@ -147,7 +150,7 @@ class CrmMailchimpAccount(models.Model):
             around=around,
         )
         exclusions = [
-            # More than that the opt-in is gone: why it is.
+            # Say why the opt-in is gone, not just that it is.
             (
                 "unsubscribed",
                 SQL("p.mailchimp_opt_in IS NOT TRUE AND n.said_at IS NOT NULL"),
@@ -169,8 +172,8 @@ class CrmMailchimpAccount(models.Model):
             ("blacklisted", SQL("b.id IS NOT NULL")),
             ("other_company", SQL("p.company_id <> %s", self.company_id.id)),
             ("unsubscribed", self._said_no_condition(asking)),
-            # Another address of the contact said no, and somebody holds the contact
-            # locked, so that its opt-in could not be taken yet.
+            # Another address of the contact said no, but somebody holds a lock on the
+            # contact, so its opt-in could not be removed yet.
             ("unsubscribed", self._opt_in_to_take_condition(few)),
             (
                 "was_blacklisted",
@@ -183,7 +186,7 @@ class CrmMailchimpAccount(models.Model):
                     opt_in=SQL("COALESCE(p.mailchimp_opt_in_date, '-infinity')"),
                 ),
             ),
-            # Of this or another audience. Who is reachable here stays all the same.
+            # In this or another audience. Whoever is reachable here stays all the same.
             *(
                 (kind, SQL("n.barred = %s AND %s", kind, SQL(NOT_REACHABLE)))
                 for kind in ABOUT_ADDRESS
@@ -205,9 +208,9 @@ class CrmMailchimpAccount(models.Model):
         return exclusions
 
     def _scope_partners(self):
-        """Return ``res.partner`` with the rights of who set the account's condition.
+        """Return ``res.partner`` with the rights of the user who set the condition.
 
-        :raise AccessError: when that user cannot answer for it any more
+        :raise AccessError: if that user can no longer answer for it
         """
         env = acting_as(self.env, self.partner_domain_user_id, self.company_id)
         return env["res.partner"].with_context(active_test=False)
@@ -215,7 +218,7 @@ class CrmMailchimpAccount(models.Model):
     def _scope_domain(self):
         """Return the domain of contacts in scope.
 
-        :raise UserError: when it cannot be evaluated
+        :raise UserError: if it cannot be evaluated
         """
         if (self.partner_domain or "[]").strip() == "[]":
             return Domain.TRUE
@@ -230,7 +233,7 @@ class CrmMailchimpAccount(models.Model):
                 )
             )
             check_condition(partners, domain)
-            # It says what is wrong with it.
+            # This raises an error that says what is wrong with it.
             partners._search(domain)
         except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
             raise UserError(
@@ -251,7 +254,7 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _winners(self, emails, asking=False):
-        """Return ``{address: id of the contact that stands for it}`` of now.
+        """Return ``{address: id of the contact that stands for it}``, as of now.
 
         :param bool asking: as for :meth:`_contacts_sql`
         """
@@ -268,8 +271,8 @@ class CrmMailchimpAccount(models.Model):
     def _members_to_ask(self, partners):
         """Return the members Mailchimp may ask to come back, for these contacts.
 
-        Who said no in another audience, and was never in this one, gets a row in the
-        ledger: Mailchimp asks it in the same way.
+        An address that said no in another audience and was never in this one gets a row
+        in the ledger: Mailchimp asks it in the same way.
         """
         emails = list({email for p in partners for email in p._mailchimp_addresses()})
         wanted = {
@@ -284,16 +287,16 @@ class CrmMailchimpAccount(models.Model):
                 ("email_normalized", "in", list(wanted)),
             ]
         )
-        # Whoever may simply be subscribed is none of them.
+        # Addresses that may simply be subscribed are not asked.
         elsewhere = wanted.keys() - self._eligible_emails(wanted)
         unknown = elsewhere - set(known.mapped("email_normalized"))
         return known.filtered(
             lambda member: (
                 member.status in ("unsubscribed", "archived", "transactional")
-                or (
-                    not member.status
-                    and not member.reason
-                    and member.email_normalized in elsewhere
+                or not member.status
+                and (
+                    member.reason == NOT_CONFIRMED
+                    or (not member.reason and member.email_normalized in elsewhere)
                 )
             )
         ) | Member.create(
@@ -312,7 +315,7 @@ class CrmMailchimpAccount(models.Model):
         """Return ``{partner id: (status, reason, winner's id)}`` for some contacts.
 
         Only contacts with the same addresses are looked at, so a contact form stays
-        quick with a million members.
+        fast with a million members.
         """
         self._flush_contacts()
         emails = {email for p in partners for email in p._mailchimp_addresses()}
@@ -366,7 +369,7 @@ CROSS JOIN LATERAL (SELECT %(next_step)s AS step) next
         )
         if self.email_scope != "all":
             return lines
-        # The best of a contact's addresses stands for it.
+        # Of a contact's addresses, the one with the best status stands for it.
         return SQL(
             "SELECT DISTINCT ON (partner_id) * FROM (%s) address ORDER BY partner_id,"
             " ARRAY_POSITION(ARRAY['in', 'waiting', 'out'], status), email",
@@ -376,8 +379,8 @@ CROSS JOIN LATERAL (SELECT %(next_step)s AS step) next
     def _next_step_sql(self):
         """Return ``SQL``: what comes next for the wanted member ``m``.
 
-        Its row may be missing. A refusal counts until its time is over: whether the
-        contact has other values since, the next run sees.
+        Its row may be missing. A refusal counts until it is due for another try: only
+        the next run sees whether the contact has other values by then.
 
         :return: ``SQL`` of the name of a line of :data:`.plan.NEXT`
         """

@@ -3,21 +3,22 @@ import json
 from odoo import models
 from odoo.tools import SQL
 
-from ..engine.observe import observe, said
+from ..engine.observe import contact_ref, link_id, observe, said
 from ..engine.payload import absent
+from ..engine.vocabulary import NOT_CONFIRMED, RENAMED
 
 
 class CrmMailchimpAccount(models.Model):
-    """Bring the ledger, and the list of "no", up to what Mailchimp shows of members."""
+    """Updating the ledger and the do-not-email list to what Mailchimp shows."""
 
     _inherit = "crm.mailchimp.account"
 
     def _apply_seen(self, entries, mark=None):
-        """Bring the ledger up to what Mailchimp shows of some members.
+        """Update the ledger to what Mailchimp shows of some members.
 
-        :param list entries: members of the API
-        :param int mark: note that a full read of this run saw them
-        :return: ``(members with news, members that unsubscribed)``: two numbers
+        :param list entries: members as the API returns them
+        :param int mark: id of the run whose full read saw them, to note on their rows
+        :return: ``(number of members with news, number that unsubscribed)``
         """
         self.ensure_one()
         members = {entry["email_address"].lower(): entry for entry in entries}
@@ -25,13 +26,13 @@ class CrmMailchimpAccount(models.Model):
             return 0, 0
         tags, owned = self._mapped_tags(), self._owned_interests()
         if any(absent(entry, tags) for entry in entries):
-            # A merge field was deleted or renamed: the next phase reads them.
+            # A merge field was deleted or renamed: the next phase reads them again.
             self._set_refs(merge_fields_read=None)
         columns = (
             "id, email_normalized, status, status_before, archived_by, operation,"
             " sending, sent_at, batch_ref, values_sent, values_sending, values_seen,"
-            " edited, partner_id, wanted, web_id, origin, moved_from_id, last_changed,"
-            " no_date"
+            " edited, partner_id, wanted, web_id, contact_ref, origin, moved_from_id,"
+            " last_changed, no_date"
         )
         self.env["crm.mailchimp.member"].flush_model()
         self.env.cr.execute(
@@ -41,10 +42,12 @@ class CrmMailchimpAccount(models.Model):
         )
         known = {row["email_normalized"]: row for row in self.env.cr.dictfetchall()}
         now, removals = self._mailchimp_now(), self._removals()
-        inserts, changes, found = [], [], []
+        inserts, changes, found, refs = [], [], [], []
         for email, entry in members.items():
             row = known.get(email)
             news = observe(row, entry, tags, owned, removals)
+            if row and not row["contact_ref"]:
+                refs.append((row["id"], contact_ref(entry), link_id(entry)))
             if not news:
                 continue
             found.append((row, entry, news))
@@ -54,6 +57,10 @@ class CrmMailchimpAccount(models.Model):
                 changes.append((row, news))
         self._insert_seen(inserts, now, mark)
         self._update_seen(changes, now)
+        self._note_refs(refs)
+        if not mark:
+            # A full reading finds that the former addresses are gone.
+            self._note_renamed(self._renamed_to(found))
         if mark:
             self.env.cr.execute(
                 SQL(
@@ -71,10 +78,11 @@ class CrmMailchimpAccount(models.Model):
         return len(found), unsubscribed
 
     def _note_said(self, found):
-        """Keep the list of "no" in step with what members are seen to have said.
+        """Update the do-not-email list with what members are seen to have said.
 
-        :param found: ``(known, member, news)`` as of :func:`observe`
-        :return: how many members that were known unsubscribed
+        :param found: tuples of the ledger row (or ``None``), the member, and its news
+            from :func:`observe`
+        :return: number of known members that unsubscribed
         """
         now, unsubscribed = self._mailchimp_now(), 0
         no, yes = [], []
@@ -93,7 +101,7 @@ class CrmMailchimpAccount(models.Model):
         return unsubscribed
 
     def _no_row(self, email, kind, date, note=None):
-        """Return a "no" of this account's audience for the list of them."""
+        """Return a row for the do-not-email list: a "no" in this account's audience."""
         return {
             "email": email,
             "source": "mailchimp",
@@ -110,7 +118,8 @@ class CrmMailchimpAccount(models.Model):
         self.env.cr.execute_values(
             "INSERT INTO crm_mailchimp_member (account_id, email_normalized, status,"
             " origin, values_seen, no_date, reason_text, last_changed, web_id,"
-            " subscribed_at, opt_in_date, seen_in_run, create_date) VALUES %s",
+            " contact_ref, subscribed_at, opt_in_date, seen_in_run, create_date)"
+            " VALUES %s",
             [
                 (
                     self.id,
@@ -122,6 +131,7 @@ class CrmMailchimpAccount(models.Model):
                     news.get("reason_text"),
                     news.get("last_changed"),
                     news.get("web_id"),
+                    news.get("contact_ref"),
                     now if news["status"] == "subscribed" else None,
                     news.get("opt_in_date"),
                     mark,
@@ -138,16 +148,16 @@ class CrmMailchimpAccount(models.Model):
         for row, news in changes:
             status = news.get("status")
             if status and not row["status"]:
-                # Another member of this address: it has nothing of the earlier one.
+                # A new member with this address, which has nothing of the earlier one.
                 news["permissions_at"] = None
                 anew.append(row["id"])
                 if not row["wanted"]:
-                    # Nor is it its contact's, who left the address before.
+                    # Nor is it its contact's, who had left the address.
                     news["partner_id"] = None
             if status == "subscribed":
                 news.update(subscribed_at=now, reason=None)
             if status and row["operation"]:
-                # It was planned on an older status; the diff plans again.
+                # The operation was planned for an older status; the diff plans again.
                 news.update(operation=None, sending=None)
             if status and row["moved_from_id"]:
                 replaced.append((row["moved_from_id"], "read"))
@@ -159,6 +169,109 @@ class CrmMailchimpAccount(models.Model):
         self.env["crm.mailchimp.member"]._update_rows(("operation",), replaced)
         self.env["crm.mailchimp.segment"]._forget_tagged(anew)
 
+    def _note_refs(self, refs):
+        """Note the ids by which Mailchimp knows members: only a reading shows them.
+
+        :param refs: list of ``(id of the row, contact id, id in Mailchimp's pages)``
+        """
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("contact_ref", "web_id"), [ref for ref in refs if ref[1]]
+        )
+
+    def _renamed_to(self, found):
+        """Return which members have another address now, going by their contact ids.
+
+        :param found: as for :meth:`_note_said`
+        :return: list of ``(id of the row of the former address, new address)``
+        """
+        addresses = {
+            contact_ref(entry): entry["email_address"].lower()
+            for row, entry, news in found
+            # A change of address by Odoo is recognized by its own row.
+            if news.get("status")
+            and not (row and (row["status"] or row["moved_from_id"]))
+        }
+        addresses.pop(None, None)
+        if not addresses:
+            return []
+        former = self.env.execute_query(
+            SQL(
+                "SELECT id, email_normalized, contact_ref FROM crm_mailchimp_member"
+                " WHERE account_id = %s AND contact_ref = ANY(%s)"
+                " AND status IS NOT NULL",
+                self.id,
+                list(addresses),
+            )
+        )
+        return [
+            (row_id, addresses[ref])
+            for row_id, email, ref in former
+            if email != addresses[ref]
+        ]
+
+    def _note_renamed(self, renamed):
+        """Note whose address was changed in Mailchimp, by the person or a colleague.
+
+        The contact keeps the former address until somebody corrects it, and nothing is
+        sent to it. As far as consent is concerned, the new address is the contact's,
+        too: it leaves when the contact opts out, and its unsubscribe takes the opt-in.
+
+        :param renamed: list of ``(id of the row of the former address, new address)``
+        """
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(
+            ("reason_text",),
+            renamed,
+            status=None,
+            operation=None,
+            sending=None,
+            batch_ref=None,
+            reason=RENAMED,
+            values_seen=None,
+        )
+        partners, refs = [], []
+        for row_id, email in renamed:
+            former = Member.browse(row_id)
+            new = Member.search(
+                [("account_id", "=", self.id), ("email_normalized", "=", email)]
+            )
+            if not new.partner_id:
+                partners.append((new.id, former.partner_id.id or None))
+            # By it the opt-out of the contact finds the new address.
+            refs.append((row_id, new.contact_ref or None))
+        Member._update_rows(("partner_id",), partners)
+        Member._update_rows(("contact_ref",), refs)
+
+    def _note_gone(self, gateway, members):
+        """Note what became of members that Mailchimp does not have any more.
+
+        A pending one that never confirmed is forgotten by Mailchimp after some weeks.
+        Any other was deleted for good: Mailchimp refuses the address from now on, and a
+        person who wants to come back must sign up again.
+
+        :param list members: ``(id, address, status)`` of rows of the ledger
+        :return: number of members that were deleted
+        :raise NotFound: when the audience itself is gone, which says nothing of them
+        """
+        if not members:
+            return 0
+        gateway.audience(self.audience_ref)
+        self.env["crm.mailchimp.member"]._update_rows(
+            ("reason",),
+            [
+                (row_id, NOT_CONFIRMED if status == "pending" else "forgotten")
+                for row_id, _email, status in members
+            ],
+            status=None,
+            operation=None,
+            sending=None,
+            batch_ref=None,
+            values_seen=None,
+        )
+        deleted = [email for _id, email, status in members if status != "pending"]
+        self._note_forgotten(deleted)
+        return len(deleted)
+
     def _note_forgotten(self, emails):
         """Remember addresses that were permanently deleted in Mailchimp."""
         now = self._mailchimp_now()
@@ -167,9 +280,9 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _pulled_until(self):
-        """Return until when the ledger has Mailchimp's changes, or ``None``.
+        """Return the time up to which the ledger has Mailchimp's changes, or ``None``.
 
-        A time of Mailchimp's clock; nothing before it is left unread.
+        By Mailchimp's clock; no change before it is left unread.
         """
         run = self.env["crm.mailchimp.run"].search(
             [("account_id", "=", self.id), ("pulled_until", "!=", False)],
@@ -203,10 +316,10 @@ class CrmMailchimpAccount(models.Model):
         }
 
     def _claim_members(self):
-        """Note which members are ours while the push is off.
+        """Note which members are ours while pushing is off.
 
-        A member is ours as soon as an eligible contact has its address: should the
-        contact opt out, or go, before the first push, the member leaves.
+        A member is ours as soon as an eligible contact has its address: if the contact
+        opts out or goes before the first push, the member leaves.
         """
         self._flush_contacts()
         self.env.cr.execute(

@@ -13,33 +13,34 @@ from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import agreed_since, utc
 from ..engine.plan import REACHABLE
-from ..engine.vocabulary import PUSHES, SAID
+from ..engine.vocabulary import PUSHES, RENAMED, SAID
 from .eligibility import SEVERAL
 from .slices import end_of_job
 
 _logger = logging.getLogger(__name__)
 
-# Work of one tick over all accounts. What is in flight then comes on top, and both
-# must stay well under Odoo's limit for a job.
+# Seconds of work per tick, for all accounts. Requests in flight then come on top, and
+# both must stay well under Odoo's time limit for a job.
 LANE_SECONDS = 25
-# To connect, and for each part of an answer: one call that hangs must not take the
-# tick from the others. It is tried again by the next tick.
+# Seconds to connect, and for each part of an answer: one call that hangs must not take
+# the tick from the others. The next tick tries it again.
 LANE_TIMEOUT = (5, 15)
-# So many calls in a row without an answer end a tick.
+# Calls in a row without an answer that end a tick.
 FAILURES = 8
-# Of which opt-outs the account tells how they went.
+# Age of the opt-outs that the account's summary covers.
 SHOWN = timedelta(days=30)
-# From then on somebody should look.
+# Age of a waiting opt-out from which somebody should look into it.
 LATE = timedelta(minutes=30)
 
 
 class Leaving(NamedTuple):
     """A member of the ledger whose contact said no.
 
-    :param status: the ledger's; ``None`` while a call may be on its way there
-    :param since: when it was said
-    :param sending: the call that got no answer, if one did not
-    :param sent_at: of that call
+    :param status: the ledger's; ``None`` while the call that adds it may be under way
+    :param since: when the "no" was said
+    :param sending: the operation whose call got no answer, if there is one
+    :param sent_at: when that call was made
+    :param contact_ref: Mailchimp's id of the person
     """
 
     id: int
@@ -48,15 +49,16 @@ class Leaving(NamedTuple):
     since: datetime
     sending: str | None
     sent_at: datetime | None
+    contact_ref: str | None
 
 
 class CrmMailchimpAccount(models.Model):
-    """The lane of opt-outs: who said no in Odoo leaves before and without all else.
+    """The lane of opt-outs: whoever said no in Odoo leaves first, no matter what.
 
-    A scheduled action of its own takes it every few minutes, and at once after an
-    opt-out: no reading of changes, segment, brake or batch is before it, and it goes on
-    with the push off and in every state of the account that has a key. Each member is
-    looked at before (an unsubscribe must not be hidden by archiving) and afterwards.
+    It has its own scheduled action, every few minutes and right after an opt-out: it
+    waits for no pull, segment, brake or batch, and works with pushing off and in every
+    state of the account that has a key. Each member is looked at before (archiving must
+    not hide an unsubscribe) and afterwards.
     """
 
     _inherit = "crm.mailchimp.account"
@@ -88,7 +90,7 @@ class CrmMailchimpAccount(models.Model):
         found = {account_id: numbers for account_id, *numbers in rows}
         for account in self:
             confirmed, slowest = found.get(account.id, (0, None))
-            # Also those the lane has not come to: it may be switched off.
+            # Include those the lane has not come to: it may be switched off.
             live = account.active and account.audience_ref and account.id
             waiting = [
                 leaving.since
@@ -114,7 +116,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.depends("opt_out_error")
     def _compute_health_message(self):
-        """Add opt-outs that are late: a mail sent meanwhile is one too many."""
+        """Add late opt-outs: any mail sent in the meantime is one too many."""
         result = super()._compute_health_message()
         for account in self.filtered("audience_ref"):
             if not account._opt_outs_are_late():
@@ -135,7 +137,7 @@ class CrmMailchimpAccount(models.Model):
         return result
 
     def _opt_outs_are_late(self):
-        """Return whether an opt-out waits for longer than it should."""
+        """Return whether an opt-out has been waiting longer than it should."""
         self.ensure_one()
         now = self._mailchimp_now()
         return bool(self.opt_out_oldest and now - self.opt_out_oldest > LATE)
@@ -151,7 +153,7 @@ class CrmMailchimpAccount(models.Model):
 
     @api.model
     def _cron_opt_out(self):
-        """Send away who said no in Odoo: all accounts, one budget, fair shares."""
+        """Send the opt-outs of all accounts, with fair shares of one time budget."""
         commit = self.env["ir.cron"]._commit_progress
         accounts = self.browse()
         for account in self.search([("audience_ref", "!=", False)]):
@@ -172,14 +174,14 @@ class CrmMailchimpAccount(models.Model):
             commit(1)
         cron = self.env["ir.cron"].browse(self.env.context.get("cron_id"))
         if again and cron:
-            # A job that is only partly done is put back without being woken up.
+            # Odoo puts a partly done job back without waking it up.
             cron._trigger()
         commit(remaining=0)
 
     def _is_pushing(self):
         """Return whether a push, which opt-outs overtake, has requests in flight.
 
-        Accounts of one Mailchimp user share what Mailchimp gives.
+        Accounts of one Mailchimp user share its limit on simultaneous requests.
         """
         return bool(
             self.env["crm.mailchimp.run"].search_count(
@@ -188,12 +190,12 @@ class CrmMailchimpAccount(models.Model):
         )
 
     def _send_opt_outs_now(self):
-        """Send the opt-outs of this account at once, in a turn of the lane's length."""
+        """Send the opt-outs of this account at once, for at most the lane's time."""
         now = time.monotonic()
         self._opt_out_slice(now + LANE_SECONDS, now + LANE_SECONDS)
 
     def _opt_out_slice(self, deadline, end):
-        """Send the opt-outs of this account, until the time is over.
+        """Send the opt-outs of this account until the time is up.
 
         :param float deadline: monotonic time after which no new request is started
         :param float end: monotonic time that no request outlasts
@@ -221,7 +223,7 @@ class CrmMailchimpAccount(models.Model):
             self._stop_if_lost(error)
             return False
         except Exception:
-            # One account never stops the others.
+            # One account must never stop the others.
             self.env.cr.rollback()
             _logger.exception("Mailchimp opt-outs of account %s failed", self.id)
             return False
@@ -230,7 +232,7 @@ class CrmMailchimpAccount(models.Model):
                 gateway.close()
 
     def _stop_if_lost(self, error):
-        """Stop the account for an error that a second look confirms."""
+        """Stop the account if a second look confirms the error."""
         passing = isinstance(error, (*errors.PASSING, UserError))
         if passing or self.state == "error":
             return
@@ -250,22 +252,24 @@ class CrmMailchimpAccount(models.Model):
     def _opt_outs_to_send(self):
         """Return the members that must leave.
 
-        Set-based on the list of "no" and on the ledger, so an opt-out is found again
-        until Mailchimp confirmed it, whatever happened in between. The address of a
-        "no" counts, and the contact of an opt-out: it may have changed its address
-        since. A member is ours to send away once an eligible contact had its address:
-        one that was only in Mailchimp when the contact opted out before the audience
-        was linked is for a person to decide about.
+        Set-based on the do-not-email list and the ledger, so an opt-out is found again
+        until Mailchimp has confirmed it, whatever happens in between. The address of a
+        "no" counts, and so does the contact of an opt-out, whose address may have
+        changed since. A member is ours to remove once an eligible contact had its
+        address: if it was only in Mailchimp and the contact opted out before the
+        audience was linked, a person has to decide.
 
-        :return: list of :class:`Leaving`
+        :return: list of :class:`Leaving`; those tried in vain before come last
         """
         self.ensure_one()
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, email_normalized, status, MAX(date), sending, sent_at
+                """SELECT id, email_normalized, status, MAX(date), sending, sent_at,
+                          contact_ref
                      FROM (
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
+                            m.contact_ref,
                             -- Of one before linking, since when somebody decided so.
                             GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
@@ -283,21 +287,28 @@ class CrmMailchimpAccount(models.Model):
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
-                            c.date
+                            m.contact_ref, c.date
                        FROM crm_mailchimp_consent c
                        JOIN res_partner p ON p.id = c.partner_id
                        JOIN crm_mailchimp_member m
                          ON m.account_id = %(account)s AND m.partner_id = p.id
                       WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
-                        AND %(to_look_at)s AND m.origin <> 'foreign'
+                        AND %(to_look_at)s
+                        AND (m.origin <> 'foreign' OR EXISTS (
+                             -- The address of our member was changed to this one.
+                             SELECT FROM crm_mailchimp_member o
+                              WHERE o.account_id = m.account_id
+                                AND o.reason = %(renamed)s
+                                AND o.contact_ref = m.contact_ref))
                    ) leaving
-                GROUP BY id, email_normalized, status, sending, sent_at
+                GROUP BY id, email_normalized, status, sending, sent_at, contact_ref
                 ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
                 said=SAID,
-                # Or on its way there: its call may be under way. Or asked to leave
-                # before, and nobody could look whether it did.
+                renamed=RENAMED,
+                # Reachable; or on its way there, as its call may be under way; or asked
+                # to leave before, when nobody could check whether it did.
                 to_look_at=SQL(
                     "(m.status IN ('subscribed', 'pending') OR m.status IS NULL"
                     " AND m.operation IN ('create', 'move', 'read', 'ask')"
@@ -307,13 +318,12 @@ class CrmMailchimpAccount(models.Model):
                 was_eligible=self._was_eligible_condition(),
             )
         )
-        # Who has another contact that agreed stays. A broken condition of the account
-        # must not hold an opt-out up.
+        # An address with another contact who agreed stays. Without the account's
+        # conditions: a broken one must not hold up an opt-out.
         found = [Leaving(*row) for row in rows]
         eligible = found and self._eligible_emails(
             [row.email for row in found], scoped=False
         )
-        # Who was tried before in vain comes after the others.
         return sorted(
             (row for row in found if row.email not in eligible),
             key=lambda row: bool(row.sending),
@@ -324,9 +334,9 @@ class CrmMailchimpAccount(models.Model):
 
         Only an opt-in that ends leaves an opt-out; a blacklist entry leaves the opt-in
         as it is. Runs claim the members of eligible contacts, so this is about contacts
-        that came and went between two runs. Whether they were of the chosen kind and in
-        scope nobody can tell afterwards: what decides it may have changed together with
-        the opt-in. In doubt the "no" counts.
+        that came and went between two runs. Whether those were of the chosen kind and
+        in scope cannot be known afterwards: what decides it may have changed along with
+        the opt-in. When in doubt, the "no" counts.
         """
         return SQL(
             """(s.date >= %s AND (s.source = 'odoo' OR s.source = 'blacklist'
@@ -344,8 +354,8 @@ class CrmMailchimpAccount(models.Model):
     def _send_opt_outs(self, gateway, deadline):
         """Archive members whose contacts said no, and note what Mailchimp confirms.
 
-        :return: ``(settled, archived)``: how many are gone or said yes since, and how
-            many left by these calls
+        :return: ``(settled, archived)``: how many are gone or have said yes since, and
+            how many of them these calls removed
         :raise MailchimpError: the first one that is not about a single member
         """
         rows = self._opt_outs_to_send()
@@ -376,8 +386,9 @@ class CrmMailchimpAccount(models.Model):
             ],
         )
         self.env["ir.cron"]._commit_progress()
-        # Who said yes in Mailchimp since may stay for another contact: what the look
-        # shows is noted first, and the next turn lets go whoever still has to leave.
+        # Somebody who has said yes in Mailchimp since may stay for another contact:
+        # what the look shows is noted first, and the next turn removes whoever still
+        # has to leave.
         calls = (
             (
                 row,
@@ -385,10 +396,11 @@ class CrmMailchimpAccount(models.Model):
                 self.audience_ref,
                 member_hash(row.email),
                 partial(agreed_since, row.status, no_at=row.since),
+                row.contact_ref,
             )
             for row in rows
         )
-        # One that fails is no reason to leave the others; several in a row are.
+        # One failure is no reason to skip the others; several in a row are.
         trouble, in_a_row, refusal, settled, archived = None, 0, None, 0, 0
         unsent = {row.id: row for row in rows if row.status}
 
@@ -406,13 +418,13 @@ class CrmMailchimpAccount(models.Model):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
                     in_a_row = 0
-                    gone = self._record_opt_out(row, outcome, gateway.clock())
-                    # Who was only looked at had left before, whoever's doing it was.
+                    gone = self._record_opt_out(row, outcome, gateway)
+                    # A member that was only looked at had left before, whoever did it.
                     seen, left = outcome
                     archived += gone and left is not seen
                     settled += gone or bool(seen) and left is seen
             self.env["ir.cron"]._commit_progress()
-        # An archiving by somebody else must not pass for a call that was never made.
+        # Somebody else's archiving must not pass for a call that was never made.
         Member._update_rows(
             ("sending", "sent_at"),
             [(row.id, row.sending, row.sent_at) for row in unsent.values()],
@@ -423,28 +435,28 @@ class CrmMailchimpAccount(models.Model):
         self._tell_opt_out_error(refusal or False)
         return settled, archived
 
-    def _record_opt_out(self, row, outcome, now):
+    def _record_opt_out(self, row, outcome, gateway):
         """Note what became of one member.
 
-        :param row: the :class:`Leaving` of it
-        :param outcome: of :meth:`.Gateway.let_go`
-        :param now: Mailchimp's time
+        :param row: its :class:`Leaving`
+        :param outcome: what :meth:`.Gateway.let_go` returned
+        :param gateway: the gateway that was used
         :return: whether Mailchimp confirmed that it left
+        :raise NotFound: when the audience itself is gone
         """
-        seen, left = outcome
+        (seen, left), now = outcome, gateway.clock()
         Member = self.env["crm.mailchimp.member"]
         if left is None:
             if row.status is None:
                 return False  # it was not there yet: its call may be under way
-            self._note_forgotten([row.email])
-            Member._update_rows(
-                ("status", "reason", "operation", "opt_out_confirmed_at"),
-                [(row.id, None, "forgotten", None, now)],
-            )
+            self._note_gone(gateway, [(row.id, row.email, row.status)])
+            Member._update_rows(("opt_out_confirmed_at",), [(row.id, now)])
             return True
+        if left["email_address"].lower() != row.email:
+            row = self._follow_renamed(row, seen, now)
         if left is seen:
-            # Nothing was sent before this look but by an earlier call: the person said
-            # so, or somebody in Mailchimp archived it.
+            # This call sent nothing. Unless an earlier one did, the person said so, or
+            # somebody archived the member in Mailchimp.
             Member._update_rows(
                 ("sending", "sent_at"), [(row.id, row.sending, row.sent_at)]
             )
@@ -455,7 +467,7 @@ class CrmMailchimpAccount(models.Model):
             Member._update_rows(
                 (
                     *("status", "status_before", "archived_by", "last_changed"),
-                    # What was refused before must not keep it from coming back.
+                    # An earlier refusal must not keep it from coming back.
                     *("reason", "reason_text", "values_refused"),
                 ),
                 [
@@ -476,3 +488,23 @@ class CrmMailchimpAccount(models.Model):
         if row.status is None:
             Member._update_rows(("opt_out_at",), [(row.id, row.since)])
         return True
+
+    def _follow_renamed(self, row, seen, now):
+        """Note the address a person has in Mailchimp by now.
+
+        :param row: the :class:`Leaving` of the former address
+        :param seen: the member
+        :param now: Mailchimp's time
+        :return: the :class:`Leaving` of the new address
+        """
+        email = seen["email_address"].lower()
+        Member = self.env["crm.mailchimp.member"]
+        Member._update_rows(("opt_out_confirmed_at",), [(row.id, now)])
+        self._apply_seen([seen])
+        self._note_renamed([(row.id, email)])
+        member = Member.search(
+            [("account_id", "=", self.id), ("email_normalized", "=", email)]
+        )
+        return row._replace(
+            id=member.id, email=email, status=seen["status"], sending=None, sent_at=None
+        )

@@ -5,19 +5,20 @@ LINES = 20
 
 
 class ResPartner(models.Model):
-    """What the page *Marketing* of a contact shows.
+    """What the *Marketing* page of a contact shows.
 
-    It is read when somebody opens the page and not with the form, which therefore
-    costs next to nothing more than without the add-on.
+    It is read when somebody opens the page, not with the form, which is therefore
+    hardly slower than without the add-on.
     """
 
     _inherit = "res.partner"
 
     def mailchimp_card(self):
-        """Return what is known of this contact and Mailchimp, to be shown.
+        """Return what to show about this contact and Mailchimp.
 
         :return: dict with ``status``, ``reason``, ``remedy``, ``can_ask_again``,
-            ``segments``, ``tags``, ``campaigns`` and ``consent``, in the user's words
+            ``segments``, ``tags``, ``campaigns``, ``campaign_count`` and ``consent``,
+            with labels in the user's language
         """
         self.ensure_one()
         self.check_access("read")
@@ -30,7 +31,7 @@ class ResPartner(models.Model):
             "can_ask_again": bool(
                 self.mailchimp_opt_in
                 and self.mailchimp_reason
-                in ("unsubscribed", "archived", "transactional")
+                in ("unsubscribed", "archived", "transactional", "not_confirmed")
                 and self.env.user.has_group("crm_mailchimp.group_mailchimp_user")
             ),
             "segments": self.mailchimp_segment_ids.filtered(
@@ -67,7 +68,7 @@ class ResPartner(models.Model):
         }
 
     def _mailchimp_latest_tags(self):
-        """Return the tags, each once: the last time that somebody asked for it."""
+        """Return each tag once: the latest request for it."""
         latest = {}
         for tag in self.mailchimp_tag_ids.sorted("id", reverse=True):
             latest.setdefault((tag.account_id, tag.name.casefold()), tag.id)
@@ -77,7 +78,8 @@ class ResPartner(models.Model):
         account = self.env["crm.mailchimp.account"].sudo()._of_company()
         if not account:
             return ""
-        # Made up, not searched: the list would evaluate everybody for one contact.
+        # A new record instead of a search, which would evaluate everybody for one
+        # contact.
         _status, reason, winner = account._contact_lines(self).get(self.id, (None,) * 3)
         line = self.env["crm.mailchimp.contact.status"].new(
             {"reason": reason, "winner_ref": winner}

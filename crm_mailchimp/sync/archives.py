@@ -3,11 +3,11 @@ from ..engine.address import member_hash
 from .member_values import MemberValues
 from .sending import SendingPhase
 
-AT_ONCE = 10  # archived after one note of the time: the last must not be long after it
+AT_ONCE = 10  # archived per noted time: the last one must not be long after it
 
 
 class Archives(SendingPhase):
-    """Archive members that Odoo does not want any more; nobody is ever erased."""
+    """Archive members that Odoo no longer wants; nobody is ever erased."""
 
     def work(self):
         planned = self.planned("archive", limit=self.BATCH_FROM)
@@ -24,7 +24,7 @@ class Archives(SendingPhase):
 
         def calls():
             for rows in self.walk(reader, "archive", lambda: AT_ONCE):
-                # Should an answer get lost, it is known whose doing it was.
+                # If an answer gets lost, this shows whose doing it was.
                 self.env["crm.mailchimp.member"]._update_rows(
                     ("sending", "sent_at"),
                     [(row.id, "archive", account._mailchimp_now()) for row in rows],
@@ -46,8 +46,9 @@ class Archives(SendingPhase):
     def record(self, reader, row, result, when):
         """Note what became of a member that was to leave.
 
-        :param result: of :meth:`.Gateway.archive_member`, or an error
-        :param datetime when: by Mailchimp's clock; a later change is somebody else's
+        :param result: what :meth:`.Gateway.archive_member` returned, or an error
+        :param datetime when: when it left, by Mailchimp's clock; a later change is
+            somebody else's
         """
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.MailchimpError):
@@ -57,22 +58,23 @@ class Archives(SendingPhase):
         status, member = result
         done = {"operation": None, "sending": None, "batch_ref": None, "wanted": False}
         if status is None:
-            done.update(status=None, reason="forgotten")
-            self.account._note_forgotten([row.email])
+            # Deleted, or its address was changed: a closer look tells.
+            done.update(operation="read")
         elif member is None:
             done.update(
                 status=status,
                 status_before=row.status,
                 archived_by="odoo",
                 last_changed=when,
-                # What was refused before must not keep it from coming back.
+                # An earlier refusal must not keep it from coming back.
                 reason=None,
                 reason_text=None,
                 values_refused=None,
             )
         else:
             if member["status"] == "archived":
-                # Not by this call, which was refused; by an earlier one perhaps.
+                # Not archived by this call, which was refused, but perhaps by an
+                # earlier one.
                 Member._update_rows(
                     ("sending", "sent_at", "batch_ref"),
                     [(row.id, None, None, None)]

@@ -8,24 +8,24 @@ from ..engine.plan import may_restore
 from .consent import ConsentUpdate
 from .sending import SendingPhase
 
-# The operations here are carried out one by one, after a look at each member: together
-# with a change of address they are the only ones that write an address or a status to a
-# member that Mailchimp knows.
+# The operations here are carried out one by one, after a look at each member. Together
+# with changes of address, and with letting members leave, they are the only ones that
+# write an address or a status to a member that Mailchimp knows.
 
 
 class Restores(SendingPhase):
-    """Members that somebody archived: looked at, and subscribed again or left there."""
+    """Archived members: each is looked at, and subscribed again or left archived."""
 
     def inquire(self):
-        """Look what members said whom somebody archived in Mailchimp."""
+        """Find out what was said by members that somebody archived in Mailchimp."""
         self._each_of("inquire")
 
     def restore(self):
-        """Subscribe members again whom Odoo had archived."""
+        """Resubscribe members that Odoo had archived."""
         self._each_of("restore")
 
     def readmit(self):
-        """Subscribe members again whom a manager brings back."""
+        """Resubscribe members that a manager brings back."""
         self._each_of("readmit")
 
     def _each_of(self, operation):
@@ -35,26 +35,25 @@ class Restores(SendingPhase):
     def _restore(self, reader, row):
         """Subscribe an archived member again, after a look at it and its activity.
 
-        By itself only when nothing changed it since Odoo archived it; a manager who
-        looked at a list may bring others back. Nobody who is seen to have said no.
-        Who was archived by somebody else is only looked at, and stays out.
+        This happens automatically only if nothing changed the member since Odoo
+        archived it; a manager who looked at a list may bring others back. Nobody is
+        brought back who can be seen to have said no. A member that somebody else
+        archived is only looked at, and stays out.
         """
         account = self.account
         audience = account.audience_ref
         Member = self.env["crm.mailchimp.member"]
         member = self.gateway.find_member(audience, member_hash(row.email))
         if member is None:
-            Member._update_rows(
-                ("status", "operation", "reason"), [(row.id, None, None, "forgotten")]
-            )
-            account._note_forgotten([row.email])
+            # Deleted, or its address was changed: a closer look tells.
+            Member._update_rows(("operation",), [(row.id, "read")])
             return
         if member["status"] != "archived":
             self.apply_seen([member])
             Member._update_rows(("operation",), [(row.id, None)])
             return
-        # Without a new transaction an opt-out that came meanwhile would be overlooked:
-        # one sees the database as it was at its first query.
+        # Without a new transaction, an opt-out that came meanwhile would be overlooked:
+        # a transaction sees the database as it was at its first query.
         verdict = self._verdict(row, member)
         self.commit()
         eligible = row.email in account._eligible_emails([row.email])
@@ -75,7 +74,7 @@ class Restores(SendingPhase):
             return
         vals = {"operation": None, "reason": "archived" if eligible else None}
         if isinstance(verdict, dict) and verdict.get("activity_type") != "bounce":
-            # A "no" that was hidden by the archiving: it counts like any other.
+            # A "no" that the archiving had hidden counts like any other.
             said_at = utc(verdict.get("created_at_timestamp"))
             vals["no_date"] = said_at = said_at or account._mailchimp_now()
             kind = {"abuse": "complained"}.get(verdict["activity_type"], "unsubscribed")
@@ -88,7 +87,7 @@ class Restores(SendingPhase):
         audience = self.account.audience_ref
         digest = member_hash(row.email)
         events = self.gateway.activity_feed(audience, digest)
-        # A complaint need not be in the feed, but is among the last events.
+        # A complaint may be missing from the feed, but is among the last events.
         events += [
             {
                 "activity_type": event.get("action"),
@@ -117,10 +116,10 @@ class Asks(SendingPhase):
         self.one_by_one("ask", self._ask)
 
     def _ask(self, reader, row):
-        """Let Mailchimp send its mail to confirm, also to an address it does not know.
+        """Have Mailchimp send its confirmation mail, even to an address new to it.
 
-        That it was asked is noted before the call: should the answer get lost, a
-        member that is pending by then must not be taken for one that has to leave.
+        The request is noted before the call: if the answer gets lost, a member that is
+        pending by then must not be taken for one that has to leave.
         """
         account = self.account
         Member = self.env["crm.mailchimp.member"]
@@ -148,11 +147,7 @@ class Asks(SendingPhase):
                     return
                 member = created[0]
         except errors.NotFound:
-            Member._update_rows(
-                ("status", "operation", "reason", "asked_at"),
-                [(row.id, None, None, "forgotten", None)],
-            )
-            account._note_forgotten([row.email])
+            Member._update_rows(("operation", "asked_at"), [(row.id, "read", None)])
             return
         except errors.Rejected as error:
             Member._update_rows(("asked_at",), [(row.id, None)])

@@ -1,4 +1,4 @@
-"""Reading what the contacts of members hold, by chunk, in one SQL query a chunk."""
+"""Reading what the contacts of members hold, with one SQL query per chunk."""
 
 import hashlib
 from operator import itemgetter
@@ -12,7 +12,7 @@ from ..engine.plan import Known, held
 from ..engine.vocabulary import NOT_TAKEN
 from .mapped_columns import MappedColumns
 
-# Another version may decide otherwise on the same values.
+# Another version may decide differently on the same values.
 VERSION = f"{release.version} {Manifest.for_addon('crm_mailchimp').version}"
 HEAD = (
     "id",
@@ -31,6 +31,7 @@ HEAD = (
     "values_refused",
     "edited",
     "web_id",
+    "contact_ref",
     "subscribed_at",
     "moved_from_id",
     "values_sending",
@@ -45,7 +46,8 @@ HEAD = (
 class MemberRow(tuple):
     """A row of a chunk: the ledger's columns by name, the others by number.
 
-    Which others there are depends on the mapping: their reader knows the numbers.
+    Which others there are depends on the mapping: their :class:`MemberValues` knows the
+    numbers.
     """
 
     __slots__ = ()
@@ -59,11 +61,12 @@ MemberRow.email = MemberRow.email_normalized
 class MemberValues(MappedColumns):
     """Reads rows of the ledger together with the mapped values of their contacts.
 
-    A row that was compared and needed nothing keeps a *fingerprint*: a hash of all that
-    this was decided on. ``inputs`` is the hash of what comes from Odoo: the columns the
-    mapping reads, the groups of the contact, and the rules by which they become values;
-    the ledger's own columns are added to it, see ``crm.mailchimp.member``. As long as
-    the database computes the same fingerprint, Python need not look at the row again.
+    A row that was compared and needed nothing keeps a *fingerprint*: a hash of
+    everything that decision was based on. ``inputs`` is the hash of what comes from
+    Odoo: the columns the mapping reads, the groups of the contact, and the rules by
+    which they become values; the ledger's own columns are added to it, see
+    ``crm.mailchimp.member``. As long as the database computes the same fingerprint,
+    Python need not look at the row again.
 
     :param account: record of ``crm.mailchimp.account``
     """
@@ -92,7 +95,7 @@ class MemberValues(MappedColumns):
             account.conflict_winner,
             sorted(self.groups.items()),
         ]
-        # Columns that tell whether the author of a line may see what it reads.
+        # For each line, the columns that show whether its author may see what it reads.
         self.needed = []
         halves = {}
         for line in account.merge_field_ids.filtered("remote_ref"):
@@ -111,7 +114,7 @@ class MemberValues(MappedColumns):
                 continue
             if line.source in ("first_name", "last_name"):
                 halves[line.source] = line.tag
-        # The merge fields that Odoo's one name is divided over.
+        # The merge fields that Odoo's single name field is split into.
         self.halves = ()
         if len(halves) == 2 and "firstname" not in self.partners._fields:
             self.halves = (halves["first_name"], halves["last_name"])
@@ -146,12 +149,12 @@ class MemberValues(MappedColumns):
         )
 
     def _inputs(self, segments):
-        """Return ``SQL``: the hash of what comes from Odoo; ``NULL`` if not known.
+        """Return ``SQL``: the hash of what comes from Odoo; ``NULL`` if unknown.
 
         :param SQL segments: sorted ids of the segments the contact is in
         """
         if self.slow:
-            # Computed by the ORM: nothing but computing it tells whether it changed.
+            # Computed by the ORM: only computing it again shows whether it changed.
             return SQL("NULL::int8")
         rules = hashlib.sha256(repr(self.rules).encode()).digest()[:8]
         columns = [
@@ -165,9 +168,9 @@ class MemberValues(MappedColumns):
         )
 
     def _unchanged(self, inputs):
-        """Return ``SQL``: the row needed nothing, and what was looked at is the same.
+        """Return ``SQL``: whether the row needed nothing and is still the same.
 
-        :param SQL inputs: as of :meth:`_inputs`
+        :param SQL inputs: as returned by :meth:`_inputs`
         """
         if self.slow:
             return SQL("FALSE")
@@ -178,9 +181,9 @@ class MemberValues(MappedColumns):
         )
 
     def is_changed(self, now):
-        """Return ``SQL``: the row of a chunk has to be compared again.
+        """Return ``SQL``: whether the row of a chunk has to be compared again.
 
-        :param now: time after which refusals that pass are tried again
+        :param now: temporary refusals due by this time are tried again
         """
         return SQL("(m.next_try <= %s OR NOT %s)", now, self.columns[self.unchanged])
 
@@ -189,9 +192,9 @@ class MemberValues(MappedColumns):
 
         :param SQL where: condition on the ledger, which is aliased ``m``
         :param now: as for :meth:`is_changed`
-        :return: ``SQL``: ``id, email``
+        :return: ``SQL`` of a query for ``id, email``
         """
-        # One aggregate over all contacts, not a subquery for each.
+        # One aggregate over all contacts instead of a subquery for each.
         segments = SQL("COALESCE(g.ids, '{}'::int[])")
         groups = SQL(
             """LEFT JOIN (SELECT r.partner_id,
@@ -216,7 +219,7 @@ class MemberValues(MappedColumns):
         """Return rows of the ledger in the order of their addresses.
 
         :param SQL where: condition on the ledger, which is aliased ``m``
-        :param int limit: number of rows
+        :param int limit: the most rows to return
         :return: list of :class:`MemberRow`
         """
         rows = self.account.env.execute_query(
@@ -243,16 +246,16 @@ class MemberValues(MappedColumns):
         return dict(zip(HEAD, row, strict=False))
 
     def state(self, row, now=None):
-        """Return the ledger's part of a row as the engine knows it.
+        """Return the ledger's part of a row as the engine's :class:`.Known`.
 
-        :param now: time after which refusals that pass are tried again
+        :param now: temporary refusals due by this time are tried again
         """
         return Known(
             status=row.status,
             ours=row.origin != "foreign",
             status_before=row.status_before,
             by_odoo=row.archived_by == "odoo",
-            # What Odoo refuses is no refusal of Mailchimp.
+            # A refusal by Odoo is not one by Mailchimp.
             reason=None if row.reason == NOT_TAKEN else row.reason,
             sent=row.values_sent,
             seen=row.values_seen,
@@ -262,7 +265,7 @@ class MemberValues(MappedColumns):
         )
 
     def interests(self, row):
-        """Return the ids of our groups the contact of a row belongs to."""
+        """Return the ids of those of our groups that a row's contact belongs to."""
         of_kind = bool(row[self.is_company])
         refs = [self.groups[segment][of_kind] for segment in row[self.segments]]
         return [ref for ref in refs if ref]
@@ -297,7 +300,7 @@ class MemberValues(MappedColumns):
         return desired
 
     def _divide_as_there(self, row, merge, present, sent):
-        """Leave a name divided as it is in Mailchimp, or was when it was last sent."""
+        """Keep a name split as it is in Mailchimp, or as it was when last sent."""
         first, last = self.halves
         pairs = [
             (there.get(first), there.get(last))
@@ -311,7 +314,7 @@ class MemberValues(MappedColumns):
                 merge[tag] = half
 
     def unfit(self, row):
-        """Return the tags of which the contact has a value that does not suit."""
+        """Return the tags of merge fields that cannot take the contact's value."""
         return {
             merge_field.tag
             for merge_field, value in zip(
@@ -346,6 +349,6 @@ class MemberValues(MappedColumns):
             vals, refused = self.writer._contact_vals(
                 back, target["m"], row[self.is_company]
             )
-            # What Odoo has no value for stays as it is in Odoo.
+            # Where Odoo cannot take Mailchimp's value, its own stays as it is.
             writable = writable - refused
         return target, vals, True

@@ -6,13 +6,13 @@ from ..engine import errors
 from ..engine.address import member_hash
 from .phase import Phase
 
-# Nobody documents whether the boundary belongs to the window, nor how soon a change
-# shows in a listing.
+# Mailchimp documents neither whether the boundary belongs to the window nor how soon a
+# change shows in a listing.
 OVERLAP = timedelta(minutes=10)
 FIELDS = (
     "total_items,members.email_address,members.status,members.last_changed,"
     "members.merge_fields,members.interests,members.language,members.web_id,"
-    "members.unsubscribe_reason,members.timestamp_opt,members.timestamp_signup"
+    "members.contact_id,members.unsubscribe_reason,members.timestamp_opt,members.timestamp_signup"
 )
 # Listings by name; the one without a status leaves archived members out.
 CURRENT = "current"
@@ -23,7 +23,7 @@ class MemberPhase(Phase):
     """A phase that reads members and notes in the ledger what it sees."""
 
     PAGE = 1000
-    AT_ONCE = 4  # pages asked for together
+    AT_ONCE = 4  # pages requested together
 
     def page(self, audience, name, since=None, offset=0, more=""):
         """Return a call of the gateway: one page of a listing, newest first.
@@ -44,7 +44,7 @@ class MemberPhase(Phase):
         )
 
     def together(self, calls):
-        """Ask several things at once.
+        """Carry out several reading calls at once.
 
         :param calls: ``(key, function, *arguments)``
         :return: ``{key: reply}`` in the order of the calls
@@ -65,11 +65,7 @@ class MemberPhase(Phase):
         return news
 
     def look_up(self, members):
-        """Read single members; one that is not there was deleted for good.
-
-        A deleted address cannot come back by us: Mailchimp refuses it, and a person
-        who wants to must sign up again.
-        """
+        """Read individual members, and note what became of those that are missing."""
         account = self.account
         replies = self.together(
             [
@@ -78,31 +74,53 @@ class MemberPhase(Phase):
                     self.gateway.find_member,
                     account.audience_ref,
                     member_hash(member.email_normalized),
+                    member.contact_ref or None,
                 )
                 for member in members
             ],
         )
-        gone = [member for member, reply in replies.items() if reply is None]
         self.apply_seen([reply for reply in replies.values() if reply])
-        Member = self.env["crm.mailchimp.member"]
-        # The answer to a change of address got lost: the member is under its new one.
+        self._conclude(
+            {
+                member: reply and reply["email_address"].lower()
+                for member, reply in replies.items()
+                if not reply
+                or reply["email_address"].lower() != member.email_normalized
+            }
+        )
+
+    def _conclude(self, missing):
+        """Note what became of members that are not under their address any more.
+
+        :param dict missing: ``{member: the address it has now, None if it has none}``
+        :raise NotFound: when the audience itself is gone, which says nothing of them
+        """
+        account, Member = self.account, self.env["crm.mailchimp.member"]
+        members = Member.union(*missing)
+        # If the answer to a change of address got lost, the member has its new one.
         moved = Member.search(
             [("moved_from_id", "in", members.ids), ("status", "!=", False)]
         )
-        moved_from = moved.moved_from_id
-        rows, forgotten = [], []
-        for member in gone:
-            if member in moved_from:
-                rows.append((member.id, None, None, None, None))
+        told = self.env["crm.mailchimp.webhook.delivery"]._new_addresses(
+            account, [member.email_normalized for member in members]
+        )
+        rows, renamed, deleted = [], [], []
+        for member, address in missing.items():
+            address = address or told.get(member.email_normalized)
+            if member in moved.moved_from_id:
+                rows.append((member.id, None, None))
+            elif address:
+                renamed.append((member.id, address))
             elif member.status:
-                rows.append((member.id, None, "forgotten", None, None))
-                forgotten.append(member.email_normalized)
+                deleted.append((member.id, member.email_normalized, member.status))
             else:
-                rows.append((member.id, None, member.reason or None, "create", None))
-        Member._update_rows(("status", "reason", "operation", "values_seen"), rows)
+                rows.append((member.id, member.reason or None, "create"))
+        Member._update_rows(
+            ("reason", "operation"), rows, status=None, values_seen=None
+        )
         self.env["crm.mailchimp.segment"]._move_tagged(
-            [(m.moved_from_id.id, m.id) for m in moved if m.moved_from_id in gone]
+            [(m.moved_from_id.id, m.id) for m in moved]
         )
         Member._update_rows(("moved_from_id",), [(m.id, None) for m in moved])
-        account._note_forgotten(forgotten)
-        self.count(deleted_in_mailchimp=len(forgotten))
+        account._note_renamed(renamed)
+        self.count(deleted_in_mailchimp=account._note_gone(self.gateway, deleted))

@@ -1,24 +1,24 @@
 from ..engine import errors
 from ..engine.address import member_hash
-from ..engine.observe import link_id, utc
+from ..engine.observe import contact_ref, link_id, utc
 from ..engine.plan import REACHABLE
 from .consent import ConsentUpdate
 from .sending import SendingPhase
 
 
 class Moves(SendingPhase):
-    """Give members the new address of their contact; their history stays."""
+    """Change members to the new address of their contact, keeping their history."""
 
     def work(self):
         if self.one_by_one("move", self._move):
             self.beside(ConsentUpdate).work(whole=True)
 
     def _move(self, reader, row):
-        """Carry out the change of one address, which ``row`` of the ledger is for.
+        """Carry out one change of address; ``row`` is the ledger row of the new one.
 
-        Mailchimp changes the address of subscribed members only, and not to one that
-        it has already. Then the old member is looked at: a "no" counts for the contact,
-        a bounced address is left behind, and any other member is archived.
+        Mailchimp only changes the address of subscribed members, and not to one that it
+        already has. If it refuses, the old member is looked at: a "no" counts for the
+        contact, a bounced address is left behind, and any other member is archived.
         """
         account = self.account
         audience = account.audience_ref
@@ -45,7 +45,7 @@ class Moves(SendingPhase):
             (
                 *("status", "origin", "operation", "moved_from_id", "reason"),
                 *("values_sent", "values_seen", "edited", "last_changed", "web_id"),
-                "subscribed_at",
+                *("contact_ref", "subscribed_at"),
             ),
             [
                 (
@@ -60,6 +60,7 @@ class Moves(SendingPhase):
                     old.edited,
                     utc(member.get("last_changed")),
                     link_id(member),
+                    contact_ref(member),
                     utc(member.get("last_changed")),
                 )
             ],

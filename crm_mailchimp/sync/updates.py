@@ -7,7 +7,7 @@ from .sending import SendingPhase
 
 
 class Updates(SendingPhase):
-    """Change known members, without their status."""
+    """Change the values of known members, never their status."""
 
     def work(self):
         planned = self.planned("update", limit=self.BATCH_FROM)
@@ -29,8 +29,8 @@ class Updates(SendingPhase):
             for rows in self.walk(reader, "update", lambda: 100):
                 updates = list(self.bodies(reader, rows))
                 if account.sync_direction == "both":
-                    # Should an answer get lost, the change must not look like an edit
-                    # of somebody else that may win over what Odoo has by then.
+                    # If an answer gets lost, the change must not look like somebody
+                    # else's edit, which may win over what Odoo has by then.
                     self.env["crm.mailchimp.member"]._update_rows(
                         ("values_sending",),
                         [(row.id, desired) for row, desired, _body in updates],
@@ -52,13 +52,13 @@ class Updates(SendingPhase):
         self.carry_out(calls(), record)
 
     def bodies(self, reader, rows):
-        """Yield ``(row, desired, body)`` of rows that still differ."""
+        """Yield ``(row, desired, body)`` for the rows that still differ."""
         same = []
         for row in rows:
             known = reader.known(row)
             desired, vals, _complete = reader.target(row)
             if vals:
-                # Edited in Mailchimp since the comparison: its contact comes first.
+                # Edited in Mailchimp since the comparison: first update the contact.
                 self.set_cursor(plan_again=True)
                 same.append((row.id,))
                 continue
@@ -79,21 +79,14 @@ class Updates(SendingPhase):
         """Note what became of a changed member.
 
         :param dict desired: canonical values that were sent
-        :param result: the member of the API, or an error
-        :param inputs: hash of what the values were made of, if it is known
+        :param result: the member as the API returned it, or an error
+        :param inputs: hash of what the values were made of, if known
         """
         Member = self.env["crm.mailchimp.member"]
         if isinstance(result, errors.NotFound):
-            Member._update_rows(
-                (),
-                [(row.id,)],
-                status=None,
-                operation=None,
-                reason="forgotten",
-                batch_ref=None,
-            )
-            self.account._note_forgotten([row.email])
-            self.count(deleted_in_mailchimp=1, sent=1)
+            # Deleted, or its address was changed: a closer look tells.
+            Member._update_rows((), [(row.id,)], operation="read", batch_ref=None)
+            self.count(sent=1)
             return
         if isinstance(result, errors.MailchimpError):
             self.record_refusals([(row, desired, result)])
@@ -103,7 +96,7 @@ class Updates(SendingPhase):
         known = dict(
             reader.known(row), values_sent=stored, values_seen=None, operation=None
         )
-        # The answer shows the member: somebody may have unsubscribed meanwhile.
+        # The answer shows the member, which may have unsubscribed meanwhile.
         news = observe(known, result, reader.tags, reader.owned)
         as_sent = stored is desired and not news.keys() & {"status", "values_seen"}
         self.account._note_said([(known, result, news)])

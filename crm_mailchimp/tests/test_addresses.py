@@ -251,3 +251,159 @@ class TestAddresses(MailchimpCase):
 
     def before_moving(self, act):
         return self.before("PATCH", act)
+
+
+@tagged("post_install", "-at_install")
+class TestNotThereAnyMore(MailchimpCase):
+    """Mailchimp does not have a member under its address any more: what that means."""
+
+    def prepare(self):
+        super().prepare()
+        self.link()
+        self.ann = self.contact("Ann")
+        self.bob = self.contact("Bob")
+        self.push()
+        # Ids of members are only known after a reading.
+        self.push()
+
+    def change_address(self):
+        self.simulator.advance(60)
+        self.audience.change_address("ann@firma.be", "ann@new.be")
+        self.simulator.advance(60)
+
+    def barred(self, email="ann@firma.be"):
+        return self.env["crm.mailchimp.suppression"].search(
+            [("email_normalized", "=", email)]
+        )
+
+    def assert_renamed(self):
+        self.assertEqual(self.ann.mailchimp_reason, "renamed")
+        self.assertFalse(self.barred())
+        self.assertIsNone(self.member("ann@firma.be"))
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.assertIn("ann@new.be", self.ledger("ann@firma.be").reason_text)
+
+    def test_the_person_changed_the_address(self):
+        self.change_address()
+        run = self.push()
+        self.assert_renamed()
+        self.assertFalse(run.counters.get("deleted_in_mailchimp"))
+        self.assertFalse(run.counters.get("full_reads"), "one look tells")
+        self.push("full")
+        self.assert_renamed()
+
+    def test_it_is_changed_just_before_an_update(self):
+        self.ann.city = "Ghent"
+        with self.before("PATCH", self.change_address):
+            self.push()
+        self.assert_renamed()
+
+    def test_it_is_changed_and_everything_is_read(self):
+        self.change_address()
+        self.push("full")
+        self.assert_renamed()
+
+    def assert_opt_out_arrives(self):
+        self.opt_out(self.ann)
+        self.assertEqual(self.status("ann@new.be"), "archived")
+        self.assertFalse(self.account._opt_outs_to_send())
+        self.push()
+        self.assertEqual(self.status("ann@new.be"), "archived")
+
+    def test_an_opt_out_reaches_the_new_address(self):
+        self.change_address()
+        self.push()
+        self.assert_opt_out_arrives()
+
+    def test_an_opt_out_reaches_a_new_address_that_nobody_has_read_yet(self):
+        self.change_address()
+        self.assert_opt_out_arrives()
+        self.assertEqual(self.ledger("ann@firma.be").reason, "renamed")
+
+    def test_an_unsubscribe_of_the_new_address_takes_the_opt_in(self):
+        self.change_address()
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@new.be")
+        self.push()
+        self.assertFalse(self.ann.mailchimp_opt_in)
+
+    def test_the_contact_is_corrected(self):
+        self.change_address()
+        self.push()
+        self.ann.email = "ann@new.be"
+        self.push()
+        self.assertEqual(self.ann.mailchimp_status, "in")
+        self.assertEqual(self.status("ann@new.be"), "subscribed")
+        self.opt_out(self.ann)
+        self.assertEqual(self.status("ann@new.be"), "archived")
+
+    def test_the_address_is_changed_back(self):
+        self.change_address()
+        self.push()
+        self.audience.change_address("ann@new.be", "ann@firma.be")
+        self.simulator.advance(60)
+        self.push()
+        self.assertEqual(self.ann.mailchimp_status, "in")
+        self.assertFalse(self.ledger("ann@new.be").status)
+
+    def test_a_change_by_odoo_is_none_by_a_person(self):
+        self.ann.email = "ann@new.be"
+        self.push()
+        self.push("full")
+        self.assertEqual(self.ann.mailchimp_status, "in")
+        self.assertFalse(self.ledger("ann@firma.be").reason)
+
+    def test_who_never_confirms_is_not_deleted(self):
+        self.account.double_opt_in = True
+        zoe = self.contact("Zoe")
+        self.push()
+        self.assertEqual(self.status("zoe@firma.be"), "pending")
+        self.audience.expire("zoe@firma.be")
+        self.push("full")
+        self.assertEqual(zoe.mailchimp_reason, "not_confirmed")
+        self.assertFalse(self.barred("zoe@firma.be"))
+        self.assertIsNone(self.member("zoe@firma.be"), "not by itself")
+        zoe.action_mailchimp_ask_again()
+        self.push()
+        self.assertEqual(self.status("zoe@firma.be"), "pending")
+        self.audience.confirm("zoe@firma.be")
+        self.push()
+        self.assertEqual(zoe.mailchimp_status, "in")
+
+    def test_who_was_asked_again_and_never_confirms_can_be_asked_once_more(self):
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        self.simulator.advance(60)
+        self.ann.mailchimp_opt_in = True
+        self.ann.action_mailchimp_ask_again()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "pending")
+        self.simulator.advance(60 * 86400)
+        self.audience.expire("ann@firma.be")
+        self.push("full")
+        self.assertEqual(self.barred().mapped("kind"), ["unsubscribed"])
+        self.assertIsNone(self.member("ann@firma.be"), "not by itself")
+        self.ann.action_mailchimp_ask_again()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "pending")
+        self.audience.confirm("ann@firma.be")
+        self.push()
+        self.assertEqual(self.ann.mailchimp_status, "in")
+
+    def test_the_audience_is_deleted_while_members_are_updated(self):
+        (self.ann + self.bob).city = "Ghent"
+        audiences = self.simulator.account.audiences
+        with self.before("PATCH", lambda: audiences.pop(self.audience.id)):
+            self.push(state="failed")
+        self.assertEqual(self.account.state, "error")
+        self.assertFalse(self.barred())
+        self.assertFalse(self.barred("bob@firma.be"))
+
+    def test_the_audience_is_deleted_before_an_opt_out(self):
+        self.simulator.account.audiences.pop(self.audience.id)
+        self.ann.mailchimp_opt_in = False
+        self.send_opt_outs()
+        self.assertEqual(self.account.state, "error")
+        self.assertNotIn("forgotten", self.barred().mapped("kind"))
