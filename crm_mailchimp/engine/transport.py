@@ -407,7 +407,7 @@ def _query_value(value: Any) -> str:
 def _retry_after(value: str | None) -> int | None:
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return int(value)
     moment = _http_date(value)
     if not moment:

@@ -12,6 +12,12 @@ GROUP = 200  # events per commit
 FORGOTTEN = 20_000  # events deleted per account and transaction
 
 
+def kept_since(account):
+    """Return the time before which the account's events are deleted, or ``None``."""
+    months = account.keep_events_months
+    return fields.Datetime.now() - relativedelta(months=months) if months else None
+
+
 class CrmMailchimpRecipientEvent(models.Model):
     """One thing a recipient did, or that happened to the mail: when, on which link."""
 
@@ -67,6 +73,9 @@ class CrmMailchimpRecipientEvent(models.Model):
         account = run.account_id
         if not account.log_activity_to_chatter:
             return
+        # Refreshing an old campaign imports events again that were deleted, and logged
+        # when they were new.
+        since = max(filter(None, (account.activity_noted_from, kept_since(account))))
         while True:
             rows = self.env.execute_query(
                 SQL(
@@ -87,7 +96,7 @@ class CrmMailchimpRecipientEvent(models.Model):
                      ORDER BY e.id LIMIT %s""",
                     account.id,
                     account.activity_noted_id,
-                    account.activity_noted_from,
+                    since,
                     GROUP,
                 )
             )
@@ -118,9 +127,7 @@ class CrmMailchimpRecipientEvent(models.Model):
         self.env["crm.mailchimp.campaign"].flush_model(["next_poll", "read_marks"])
         accounts = self.env["crm.mailchimp.account"].with_context(active_test=False)
         for account in accounts.search([("keep_events_months", ">", 0)]):
-            before = fields.Datetime.now() - relativedelta(
-                months=account.keep_events_months
-            )
+            before = kept_since(account)
             self.env.cr.execute(
                 SQL(
                     """WITH gone AS (

@@ -1,3 +1,4 @@
+import html
 import logging
 import re
 import time
@@ -19,6 +20,15 @@ CHUNK = 50
 # The part of a link that holds an address, encoded or not.
 PERSONAL = r"[^/?&=#;]*(@|%40)[^/?&=#;]*"
 PERMANENTLY = "/lists/{list_id}/members/{subscriber_hash}/actions/delete-permanent"
+
+
+def whole_address(email):
+    """Return a pattern of PostgreSQL for an address, in texts and in HTML.
+
+    Longer addresses that begin or end like it are other people's.
+    """
+    forms = {re.escape(email), re.escape(html.escape(email))}
+    return rf"(?<![\w.+-])({'|'.join(sorted(forms))})(?![\w-]|\.\w)"
 
 
 class CrmMailchimpErasure(models.Model):
@@ -214,7 +224,7 @@ class CrmMailchimpErasure(models.Model):
                     " WHERE %(of_account)s AND %(column)s ~* %(email)s",
                     table=SQL.identifier(table),
                     column=SQL.identifier(column),
-                    email=r"(?<![\w.+-])" + re.escape(self.email_normalized),
+                    email=whole_address(self.email_normalized),
                     of_account=of_account,
                 )
             )

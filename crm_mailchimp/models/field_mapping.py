@@ -258,8 +258,8 @@ class CrmMailchimpAccount(models.Model):
                     words % {"limit": limit}
                     + " "
                     + _(
-                        "These would not fit: %(names)s. Take lines out, or delete"
-                        " fields in Mailchimp.",
+                        "These would not fit: %(names)s. Remove lines from the mapping,"
+                        " or delete fields in Mailchimp.",
                         names=", ".join(names),
                     )
                 )
@@ -277,8 +277,8 @@ class CrmMailchimpAccount(models.Model):
         if required:
             messages.append(
                 _(
-                    "Mailchimp requires %(names)s, and nothing in Odoo fills it: no"
-                    " contact can be added. Map it below, or make it optional in"
+                    "Mailchimp requires %(names)s, but no Odoo field is mapped to it,"
+                    " so no contact can be added. Map it below, or make it optional in"
                     " Mailchimp.",
                     names=", ".join(required.mapped("name")),
                 )
@@ -288,7 +288,7 @@ class CrmMailchimpAccount(models.Model):
     def _merge_fields_beyond(self, limit):
         """Return the lines whose merge fields are to be created but have no room."""
         count = self._refs().merge_field_count
-        if count is None:
+        if not count:  # never read: there is always EMAIL
             return self.merge_field_ids.browse()
         missing = self.merge_field_ids.filtered(
             lambda line: not line.remote_ref and line.create_missing

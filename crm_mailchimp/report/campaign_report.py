@@ -65,10 +65,11 @@ class CrmMailchimpCampaign(models.Model):
         """Return the first 24 hours for the printed report.
 
         :return: list of dicts with ``label``, ``opens``, ``clicks``, and their heights
-            in percent of the most opens in an hour
+            in percent of the highest of them
         """
         hours = self.timeseries or []
-        top = max([hour.get("opens") or 0 for hour in hours] + [1])
+        counts = [hour.get(name) or 0 for hour in hours for name in ("opens", "clicks")]
+        top = max([*counts, 1])
         return [
             {
                 "label": format_datetime(

@@ -73,6 +73,7 @@ class DossierReport(models.AbstractModel):
                     ("partner_id", partner.ids),
                     ("email_normalized", emails),
                     ("email", emails),
+                    ("new_email", emails),
                     ("email_hash", hashes),
                 )
                 if field in Model._fields and Model._fields[field].store

@@ -40,13 +40,14 @@ class Batches(SendingPhase):
         reader = MemberValues(self.account)
         updates, archives = self.beside(Updates), self.beside(Archives)
         rows = {
-            row.id: row for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
+            str(row.id): row
+            for row in reader.chunk(SQL("m.batch_ref = %s", ref), BATCH)
         }
         looks, not_ours = [], []
         when = utc(batch.get("completed_at")) or self.gateway.clock()
         results = self.gateway.batch_results(batch["response_body_url"])
         for operation_id, result in results:
-            row = rows.get(int(operation_id or 0))
+            row = rows.get(str(operation_id))
             if row is None or isinstance(result, errors.PASSING):
                 continue
             if not row.sending:

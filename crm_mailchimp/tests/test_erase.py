@@ -4,6 +4,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, tagged
 
 from ..engine.address import member_hash
+from ..models.erasure import whole_address
 from .test_rights import RightsCase
 from .test_roles import EverythingCase
 
@@ -157,7 +158,8 @@ class TestErase(RightsCase):
                 "url": "https://shop.example/x?mail=ann%40firma.be&a=1",
             }
         )
-        self.account._message_log(body="Brought back: ann@firma.be, joann@firma.be")
+        others = "joann@firma.be, ann@firma.be.example, ann@firma.bet"
+        self.account._message_log(body=f"Brought back: ann@firma.be, {others}")
         run = self.account.last_run_id
         run.error_message = "Its reason: ann@firma.be looks odd."
         self.wizard().action_erase()
@@ -166,9 +168,19 @@ class TestErase(RightsCase):
         self.assertEqual(self.left("ann%40firma.be"), {})
         self.assertEqual(run.error_message, "Its reason: … looks odd.")
         body = self.account.message_ids.filtered(lambda m: "Brought" in m.body).body
-        self.assertIn("Brought back: …, joann@firma.be", body)
+        self.assertIn(f"Brought back: …, {others}", body)
         urls = self.env["crm.mailchimp.recipient.event"].search([]).mapped("url")
         self.assertIn("https://shop.example/x?mail=…&a=1", urls)
+
+    def test_an_address_as_html_has_it(self):
+        self.env.cr.execute(
+            "SELECT REGEXP_REPLACE(%s, %s, '…', 'gi')",
+            (
+                "O&#x27;Hara@firma.be, o'hara@firma.be.",
+                whole_address("o'hara@firma.be"),
+            ),
+        )
+        self.assertEqual(self.env.cr.fetchone(), ("…, ….",))
 
 
 @tagged("post_install", "-at_install")

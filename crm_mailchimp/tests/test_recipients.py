@@ -530,3 +530,14 @@ class TestRecipients(MailchimpCase):
         self.assertEqual(len(self.notes("C1")), 1)
         self.assertEqual(len(self.notes("C2")), 1)
         self.assertFalse(self.notes("C9"))
+        # Nor when old events were deleted and somebody asks for the campaign again.
+        self.account.keep_events_months = 1
+        Event = self.env["crm.mailchimp.recipient.event"]
+        with patch.object(fields.Datetime, "now", self.later(24 * 90)):
+            self.env["crm.mailchimp.campaign"].search([]).next_poll = False
+            Event._gc_events()
+            self.assertFalse(Event.search([]))
+            self.refresh(campaign)
+            self.assertTrue(Event.search([]))
+        self.assertEqual(len(self.notes("C1")), 1)
+        self.assertEqual(len(self.notes("C2")), 1)
