@@ -81,12 +81,22 @@ class CrmMailchimpSegment(models.Model):
         string="Matching contacts",
         readonly=True,
     )
-    matching_count = fields.Integer(string="Matching", readonly=True)
+    matching_count = fields.Integer(
+        string="Matching",
+        readonly=True,
+        help="How many contacts matched the filter at the last sync.",
+    )
     member_count = fields.Integer(
-        string="In Mailchimp", compute="_compute_member_count"
+        string="In Mailchimp",
+        compute="_compute_member_count",
+        help="How many of the matching contacts are subscribed and have the group or "
+        "tag.",
     )
     missing_count = fields.Integer(
-        string="Not in Mailchimp", compute="_compute_member_count"
+        string="Not in Mailchimp",
+        compute="_compute_member_count",
+        help="How many of the matching contacts are not subscribed, or do not have the "
+        "group or tag yet.",
     )
 
     campaign_ids = fields.Many2many(
@@ -333,6 +343,8 @@ class CrmMailchimpSegment(models.Model):
         )
         action["domain"] = [("segment_id", "=", self.id)]
         action["display_name"] = self.name
+        if self.env.context.get("mailchimp_members"):
+            action["context"] = {"search_default_in": 1}
         return action
 
     def action_open_contacts(self):

@@ -67,7 +67,8 @@ class ResPartner(models.Model):
             return self._mailchimp_notice(
                 self.env._(
                     "The sync is waiting for a manager: see the Mailchimp account. "
-                    "Contacts in Mailchimp afterwards: %(count)s of %(chosen)s.",
+                    "Selected contacts in Mailchimp afterwards: %(count)s of "
+                    "%(chosen)s.",
                     count=going,
                     chosen=len(self),
                 ),
@@ -75,8 +76,8 @@ class ResPartner(models.Model):
             )
         return self._mailchimp_notice(
             self.env._(
-                "Contacts in Mailchimp after the sync that starts in a moment: "
-                "%(count)s of %(chosen)s.",
+                "The sync starts in a moment. Selected contacts in Mailchimp "
+                "afterwards: %(count)s of %(chosen)s.",
                 count=going,
                 chosen=len(self),
             ),
@@ -163,9 +164,7 @@ class ResPartner(models.Model):
             if account.state == "linked":
                 account._request_run("push")
         _going, reasons = self._mailchimp_outlook(accounts)
-        message = self.env._(
-            "The tags are added with the sync that starts in a moment."
-        )
+        message = self.env._("The sync starts in a moment and adds the tags.")
         if reasons:
             wait = self.env._(
                 "Contacts that are not in Mailchimp yet get them once they are."
@@ -191,6 +190,16 @@ class ResPartner(models.Model):
             account.with_env(self.env)._check_ready()
         for account, partners in accounts.items():
             members |= account.sudo()._members_to_ask(partners)
+        if self.env.su:
+            # A rule must not keep a contact from being saved.
+            members = members.filtered(
+                lambda member: (
+                    member.account_id.push_enabled
+                    and member.account_id.state == "linked"
+                )
+            )
+            if not members:
+                return None
         if not members:
             raise UserError(
                 self.env._(
@@ -200,14 +209,15 @@ class ResPartner(models.Model):
                     "permanently deleted cannot come back."
                 )
             )
-        members.account_id.with_env(self.env)._check_pushing()
+        if not self.env.su:
+            members.account_id.with_env(self.env)._check_pushing()
         members.write({"operation": "ask"})
         for account in members.account_id:
             account._request_run("push")
         return members.account_id[0]._toast(
             self.env._(
-                "Contacts that Mailchimp emails to confirm, with the sync that starts "
-                "in a moment: %(count)s of %(chosen)s.",
+                "The sync starts in a moment. Contacts Mailchimp will ask to confirm: "
+                "%(count)s of %(chosen)s.",
                 count=len(members.partner_id),
                 chosen=len(self),
             )

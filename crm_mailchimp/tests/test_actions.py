@@ -98,6 +98,39 @@ class TestActions(MailchimpCase):
         self.tick()
         self.assertEqual(self.tags("ann@firma.be"), ["From a rule"])
 
+    def test_an_automation_rule_never_fails(self):
+        """Whatever it asks for, in every state of the account: contacts are saved."""
+        action = self.env["ir.actions.server"].create(
+            {
+                "name": "Everything",
+                "model_id": self.env.ref("base.model_res_partner").id,
+                "state": "code",
+                "code": "records.mailchimp_add_tag('VIP')\n"
+                "records.action_mailchimp_ask_again()\n"
+                "records.action_mailchimp_push_now()",
+            }
+        )
+        ann = self.contact("Ann")
+        run = action.with_context(active_model="res.partner", active_ids=ann.ids).run
+        run()  # nobody to ask
+        self.push()
+        self.simulator.advance(60)
+        self.audience.unsubscribe("ann@firma.be")
+        self.push()
+        ann.mailchimp_opt_in = True
+        self.account.push_enabled = False
+        run()
+        self.account.push_enabled = True
+        self.account.state = "error"
+        run()
+        self.account.state = "linked"
+        self.account.audience_ref = False
+        run()
+        self.account.audience_ref = self.audience.id
+        run()
+        self.push()
+        self.assertEqual(self.status("ann@firma.be"), "pending")
+
     def test_rights(self):
         user = self.env["res.users"].create(
             {

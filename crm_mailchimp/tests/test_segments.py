@@ -1,4 +1,8 @@
+from lxml import etree
+
+from odoo.fields import Domain
 from odoo.tests import new_test_user, tagged
+from odoo.tools.safe_eval import safe_eval
 
 from .common import MailchimpCase
 
@@ -304,6 +308,25 @@ class TestDifference(MailchimpCase):
         shared = lines.filtered(lambda line: line.partner_id == second)
         self.assertEqual(shared.winner_id, first)
         self.assertIn("First", shared.remedy)
+        # Each button leads to as many contacts as it says.
+        arch = etree.fromstring(segment.get_view(view_type="form")["arch"])
+        for button in arch.iterfind(".//button[@name='action_open_difference']"):
+            count = segment[button.find("field").get("name")]
+            self.assertEqual(len(self.listed(segment, button)), count)
+
+    def listed(self, segment, button):
+        """Return the lines that a button of the form leads to."""
+        context = safe_eval(button.get("context") or "{}")
+        action = segment.with_context(**context).action_open_difference()
+        model = self.env[action["res_model"]]
+        search = etree.fromstring(model.get_view(view_type="search")["arch"])
+        context = action["context"]
+        context = safe_eval(context) if isinstance(context, str) else context
+        domain = Domain(action["domain"])
+        for name in context:
+            found = search.find(f".//filter[@name='{name[len('search_default_') :]}']")
+            domain &= Domain(safe_eval(found.get("domain") or "[]"))
+        return model.search(domain)
 
     def test_a_group_for_which_there_is_no_room(self):
         self.link()

@@ -5,8 +5,14 @@ import {useService} from "@web/core/utils/hooks";
 import {CustomFavoriteItem} from "@web/search/custom_favorite_item/custom_favorite_item";
 import {SearchModel} from "@web/search/search_model";
 
-// CRM models whose records have a contact.
-const MODELS = ["res.partner", "crm.lead"];
+// A filter becomes a segment if its records are contacts or have one.
+function hasContact({resModel, searchViewFields}) {
+    const field = searchViewFields.partner_id;
+    return (
+        resModel === "res.partner" ||
+        Boolean(field?.store && field.relation === "res.partner")
+    );
+}
 
 patch(CustomFavoriteItem.prototype, {
     setup() {
@@ -15,7 +21,7 @@ patch(CustomFavoriteItem.prototype, {
         this.mailchimpOrm = useService("orm");
         onWillStart(async () => {
             this.canSyncToMailchimp =
-                MODELS.includes(this.env.searchModel.resModel) &&
+                hasContact(this.env.searchModel) &&
                 (await user.hasGroup("crm_mailchimp.group_mailchimp_user"));
         });
     },
