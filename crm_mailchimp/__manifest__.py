@@ -35,6 +35,7 @@
         "views/crm_mailchimp_contact_status_views.xml",
         "views/crm_mailchimp_member_views.xml",
         "views/crm_mailchimp_suppression_views.xml",
+        "views/crm_mailchimp_consent_views.xml",
         "views/crm_mailchimp_run_views.xml",
         "views/crm_mailchimp_webhook_delivery_views.xml",
         "views/export_failed_views.xml",

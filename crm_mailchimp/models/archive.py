@@ -105,7 +105,7 @@ run; take one apostrophe away to have the value as it was.
 contacts.csv       opt-in, its date and gender of each contact the add-on knew of
 leads.csv          opt-in of each lead, its date and wording
 consent.csv        each opt-in and opt-out: who, when, from where, by whom, which words
-suppressions.csv   addresses that said no
+suppressions.csv   the do-not-email list
 erasures.csv       hashes of addresses that were erased
 accounts.csv       accounts, audiences and settings, without keys
 field_mapping.csv  which field was sent as which merge field
@@ -120,7 +120,7 @@ growth.csv         how many joined and left
 runs.csv           every synchronisation
 
 To bring it back, install the add-on again in this database and choose
-CRM > Mailing > Synchronisation > Restore an archive.
+CRM > Mailing > Configuration > Restore an archive.
 """
 
 

@@ -99,8 +99,8 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return back.account_id[:1]._toast(
             self.env._(
-                "Members that will be subscribed again with the sync that starts in a "
-                "moment: %(count)s of %(chosen)s.",
+                "The sync starts in a moment. Members to subscribe again: %(count)s of "
+                "%(chosen)s.",
                 count=len(back),
                 chosen=len(self),
             )

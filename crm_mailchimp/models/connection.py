@@ -113,8 +113,8 @@ class CrmMailchimpAccount(models.Model):
         if isinstance(error, errors.NoRoom):
             return _(
                 "Mailchimp takes no new contact for this account, most likely because"
-                " the contact limit of its plan is reached. Archive contacts nobody"
-                " needs, or choose a larger plan in Mailchimp, then try again."
+                " the contact limit of its plan is reached. Archive contacts you no"
+                " longer need, or choose a larger plan in Mailchimp, then try again."
             )
         if isinstance(error, errors.Forbidden):
             return _(

@@ -25,7 +25,7 @@ class CrmLead(models.Model):
         string="Opt-in date",
         copy=False,
         readonly=True,
-        help="Start of the current opt-in, by Mailchimp's clock.",
+        help="When the current opt-in was given, by Mailchimp's clock.",
     )
     mailchimp_opt_in_note = fields.Char(
         string="Opt-in wording",

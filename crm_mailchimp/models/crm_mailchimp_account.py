@@ -82,8 +82,8 @@ class CrmMailchimpAccount(models.Model):
     push_enabled = fields.Boolean(
         string="Sync contacts",
         copy=False,
-        help="Off until syncing is started, and while it is paused. Changes made in "
-        "Mailchimp and opt-outs made in Odoo are synced all the same.",
+        help="Off until syncing is started, and while it is paused. Opt-outs made in "
+        "Odoo and unsubscribes in Mailchimp are applied all the same.",
     )
     is_paused = fields.Boolean(compute="_compute_is_paused")
     sync_direction = fields.Selection(
@@ -139,6 +139,8 @@ class CrmMailchimpAccount(models.Model):
         "res.users",
         string="Salesperson of new contacts",
         domain="[('share', '=', False), ('company_ids', 'in', company_id)]",
+        help="Becomes the salesperson of contacts created for members that are only in "
+        "Mailchimp.",
     )
     partner_kind = fields.Selection(
         [
@@ -149,6 +151,8 @@ class CrmMailchimpAccount(models.Model):
         default="all",
         required=True,
         string="Contacts",
+        help="Which contacts with an opt-in are added to Mailchimp. The others leave "
+        "the audience.",
     )
     partner_domain = fields.Char(
         string="Only contacts matching",
@@ -220,7 +224,10 @@ class CrmMailchimpAccount(models.Model):
         "res.users",
         string="Sync as",
         default=lambda self: self.env.user,
-        help="Scheduled syncs use this user's access rights where nobody else's apply.",
+        domain="[('share', '=', False), ('company_ids', 'in', company_id)]",
+        help="Syncs use this user's access rights for everything that no particular "
+        "user set up, and this user's language and time zone. Nightly syncs start at "
+        "2:00 in that time zone.",
     )
     merge_field_ids = fields.One2many(
         "crm.mailchimp.merge.field", "account_id", string="Field mapping", copy=True

@@ -89,7 +89,8 @@ class CrmMailchimpCampaign(models.Model):
         string="Next update",
         readonly=True,
         help="When Odoo updates the results again: every hour on the first day, then "
-        "less and less often, for 90 days.",
+        "less and less often, for 90 days. Automations and RSS campaigns are updated "
+        "at least once a week, without end.",
     )
     failure = fields.Selection(
         [
@@ -112,10 +113,17 @@ class CrmMailchimpCampaign(models.Model):
     # How an A/B test was set up: winner and combinations, from the listing.
     test_settings = fields.Json(readonly=True)
     sent = fields.Integer(readonly=True)
-    delivered = fields.Integer(readonly=True)
+    delivered = fields.Integer(
+        readonly=True, help="How many of the sent emails did not bounce."
+    )
     opens_total = fields.Integer(string="Opens", readonly=True)
     opens_unique = fields.Integer(string="Unique opens", readonly=True)
-    open_rate = fields.Float(string="Open rate", readonly=True, aggregator="avg")
+    open_rate = fields.Float(
+        string="Open rate",
+        readonly=True,
+        aggregator="avg",
+        help="The share of delivered emails that were opened, according to Mailchimp.",
+    )
     # Mailchimp omits these for older mail: unknown is not zero.
     proxy_known = fields.Boolean(string="Apple Mail privacy opens known", readonly=True)
     opens_total_no_proxy = fields.Integer(
@@ -131,7 +139,13 @@ class CrmMailchimpCampaign(models.Model):
     )
     clicks_total = fields.Integer(string="Clicks", readonly=True)
     clicks_unique = fields.Integer(string="Unique clicks", readonly=True)
-    click_rate = fields.Float(string="Click rate", readonly=True, aggregator="avg")
+    click_rate = fields.Float(
+        string="Click rate",
+        readonly=True,
+        aggregator="avg",
+        help="The share of delivered emails in which a link was clicked, according to "
+        "Mailchimp.",
+    )
     last_open = fields.Datetime(string="Last open", readonly=True)
     last_click = fields.Datetime(string="Last click", readonly=True)
     unsubscribed = fields.Integer(readonly=True)
@@ -279,7 +293,7 @@ class CrmMailchimpCampaign(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the access rights of a Mailchimp user to do this.")
+                self.env._("You need the Mailchimp User access right to do this.")
             )
         self.check_access("read")
         self.sudo().next_poll = fields.Datetime.now()

@@ -25,3 +25,17 @@ class CrmMailchimpCampaignLink(models.Model):
     _link_uniq = models.Constraint(
         "UNIQUE(campaign_id, link_ref)", "This link is already imported."
     )
+
+    def action_open_clickers(self):
+        """List the recipients who clicked the link."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "crm_mailchimp.action_crm_mailchimp_recipient"
+        )
+        # The children of a campaign have its recipients.
+        action["domain"] = [
+            ("campaign_id", "child_of", self.campaign_id.id),
+            ("event_ids", "any", [("kind", "=", "click"), ("url", "=", self.url)]),
+        ]
+        action["name"] = action["display_name"] = self.env._("Who clicked %s", self.url)
+        return action

@@ -5,7 +5,7 @@ from .crm_mailchimp_member import REFUSALS
 
 STATUSES = [
     ("in", "In Mailchimp"),
-    ("waiting", "Waiting to be sent"),
+    ("waiting", "Waiting for the next sync"),
     ("out", "Not in Mailchimp"),
 ]
 REASONS = [
@@ -222,14 +222,18 @@ class CrmMailchimpContactStatus(models.Model):
                 "tick the opt-in again."
             ),
             "was_blacklisted": _(
-                "If the person asks for it, untick and tick the opt-in."
+                "If the person asks for your emails, untick the opt-in, save, and tick "
+                "it again."
             ),
             "other_company": _("Only contacts of the account's company are sent."),
             "wrong_kind": _("The account sends only people, or only companies."),
             "out_of_scope": _(
                 "Change the contact, or the conditions on the Mailchimp account."
             ),
-            "opted_out": _("If the person asks for it, untick and tick the opt-in."),
+            "opted_out": _(
+                "If the person asks for your emails, untick the opt-in, save, and tick "
+                "it again."
+            ),
             "unsubscribed": _(
                 "If the person asks for it, tick the opt-in again. %s", ask
             ),

@@ -98,8 +98,14 @@ class CrmMailchimpMember(models.Model):
         ],
         required=True,
         default="foreign",
+        help="Whether Odoo added this member, found it in Mailchimp for a contact with "
+        "an opt-in, or knows no such contact.",
     )
-    wanted = fields.Boolean(string="Should be in the audience")
+    wanted = fields.Boolean(
+        string="Should be in the audience",
+        help="Whether, at the last sync, a contact with this address was to be in the "
+        "audience.",
+    )
     operation = fields.Selection(
         OPERATIONS, string="To do", falsy_value_label=_lt("Nothing to do")
     )
@@ -111,10 +117,15 @@ class CrmMailchimpMember(models.Model):
         CAUSES,
         string="Reason for leaving",
         falsy_value_label=_lt("No reason in Odoo"),
+        help="Why Odoo archives the member, or has archived it.",
     )
     batch_ref = fields.Char(string="In batch")
     reason = fields.Selection(
-        REFUSALS, string="Reason refused", falsy_value_label=_lt("Not refused")
+        REFUSALS,
+        string="Rejection reason",
+        falsy_value_label=_lt("Not refused"),
+        help="Why the address is not added, or why Mailchimp or Odoo refused its last "
+        "change.",
     )
     reason_text = fields.Char(string="Explanation")
     permissions_at = fields.Datetime(string="Marketing permissions given on")
@@ -297,8 +308,7 @@ class CrmMailchimpMember(models.Model):
             account._request_run("push")
         return waiting.account_id[:1]._toast(
             self.env._(
-                "Members that will be archived with the sync that starts in a moment: "
-                "%s.",
+                "The sync starts in a moment. Members to archive: %s.",
                 len(waiting),
             )
         )

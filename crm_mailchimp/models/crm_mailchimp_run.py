@@ -454,7 +454,7 @@ class CrmMailchimpRun(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the access rights of a Mailchimp user to do this.")
+                self.env._("You need the Mailchimp User access right to do this.")
             )
 
     @api.autovacuum

@@ -36,7 +36,7 @@ class CrmMailchimpAccount(models.Model):
             *domain,
         ]
         if not Member.search_count(domain, limit=1):
-            toast = self._toast(self.env._("Mailchimp refuses nobody."))
+            toast = self._toast(self.env._("There are no failed records."))
             toast["params"].pop("next")
             return toast
         labels = Member.fields_get(COLUMNS, ["string"])

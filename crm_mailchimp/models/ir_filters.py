@@ -24,8 +24,8 @@ class IrFilters(models.Model):
     mailchimp_sync = fields.Boolean(
         string="Sync to Mailchimp",
         copy=False,
-        help="Contacts that match this filter become a group in Mailchimp. The filter "
-        "is applied again at every sync, with your access rights.",
+        help="Contacts that match this filter become a group or tag in Mailchimp. The "
+        "filter is applied again at every sync, with your access rights.",
     )
     mailchimp_owner_id = fields.Many2one(
         "res.users",
@@ -192,7 +192,7 @@ class IrFilters(models.Model):
             raise UserError(
                 self.env._(
                     "The filter %(name)s is for records without a contact, so it "
-                    "cannot become a group in Mailchimp.",
+                    "cannot become a group or tag in Mailchimp.",
                     name=self.name,
                 )
             )

@@ -24,7 +24,7 @@ class ResPartner(models.Model):
         string="Opt-in date",
         copy=False,
         readonly=True,
-        help="Start of the current opt-in, by Mailchimp's clock.",
+        help="When the current opt-in was given, by Mailchimp's clock.",
     )
     mailchimp_consent_ids = fields.One2many(
         "crm.mailchimp.consent",
@@ -44,7 +44,7 @@ class ResPartner(models.Model):
     mailchimp_status = fields.Selection(
         [
             ("in", "In Mailchimp"),
-            ("waiting", "Waiting to be sent"),
+            ("waiting", "Waiting for the next sync"),
             ("out", "Not in Mailchimp"),
         ],
         string="Mailchimp",
@@ -209,8 +209,8 @@ class ResPartner(models.Model):
         if "mailchimp_segment_ids" in vals and not self.env.su:
             raise AccessError(
                 self.env._(
-                    "Who belongs to a segment is found by its filter; it cannot be"
-                    " entered or imported."
+                    "Segment membership comes from its filter and cannot be entered or"
+                    " imported."
                 )
             )
 

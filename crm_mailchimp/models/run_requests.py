@@ -18,7 +18,7 @@ class CrmMailchimpAccount(models.Model):
             "crm_mailchimp.group_mailchimp_user"
         ):
             raise AccessError(
-                self.env._("You need the access rights of a Mailchimp user to do this.")
+                self.env._("You need the Mailchimp User access right to do this.")
             )
         if self.state != "linked":
             raise UserError(
@@ -69,8 +69,9 @@ class CrmMailchimpAccount(models.Model):
         self.sudo().push_enabled = False
         return self._toast(
             self.env._(
-                "Paused: contacts are not sent until somebody resumes. Opt-outs are "
-                "still sent, and changes in Mailchimp are still read."
+                "Paused: no contacts, field values or segments are synced until "
+                "somebody resumes. Opt-outs and unsubscribes are still applied on both "
+                "sides."
             )
         )
 

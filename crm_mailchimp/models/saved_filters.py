@@ -85,8 +85,8 @@ class IrFilters(models.Model):
             button = _("Open the overview")
         else:
             message = _(
-                "Matching contacts: %s. They become a group once Mailchimp is set up "
-                "and syncing is started.",
+                "Matching contacts: %s. They become a group or tag once Mailchimp is "
+                "set up and syncing is started.",
                 matching,
             )
             button = _("Open the overview")

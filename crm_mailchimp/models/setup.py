@@ -152,10 +152,10 @@ class CrmMailchimpAccount(models.Model):
         _ = self.env._
         step = {
             "name": "contacts",
-            "title": _("See who will be sent"),
+            "title": _("See who will be synced"),
             "text": _(
-                "Only contacts with an opt-in are ever sent. Tick “Opt-in marketing "
-                "mails” on those who agreed."
+                "Only contacts with an opt-in are ever added to Mailchimp. Tick "
+                "“Opt-in marketing mails” on those who agreed."
             ),
             "state": "open",
             "label": _("View contacts"),
@@ -181,13 +181,13 @@ class CrmMailchimpAccount(models.Model):
         going = total - sum(count for line, _r, count in groups if line == "out")
         sentences = [
             _(
-                "Contacts with an opt-in: %(total)s. Will be sent: %(going)s.",
+                "Contacts with an opt-in: %(total)s. Will be synced: %(going)s.",
                 total=total,
                 going=going,
             )
         ]
         if out:
-            sentences.append(_("Will not be sent: %s.", ", ".join(out)))
+            sentences.append(_("Will not be synced: %s.", ", ".join(out)))
         step.update(
             state="done" if going else "open",
             text=" ".join(sentences),
@@ -229,7 +229,7 @@ class CrmMailchimpAccount(models.Model):
             "name": "segments",
             "title": _("Choose segments"),
             "text": _(
-                "A saved filter with “Sync to Mailchimp” on becomes a group in "
+                "A saved filter with “Sync to Mailchimp” on becomes a group or tag in "
                 "Mailchimp that you can send campaigns to. Some are ready-made."
             ),
             "state": "open",
@@ -241,7 +241,7 @@ class CrmMailchimpAccount(models.Model):
         step.update(label=_("Choose saved filters"), method="action_setup_segments")
         if filters:
             names = ", ".join(filters.mapped("name"))
-            step.update(state="done", text=_("Filters that become groups: %s.", names))
+            step.update(state="done", text=_("Synced filters: %s.", names))
         return step
 
     def _setup_preview(self):

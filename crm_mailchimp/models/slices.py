@@ -282,9 +282,9 @@ class CrmMailchimpRun(models.Model):
 
     def _space_sentence(self):
         return self.env._(
-            "The server of Odoo has no space left, so what Mailchimp answers cannot be"
-            " stored. Ask your administrator to make room on the disk of the database."
-            " Nothing is lost; it is tried again by itself."
+            "Odoo's server is out of disk space, so Mailchimp's replies cannot be"
+            " saved. Ask your administrator to free some space. Nothing is lost, and"
+            " Odoo tries again automatically."
         )
 
     def _refusal_sentence(self, error):
@@ -296,8 +296,8 @@ class CrmMailchimpRun(models.Model):
         account = self.account_id
         sentences = [
             _(
-                "Mailchimp refused a request, although the account itself works. What"
-                " it was about: %(subject)s.",
+                "Mailchimp refused a request, although the account itself works."
+                " Affected: %(subject)s.",
                 subject=account._subject_label(errors.subject(error)),
             )
         ]

@@ -180,7 +180,7 @@ class CrmMailchimpAccount(models.Model):
             return self.env._(
                 "Mailchimp does not accept Odoo's address %(url)s: %(reason)s Until"
                 " then Odoo reads changes with each sync. The address has to be"
-                " reachable from the internet; click “Test it” when it is.",
+                " reachable from the internet; click “Test webhooks” when it is.",
                 url=base,
                 reason=refused.words,
             )

@@ -54,11 +54,11 @@ class Room(Phase):
         account._set_no_room(
             self.env._(
                 "Mailchimp takes no new contacts for this account, most likely because"
-                " the contact limit of its plan is reached (its words: “%(words)s”)."
-                " Contacts waiting: %(waiting)s. Opt-outs and changes to members are"
-                " still sent. Archive contacts nobody needs, or choose a larger plan in"
-                " Mailchimp (Account & billing); the waiting contacts are then added"
-                " with the next sync, tonight at the latest.",
+                " the contact limit of its plan is reached. Reason given by Mailchimp:"
+                " %(words)s. Contacts waiting: %(waiting)s. Opt-outs and changes to"
+                " members are still sent. Archive contacts you no longer need, or"
+                " choose a larger plan in Mailchimp (Account & billing); the waiting"
+                " contacts are then added with the next sync, tonight at the latest.",
                 words=(error.words or self.env._("none")).rstrip(". "),
                 waiting=waiting,
             )

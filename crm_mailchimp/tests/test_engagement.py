@@ -370,8 +370,8 @@ class TestInvalidEmails(MailingCase):
             wizard.action_correct()
         self.assertEqual(self.people["Hard"].email, "hard@firma.be")
         wizard.line_ids.new_email = " Hard@Firma.be"
-        self.assertIn("That is the invalid address", wizard.line_ids.warning)
-        with self.assertRaisesRegex(UserError, "That is the invalid address"):
+        self.assertIn("This is the address that bounced", wizard.line_ids.warning)
+        with self.assertRaisesRegex(UserError, "This is the address that bounced"):
             wizard.action_correct()
         self.audience.clean("never@firma.be")
         self.push()

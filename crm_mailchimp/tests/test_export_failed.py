@@ -39,7 +39,7 @@ class TestExportFailed(MailchimpCase, HttpCase):
         (row,) = rows
         self.assertEqual(row["Contact"], "'=Fake, Inc")
         self.assertEqual(row["Address"], "fake@firma.be")
-        self.assertEqual(row["Reason refused"], "Looks fake to Mailchimp")
+        self.assertEqual(row["Rejection reason"], "Looks fake to Mailchimp")
         self.assertIn("looks fake or invalid", row["Explanation"])
         since = fields.Datetime.to_datetime(row["Refused on"])
         self.assertLess(abs(since - before), timedelta(minutes=1))
@@ -56,7 +56,7 @@ class TestExportFailed(MailchimpCase, HttpCase):
         second = self.push()
         self.assertFalse(second.has_failed)
         notice = second.action_export_failed()
-        self.assertIn("refuses nobody", notice["params"]["message"])
+        self.assertIn("no failed records", notice["params"]["message"])
         first.write({"started_at": "2020-01-01 00:00:00"})
         self.assertEqual(len(self.download(first.action_export_failed())), 1)
 
@@ -67,7 +67,7 @@ class TestExportFailed(MailchimpCase, HttpCase):
         self.push()
         self.assertEqual(self.status("real@firma.be"), "subscribed")
         notice = self.account.action_export_failed()
-        self.assertIn("refuses nobody", notice["params"]["message"])
+        self.assertIn("no failed records", notice["params"]["message"])
 
     def test_the_right_to_export_holds(self):
         self.contact("Fake", "fake@firma.be")

@@ -502,6 +502,24 @@ class TestRecipients(MailchimpCase):
             .message_ids.filtered(lambda m: "campaign" in (m.body or ""))
         )
 
+    def test_who_clicked_a_link(self):
+        campaign = self.send()
+        first, second = "https://firma.be/x", "https://firma.be/y"
+        self.audience.click(campaign, "c1@firma.be", first)
+        self.audience.click(campaign, "c2@firma.be", first)
+        self.audience.click(campaign, "c2@firma.be", second)
+        self.audience.open(campaign, "c3@firma.be")
+        self.push("stats")
+        links = self.record(campaign).link_ids
+        for link, emails in (
+            (first, ["c1@firma.be", "c2@firma.be"]),
+            (second, ["c2@firma.be"]),
+        ):
+            action = links.filtered(lambda line, url=link: line.url == url)
+            action = action.action_open_clickers()
+            found = self.env[action["res_model"]].search(action["domain"])
+            self.assertEqual(sorted(found.mapped("email_normalized")), emails)
+
     def test_chatter(self):
         self.audience.generate(self.send(title="Before"), opens=1.0, seed=1)
         self.push("stats")

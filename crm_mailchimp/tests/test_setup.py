@@ -68,7 +68,7 @@ class TestSetup(SetupCase):
         self.assertEqual(steps["audience"]["state"], "done")
         self.assertEqual(steps["contacts"]["state"], "done")
         self.assertIn("with an opt-in: 2", steps["contacts"]["text"])
-        self.assertIn("Will be sent: 1", steps["contacts"]["text"])
+        self.assertIn("Will be synced: 1", steps["contacts"]["text"])
         self.assertIn("No email address (1)", steps["contacts"]["text"])
         self.assertEqual(steps["mapping"]["state"], "done")
         self.assertEqual(steps["start"]["state"], "next")

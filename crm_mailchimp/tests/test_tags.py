@@ -74,7 +74,7 @@ class TestTags(MailchimpCase):
     def test_the_notice_leads_to_those_who_do_not_go(self):
         eve = self.contact("Eve")
         params = self.run_action("push_now", self.ann + self.bob + eve)["params"]
-        self.assertIn("in a moment: 2 of 3.", params["message"])
+        self.assertIn("afterwards: 2 of 3.", params["message"])
         status = self.env[params["action"]["res_model"]].search(
             params["action"]["domain"]
         )

@@ -147,7 +147,7 @@ class TestNoSpace(TroubleCase):
                 mute_logger("odoo.addons.crm_mailchimp.models.slices"),
             ):
                 run = self.push(state="waiting")
-                self.assertIn("no space", self.account.health_message)
+                self.assertIn("out of disk space", self.account.health_message)
                 self.assertEqual(len(self.told()), 1)
             with (
                 patch.object(Pull, "work", fail),

@@ -12,7 +12,8 @@ MODELS = {
     "crm.mailchimp.preview.line": ("list", "search"),
     "crm.lead": ("form", "search"),
     "crm.mailchimp.run": ("list", "form", "search"),
-    "crm.mailchimp.segment": ("list", "form"),
+    "crm.mailchimp.segment": ("list", "form", "search"),
+    "crm.mailchimp.consent": ("list", "kanban", "search"),
     "res.partner": ("list", "form", "search"),
     "ir.filters": ("form",),
 }

@@ -54,7 +54,7 @@ class CorrectEmailLine(models.TransientModel):
         if not is_address(email):
             return _("Enter a complete email address, such as name@company.com.")
         if email == self.old_email:
-            return _("That is the invalid address.")
+            return _("This is the address that bounced.")
         # No matter whose it is, but only in audiences of the user's companies.
         given_up = self.env["crm.mailchimp.member"].sudo()
         if given_up.search_count(

@@ -23,7 +23,7 @@ class CrmMailchimpRestore(models.TransientModel):
     archive = fields.Selection(
         selection="_select_archive",
         default=lambda self: self._default_archive(),
-        help="Archives are left behind when the add-on is uninstalled.",
+        help="An archive is created when the add-on is uninstalled.",
     )
     upload = fields.Binary(
         string="Or upload a file",

@@ -281,7 +281,7 @@ export class MailchimpOverview extends Component {
 
     // === WHERE CLICKS LEAD === //
 
-    open(name, res_model, domain, views = ["list", "form"]) {
+    open(name, res_model, domain, views = ["list", "kanban", "form"]) {
         return this.action.doAction({
             type: "ir.actions.act_window",
             name,
@@ -320,7 +320,7 @@ export class MailchimpOverview extends Component {
                 ["account_id", "=", this.state.data.account_id],
                 ["reason", "=", reason],
             ],
-            ["list"]
+            ["list", "kanban"]
         );
     }
 

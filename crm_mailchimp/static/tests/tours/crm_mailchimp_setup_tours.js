@@ -50,7 +50,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_empty_screen", {
     steps: () => [
         {
             content: "What is true, and one button",
-            trigger: ".o_view_nocontent:contains(Once an audience is linked) a.btn",
+            trigger: ".o_view_nocontent:contains(for the linked audience) a.btn",
             run: "click",
         },
         {trigger: ".o_mailchimp_overview [data-step=connect][data-state=next]"},
@@ -63,7 +63,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_add_tag", {
         {trigger: ".o-dropdown-item:contains(Add Mailchimp tags)", run: "click"},
         {trigger: ".modal [name=name] input", run: "edit VIP"},
         {trigger: ".modal footer [name=action_add]", run: "click"},
-        {trigger: ".o_notification:contains(The tags are added)"},
+        {trigger: ".o_notification:contains(adds the tags)"},
         {content: "The dialog is gone", trigger: "body:not(:has(.modal))"},
     ],
 });
@@ -96,7 +96,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_member_buttons", {
             run: "click",
         },
         {trigger: ".modal footer .btn-primary", run: "click"},
-        {trigger: ".o_notification:contains(Members that will be archived)"},
+        {trigger: ".o_notification:contains(Members to archive)"},
     ],
 });
 
@@ -104,12 +104,12 @@ registry.category("web_tour.tours").add("crm_mailchimp_group_names", {
     steps: () => [
         {trigger: ".o_searchview_dropdown_toggler", run: "click"},
         {
-            trigger: ".o_group_by_menu .o_menu_item:contains(Reason refused)",
+            trigger: ".o_group_by_menu .o_menu_item:contains(Rejection reason)",
             run: "click",
         },
         {trigger: ".o_group_name:contains(Not refused)"},
         {
-            trigger: ".o_group_by_menu .o_menu_item:contains(Reason refused)",
+            trigger: ".o_group_by_menu .o_menu_item:contains(Rejection reason)",
             run: "click",
         },
         {trigger: "body:not(:has(.o_group_name))"},
@@ -125,7 +125,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_ask_again", {
     steps: () => [
         {trigger: ".o_notebook .nav-link[name=mailchimp]", run: "click"},
         {trigger: ".o_mailchimp_card button:contains(Ask again)", run: "click"},
-        {trigger: ".o_notification:contains(emails to confirm)"},
+        {trigger: ".o_notification:contains(will ask to confirm)"},
     ],
 });
 
@@ -134,7 +134,7 @@ registry.category("web_tour.tours").add("crm_mailchimp_pause", {
         {trigger: ".o_mailchimp_standing:contains(Everything is running smoothly)"},
         {trigger: "button[name=action_pause]", run: "click"},
         {trigger: ".modal footer .btn-primary", run: "click"},
-        {trigger: ".alert:contains(Paused: contacts are not sent)"},
+        {trigger: ".alert:contains(Paused: no contacts)"},
         {
             trigger: "button[name=action_sync_now]:contains(Resume)",
             run: "click",
