@@ -14,10 +14,15 @@ from .render import member_view
 #: Acts that the control API may call by name.
 PUBLIC = (
     "add_member add_members unsubscribe complain bounce clean archive "
-    "delete_permanently edit confirm sign_up change_address touch add_category "
+    "delete_permanently expire edit confirm sign_up change_address touch add_category "
     "add_interest add_tag add_merge_field tag untag add_campaign send_campaign "
     "generate open click"
 ).split()
+
+
+def id_of(campaign):
+    """Return the id of a campaign, which may be the id itself, or ``None``."""
+    return getattr(campaign, "id", campaign) or ""
 
 
 class AudienceActs:
@@ -174,7 +179,7 @@ class AudienceActs:
                 "unsubscribe",
                 action="unsub",
                 reason="manual",
-                campaign_id=campaign or "",
+                campaign_id=id_of(campaign),
             )
             return member
 
@@ -191,7 +196,7 @@ class AudienceActs:
             self._audience.abuse_reports.append(
                 {
                     "id": self.account.new_number(),
-                    "campaign_id": campaign or "",
+                    "campaign_id": id_of(campaign),
                     "email_id": member.hash,
                     "email": member.email,
                     "date": member.unsubscribed_at,
@@ -202,7 +207,7 @@ class AudienceActs:
                 "unsubscribe",
                 action="unsub",
                 reason="abuse",
-                campaign_id=campaign or "",
+                campaign_id=id_of(campaign),
             )
             return member
 
@@ -255,7 +260,7 @@ class AudienceActs:
 
     def _cleaned(self, member, campaign):
         data = {
-            "campaign_id": campaign or "",
+            "campaign_id": id_of(campaign),
             "reason": "hard",
             "email": member.email,
         }

@@ -74,7 +74,9 @@ def authorize(simulator, received, render):
     answer = {"state": query["state"]} if "state" in query else {}
     if form.get("do") == "allow":
         code = secrets.token_hex(16)
-        chosen = next(a for a in accounts(account) if a.id == form["account"])
+        chosen = {a.id: a for a in accounts(account)}.get(form.get("account"))
+        if chosen is None:
+            return render(400, "login.html", wrong="There is no such account.")
         until = account.clock.exact() + simulator.switches.code_seconds
         role = form.get("role", "owner")
         account.codes[code] = Code(app.client_id, uri, chosen.id, role, until)

@@ -47,7 +47,8 @@ class Request:
                 (name, "Schema describes integer, string found instead")
             ) from None
         if value < 0 or (largest is not None and value > largest):
-            raise problems.schema((name, f"Must be between 0 and {largest}."))
+            limits = "at least 0" if largest is None else f"between 0 and {largest}"
+            raise problems.schema((name, f"Must be {limits}."))
         return value
 
     def page(self):

@@ -205,7 +205,8 @@ class Simulator:
         self.account.keys[key or self.api_key].revoked = True
 
     def restore_key(self, key=None):
-        self.account.keys[key or self.api_key] = ApiKey()
+        key = key or self.api_key
+        self.account.keys[key] = ApiKey(self.account.keys[key].role)
 
     def disable_user(self, key=None):
         self.account.keys[key or self.api_key].disabled = True

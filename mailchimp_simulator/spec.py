@@ -108,7 +108,7 @@ def _query_findings(operation, query):
             if value not in ("true", "false", "True", "False"):
                 found.append((name, "Schema describes boolean"))
         elif parameter["type"] == "integer":
-            if not value.lstrip("-").isdigit():
+            if not value.lstrip("-").isdecimal():
                 found.append((name, "Schema describes integer"))
             elif int(value) > parameter.get("maximum", int(value)):
                 found.append((name, f"Must be at most {parameter['maximum']}."))

@@ -110,7 +110,7 @@ def _audience_page(simulator, audience, query):
     found.sort(key=lambda member: member.last_changed, reverse=True)
     last_page = max((len(found) - 1) // PAGE, 0)
     page = query.get("page", "0")
-    page = min(int(page) if page.isdigit() else 0, last_page)
+    page = min(int(page) if page.isdecimal() else 0, last_page)
     return _render(
         "audience.html",
         simulator,

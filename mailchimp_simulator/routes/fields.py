@@ -120,7 +120,7 @@ def _check_name(name):
 
 def _find_field(request, list_id, merge_id):
     audience = request.audience(list_id)
-    field = audience.merge_fields.get(int(merge_id) if merge_id.isdigit() else None)
+    field = audience.merge_fields.get(int(merge_id) if merge_id.isdecimal() else None)
     if field is None:
         raise problems.not_found()
     return audience, field

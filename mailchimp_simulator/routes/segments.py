@@ -38,7 +38,7 @@ def segment_view(audience, segment):
 
 def _find(request, list_id, segment_id):
     audience = request.audience(list_id)
-    number = int(segment_id) if segment_id.isdigit() else None
+    number = int(segment_id) if segment_id.isdecimal() else None
     segment = audience.segments.get(number)
     if segment is None:
         raise problems.not_found()

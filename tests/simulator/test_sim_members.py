@@ -426,6 +426,26 @@ def test_the_forgotten_can_come_back_themselves(audience, api):
     assert api("GET", path(audience))["status"] == "subscribed"
 
 
+def test_who_never_confirms_can_be_asked_again(audience, api):
+    audience.add_member(ANN, "pending")
+    audience.expire(ANN)
+    api("GET", path(audience), status=404)
+    made = api("POST", f"/lists/{audience.id}/members", new(status="pending"))
+    assert made["status"] == "pending"
+    audience.confirm(ANN)
+    with pytest.raises(ValueError):
+        audience.expire(ANN)
+
+
+def test_the_contact_id_outlasts_the_address(audience, api):
+    audience.add_member(ANN)
+    ref = api("GET", path(audience))["contact_id"]
+    audience.change_address(ANN, "other@firma.be")
+    api("GET", path(audience), status=404)
+    found = api("GET", f"/lists/{audience.id}/members/{ref}")
+    assert (found["email_address"], found["contact_id"]) == ("other@firma.be", ref)
+
+
 @pytest.mark.parametrize(
     ("review", "outcome"),
     [("", "subscribed"), ("pending", "pending"), ("refuse", None)],

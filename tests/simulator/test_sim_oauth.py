@@ -110,6 +110,13 @@ def test_an_address_that_is_wrong_leads_nowhere(person, query, words, method):
     assert words in reply.text
 
 
+@pytest.mark.parametrize("form", [{}, {"account": "nobody's"}])
+def test_an_account_that_is_not_there(person, form):
+    reply = person.page("POST", {"do": "allow", **form})
+    assert reply.status_code == 400
+    assert "no such account" in reply.text
+
+
 def test_cancelled(person):
     assert person.answer("cancel") == {"error": "access_denied", "state": "s"}
 

@@ -33,6 +33,8 @@ def test_the_count(audience, api, members):
     api("GET", members, count=1001, status=400)
     api("GET", members, count=-1, status=400)
     api("GET", members, offset="x", status=400)
+    wrong = api("GET", members, offset=-1, status=400)
+    assert "at least 0" in wrong["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("archived", [False, True])
@@ -183,6 +185,8 @@ def test_search(audience, api):
 def test_an_unknown_audience_or_path(audience, api):
     api("GET", "/lists/0000000000/members", status=404)
     api("GET", "/nowhere", status=404)
+    api("GET", f"/lists/{audience.id}/segments/²", status=404)
+    api("GET", f"/lists/{audience.id}/merge-fields/²", status=404)
     reply = api.raw("PUT", f"/lists/{audience.id}")
     assert reply.status_code == 405
     assert reply.headers["Allow"] == "DELETE, GET, PATCH, POST"

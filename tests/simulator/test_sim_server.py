@@ -70,6 +70,13 @@ def test_a_revoked_key_and_back(sim, api):
     assert api("GET", "/", status=403)["title"] == "User Disabled"
 
 
+def test_a_key_that_is_back_has_its_role(sim):
+    sim.add_key("viewer-us21", "viewer")
+    sim.revoke_key("viewer-us21")
+    sim.restore_key("viewer-us21")
+    assert sim.account.keys["viewer-us21"].role == "viewer"
+
+
 @pytest.mark.parametrize(
     ("status", "title"), [(401, "API Key Invalid"), (403, "Wrong Datacenter")]
 )
