@@ -128,7 +128,7 @@ class TestBringBack(MailchimpCase):
         self.archive("ann@firma.be")
         self.account.push_enabled = False
         with self.assertRaisesRegex(UserError, "not been started"):
-            self.ann.action_mailchimp_ask_again()
+            self.as_user(self.ann).action_mailchimp_ask_again()
 
 
 @tagged("post_install", "-at_install")
@@ -209,4 +209,4 @@ class TestAskAgainElsewhere(MailchimpCase):
     def test_who_may_simply_be_subscribed_is_not_asked(self):
         bob = self.contact("Bob")
         with self.assertRaisesRegex(UserError, "nobody to ask"):
-            bob.action_mailchimp_ask_again()
+            self.as_user(bob).action_mailchimp_ask_again()

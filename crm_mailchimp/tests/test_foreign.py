@@ -257,7 +257,7 @@ class TestAskAgain(MailchimpCase):
 
     def test_nobody_without_a_new_opt_in_is_asked(self):
         with self.assertRaisesRegex(Exception, "nobody to ask"):
-            self.ann.action_mailchimp_ask_again()
+            self.as_user(self.ann).action_mailchimp_ask_again()
 
     def test_an_opt_out_after_the_question_was_planned(self):
         self.simulator.advance(60)

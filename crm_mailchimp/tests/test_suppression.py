@@ -168,7 +168,7 @@ class TestSameSecond(MailchimpCase):
         )
         self.env.invalidate_all()
         with self.assertRaisesRegex(UserError, "nobody to ask"):
-            ann.action_mailchimp_ask_again()
+            self.as_user(ann).action_mailchimp_ask_again()
 
     def test_a_blacklist_entry_bars_the_address(self):
         self.freeze()
