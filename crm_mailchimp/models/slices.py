@@ -88,8 +88,10 @@ class CrmMailchimpRun(models.Model):
             if share <= 0 and turn:
                 unfinished = True
                 break
-            # One that gets no answer must not use up the others' time.
-            finished = run._try_slice(now + share, now + (end - now) / left)
+            # One that gets no answer must not use up the others' time. What is begun
+            # last has as much time for its answer as there was to begin something.
+            patience = (end - now) / left
+            finished = run._try_slice(now + min(share, patience / 2), now + patience)
             unfinished |= not finished or run._is_followed()
             commit(1)
         if unfinished and cron:

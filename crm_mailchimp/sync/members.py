@@ -64,27 +64,44 @@ class MemberPhase(Phase):
         self.env["crm.mailchimp.webhook.delivery"]._note_seen(self.account, entries)
         return news
 
-    def look_up(self, members):
-        """Read single members; one that is not there was deleted for good.
+    def look_up(self, members, keep=None):
+        """Read single members, as many as there is time for.
+
+        :param keep: called with those that were read, before that is committed
+        :raise OutOfTime: when others are left for another slice
+        """
+        Member = self.env["crm.mailchimp.member"]
+
+        def note(replies):
+            self._note_looks(replies)
+            if keep:
+                keep(Member.union(*replies))
+
+        self.ask_each([(member, *self._look(member)) for member in members], note)
+
+    def look_at(self, member):
+        """Read a single member now; what it shows is for the caller to commit."""
+        find, *arguments = self._look(member)
+        self._note_looks({member: find(*arguments)})
+
+    def _look(self, member):
+        audience = self.account.audience_ref
+        digest = member_hash(member.email_normalized)
+        return self.gateway.find_member, audience, digest
+
+    def _note_looks(self, replies):
+        """Note what looks at members showed; one that is gone was deleted for good.
 
         A deleted address cannot come back by us: Mailchimp refuses it, and a person
         who wants to must sign up again.
+
+        :param dict replies: member of the API by record, ``None`` when it is not there
         """
         account = self.account
-        replies = self.together(
-            [
-                (
-                    member,
-                    self.gateway.find_member,
-                    account.audience_ref,
-                    member_hash(member.email_normalized),
-                )
-                for member in members
-            ],
-        )
+        Member = self.env["crm.mailchimp.member"]
+        members = Member.union(*replies)
         gone = [member for member, reply in replies.items() if reply is None]
         self.apply_seen([reply for reply in replies.values() if reply])
-        Member = self.env["crm.mailchimp.member"]
         # The answer to a change of address got lost: the member is under its new one.
         moved = Member.search(
             [("moved_from_id", "in", members.ids), ("status", "!=", False)]

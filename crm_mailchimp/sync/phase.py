@@ -1,6 +1,8 @@
 import math
 import time
 
+from ..engine import errors
+
 
 class OutOfTime(Exception):
     """The slice is over: what was done is committed, and the next slice goes on."""
@@ -80,3 +82,34 @@ class Phase:
     def is_over(self):
         """Return whether the time of this slice is used up."""
         return time.monotonic() >= self.deadline
+
+    def ask_each(self, calls, keep):
+        """Ask many things, several at once; what each answer says is kept at once.
+
+        However slow Mailchimp is, each slice gets some answers: the first calls go even
+        when its time is over. One that fails does not take the others' answers along.
+
+        :param list calls: ``(key, function, *arguments)``, for the gateway's ``map``;
+            in the next slice without those whose answers were kept
+        :param keep: called with ``{key: reply}`` of a few; what it does is committed
+        :raise OutOfTime: when others are left for another slice
+        :raise MailchimpError: the first error
+        """
+        answered, trouble = 0, []
+
+        def enough():
+            return trouble or answered and self.is_over()
+
+        for outcomes in self.gateway.map(calls, enough):
+            replies = dict(outcomes)
+            for key, reply in outcomes:
+                if isinstance(reply, errors.MailchimpError):
+                    trouble.append(replies.pop(key))
+            if replies:
+                keep(replies)
+                self.commit()
+            answered += len(replies)
+        if trouble:
+            raise trouble[0]
+        if answered < len(calls):
+            raise OutOfTime

@@ -38,6 +38,8 @@ class Pull(MemberPhase):
             self.beside(MergeFields).fetch()
         since = account._pulled_until()
         whole = self.run.kind == "full" and not self.cursor.full_read
+        # What was begun is brought to its end, whatever the numbers say by now.
+        whole = whole or bool(self.cursor.read_all)
         if since is not None:
             drifted = self._read_changes(since)
             if drifted and not whole:
@@ -245,8 +247,8 @@ class Pull(MemberPhase):
             )
             if not vanished:
                 return
-            self.look_up(vanished)
-            vanished.write({"seen_in_run": self.run.id})
-            self.commit()
+            self.look_up(
+                vanished, lambda looked: looked.write({"seen_in_run": self.run.id})
+            )
             if self.is_over():
                 raise OutOfTime

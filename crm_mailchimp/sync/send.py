@@ -116,12 +116,14 @@ class Verify(MemberPhase):
         uncertain = Member.search(
             [("account_id", "=", account.id), ("operation", "=", "read")], limit=500
         )
-        if uncertain:
-            self.look_up(uncertain)
-            # What is known now was planned on a guess: plan again.
-            uncertain.filtered(lambda m: m.operation == "read").operation = False
+        self.look_up(uncertain, self._settle)
         again = self.cursor.again
-        if (uncertain or self.cursor.plan_again) and again < AGAIN:
+        if self.cursor.plan_again and again < AGAIN:
             self.set_cursor(again=again + 1, plan_again=None)
             return "diff"
         return "done"
+
+    def _settle(self, looked):
+        looked.filtered(lambda m: m.operation == "read").operation = False
+        # What is known now was planned on a guess.
+        self.set_cursor(plan_again=True)
