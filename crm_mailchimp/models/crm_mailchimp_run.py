@@ -292,7 +292,10 @@ class CrmMailchimpRun(models.Model):
         """Return whether this run, under way, cannot do what is asked for now."""
         if kind == "full" and self.kind != kind:
             return True
-        return kind in PUSHES and self.phase in ("send", "verify")
+        if kind not in PUSHES:
+            return False
+        # Past its first step, it may have evaluated the filters.
+        return self.phase in ("send", "verify") or bool(self._get_cursor().step)
 
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""

@@ -83,6 +83,24 @@ class Phase:
         """Return whether the time of this slice is used up."""
         return time.monotonic() >= self.deadline
 
+    def each_segment(self, segments):
+        """Yield segments of the account, from where the last slice stopped.
+
+        What is done to each is kept. One that Mailchimp refuses does not come first
+        again in every slice.
+
+        :raise OutOfTime: when others may be left for another slice
+        """
+        for segment in segments.sorted("id"):
+            if segment.id <= self.cursor.segment:
+                continue
+            yield segment
+            self.set_cursor(segment=segment.id)
+            if self.is_over():
+                self.commit()
+                raise OutOfTime
+        self.set_cursor(segment=None)
+
     def ask_each(self, calls, keep):
         """Ask many things, several at once; what each answer says is kept at once.
 

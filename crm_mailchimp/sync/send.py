@@ -103,7 +103,7 @@ class Send(SendingPhase):
         merge_fields.create_missing()
         groups.forget_missing()
         groups.create_missing()
-        self.set_cursor(lost=None, looked=True)
+        self.set_cursor(lost=None, looked=True, groups=None)
         self.commit()
 
 

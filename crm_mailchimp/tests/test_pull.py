@@ -1,4 +1,3 @@
-import time
 from unittest.mock import patch
 
 from odoo.tests import tagged
@@ -264,19 +263,6 @@ class TestWholeAudience(MailchimpCase):
             and call.path.count("/") == 4
             and "/members/" in call.path
         ]
-
-    def slow_push(self, kind="push", ticks=40):
-        """Let a run work while each answer takes a tenth of what a slice has."""
-        self.simulator.latency(base=0.3)
-        self.addCleanup(self.simulator.faults.clear)
-        run, _created = self.account._request_run(kind)
-        with patch.object(slices, "end_of_job", lambda: time.monotonic() + 3):
-            for _tick in range(ticks):
-                self.tick()
-                if run.state != "running":
-                    break
-        self.assertEqual(run.state, "done", run.error_detail)
-        return run
 
 
 @tagged("post_install", "-at_install")
