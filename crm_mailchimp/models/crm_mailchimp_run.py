@@ -377,8 +377,8 @@ class CrmMailchimpRun(models.Model):
         self.cursor = self._get_cursor().changed(**values).to_json()
 
     def _commit(self):
-        """Keep what was done so far, unless it is a preview."""
-        if self.kind == "preview":
+        """Keep what was done so far; of a preview, only what it reads."""
+        if self.kind == "preview" and self.phase != "pull":
             return self.env.flush_all()
         return self.env["ir.cron"]._commit_progress()
 
@@ -463,14 +463,6 @@ class CrmMailchimpRun(models.Model):
         """Forget old runs, but never the last one that holds an account's pull mark."""
         now = fields.Datetime.now()
         limit = now - timedelta(days=KEEP_DAYS)
-        self.search(
-            [
-                ("create_date", "<", now - timedelta(days=KEEP_PREVIEW_DAYS)),
-                ("kind", "=", "preview"),
-                ("state", "not in", self.OPEN_STATES),
-            ],
-            limit=20,
-        ).unlink()
         keep = [
             run_id
             for (run_id,) in self.env.execute_query(
@@ -481,6 +473,15 @@ class CrmMailchimpRun(models.Model):
                 )
             )
         ]
+        self.search(
+            [
+                ("create_date", "<", now - timedelta(days=KEEP_PREVIEW_DAYS)),
+                ("kind", "=", "preview"),
+                ("state", "not in", self.OPEN_STATES),
+                ("id", "not in", keep),
+            ],
+            limit=20,
+        ).unlink()
         runs = self.search(
             [
                 "|",

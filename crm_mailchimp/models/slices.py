@@ -147,9 +147,7 @@ class CrmMailchimpRun(models.Model):
         except UserError as error:
             self._end("failed", error)
             return True
-        if self.kind != "preview":
-            # A preview has to be made in one go: it leaves nothing to go on from.
-            gateway.until(end)
+        gateway.until(end)
         commit = self.env["ir.cron"]._commit_progress
         try:
             self.write(

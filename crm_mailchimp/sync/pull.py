@@ -6,6 +6,7 @@ from datetime import timedelta
 from odoo import fields
 
 from ..engine.json_columns import Changes, WholeAudience
+from ..engine.vocabulary import PUSHES
 from .former import FormerAudiences
 from .members import CURRENT, NO_LISTINGS, OVERLAP, MemberPhase
 from .merge_fields import MergeFields
@@ -54,7 +55,7 @@ class Pull(MemberPhase):
             # What the changes explain is no difference.
             self.commit()
             self._read_all(compare=since is not None)
-        if account.look_again and self.run.kind != "webhook":
+        if account.look_again and self.run.kind in PUSHES:
             # Requests got lost: what was planned may be done by now. A push has to
             # know; a run that reads what webhooks told has planned nothing.
             account.look_again = False
