@@ -34,7 +34,7 @@ REMARKS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
-TIMEOUT = (10, 30)
+CONNECT_SECONDS = 10
 DOWNLOAD_SECONDS = 30
 
 _MEMBER = re.compile(r"/lists/[^/?]+/members/[^/?]+")
@@ -83,12 +83,15 @@ def encode(operations: Iterable[Json]) -> Json:
     return {"operations": encoded}
 
 
-def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
+def results(
+    url: str, *, loopback: bool = False, patience: float = DOWNLOAD_SECONDS
+) -> Iterator[tuple[Any, Any]]:
     """Download the results of a finished batch, then yield its outcomes one by one.
 
     :param url: ``response_body_url`` of a batch that was just read; it is valid for
         some ten minutes, and the host is whatever Mailchimp's storage is at the time
     :param loopback: accept this machine's plain http (for tests)
+    :param patience: seconds the download may take at most
     :return: generator of ``(operation_id, data or MailchimpError)`` in any order
     :raise Retryable: they cannot be downloaded now; read the batch again for a new URL
     :raise Protocol: this is not an archive of results, or it is unsafe or too large
@@ -96,7 +99,7 @@ def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
     with tempfile.TemporaryFile() as archive:
         # Complete before the first outcome: once one has been applied, the rest must
         # not be missing because the connection broke.
-        _download(url, archive, loopback)
+        _download(url, archive, loopback, max(min(DOWNLOAD_SECONDS, patience), 1))
         archive.seek(0)
         try:
             yield from _outcomes(archive)
@@ -104,14 +107,15 @@ def results(url: str, *, loopback: bool = False) -> Iterator[tuple[Any, Any]]:
             raise Protocol(f"The batch results are no sound archive: {error}") from None
 
 
-def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
+def _download(url: str, archive: IO[bytes], loopback: bool, seconds: float) -> None:
     path = urlsplit(url).path  # the query of a storage URL is a secret
     # The storage refuses requests with two authorizations, and the key is none of its
     # business: hence a separate session, whose auth adds nothing (not even .netrc).
     with new_session(loopback, 1, auth=lambda request: request) as session:
         session.max_redirects = 3
+        timeout = min(CONNECT_SECONDS, seconds), seconds
         try:
-            with session.get(url, timeout=TIMEOUT, stream=True) as response:
+            with session.get(url, timeout=timeout, stream=True) as response:
                 if response.status_code != 200:
                     raise Retryable(
                         "The batch results cannot be had at this address any more.",
@@ -119,7 +123,7 @@ def _download(url: str, archive: IO[bytes], loopback: bool) -> None:
                         method="GET",
                         path=path,
                     )
-                with bounded(response, DOWNLOAD_SECONDS):
+                with bounded(response, seconds):
                     # As sent: some storages declare the archive's gzip an encoding.
                     for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                         archive.write(chunk)

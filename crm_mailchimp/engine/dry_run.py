@@ -23,6 +23,7 @@ class DryRun:
     PREFIX = "preview-"
     READS = (
         *("map", "clock", "audience", "merge_fields", "categories", "interests"),
+        "patience",
         *("members", "member_count", "find_member", "static_segments"),
     )
 

@@ -337,4 +337,6 @@ class Gateway(MemberCalls, ReportCalls):
 
     def batch_results(self, url: str) -> Iterator[tuple[Any, Any]]:
         """Yield ``(operation_id, data or error)``; see :func:`.batches.results`."""
-        return batches.results(url, loopback=self._transport.loopback)
+        return batches.results(
+            url, loopback=self._transport.loopback, patience=self.patience()
+        )

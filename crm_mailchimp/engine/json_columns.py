@@ -134,6 +134,18 @@ class FormerAudience(JsonColumn):
 
 
 @dataclass
+class AudienceGroups(JsonColumn):
+    """The groups of an audience, as far as they were read.
+
+    :param titles: of all categories, by id
+    :param names: names of groups by id, by category; of those that were read
+    """
+
+    titles: dict[str, str] = field(default_factory=dict)
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass
 class Cursor(JsonColumn):
     """Where a run is, and what it has to know to continue.
 
@@ -143,6 +155,9 @@ class Cursor(JsonColumn):
 
     Planning:
 
+    :param step: of the phase *segments*
+    :param segment: id of the last segment that step has dealt with
+    :param groups: those of the audience, until they are changed
     :param brake: number of members the run waits to archive
     :param brake_confirmed: how many a manager confirmed, ``True`` for any number
     :param older: nonce of the mark that shows that this database is an older one
@@ -183,6 +198,9 @@ class Cursor(JsonColumn):
     read_all: WholeAudience | None = _inner(WholeAudience)
     full_read: bool = False
 
+    step: str | None = None
+    segment: int = 0
+    groups: AudienceGroups | None = _inner(AudienceGroups)
     diff: Comparison | None = _inner(Comparison)
     brake: int | None = None
     brake_confirmed: int | bool | None = None

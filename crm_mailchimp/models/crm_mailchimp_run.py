@@ -293,7 +293,10 @@ class CrmMailchimpRun(models.Model):
         """Return whether this run, under way, can no longer do what is asked for."""
         if kind == "full" and self.kind != kind:
             return True
-        return kind in PUSHES and self.phase in ("send", "verify")
+        if kind not in PUSHES:
+            return False
+        # Past its first step, it may have evaluated the filters.
+        return self.phase in ("send", "verify") or bool(self._get_cursor().step)
 
     def _end(self, state, error=None):
         """Close runs; ``error`` is an error of the engine or a sentence."""
@@ -375,8 +378,8 @@ class CrmMailchimpRun(models.Model):
         self.cursor = self._get_cursor().changed(**values).to_json()
 
     def _commit(self):
-        """Commit what was done so far; a preview is only flushed."""
-        if self.kind == "preview":
+        """Commit what was done so far; of a preview, only what it read."""
+        if self.kind == "preview" and self.phase != "pull":
             return self.env.flush_all()
         return self.env["ir.cron"]._commit_progress()
 
@@ -462,14 +465,6 @@ class CrmMailchimpRun(models.Model):
         """Delete old runs, but never the last one that holds an account's pull mark."""
         now = fields.Datetime.now()
         limit = now - timedelta(days=KEEP_DAYS)
-        self.search(
-            [
-                ("create_date", "<", now - timedelta(days=KEEP_PREVIEW_DAYS)),
-                ("kind", "=", "preview"),
-                ("state", "not in", self.OPEN_STATES),
-            ],
-            limit=20,
-        ).unlink()
         keep = [
             run_id
             for (run_id,) in self.env.execute_query(
@@ -480,6 +475,15 @@ class CrmMailchimpRun(models.Model):
                 )
             )
         ]
+        self.search(
+            [
+                ("create_date", "<", now - timedelta(days=KEEP_PREVIEW_DAYS)),
+                ("kind", "=", "preview"),
+                ("state", "not in", self.OPEN_STATES),
+                ("id", "not in", keep),
+            ],
+            limit=20,
+        ).unlink()
         runs = self.search(
             [
                 "|",

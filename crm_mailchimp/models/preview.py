@@ -54,7 +54,7 @@ class CrmMailchimpAccount(models.Model):
         }
 
     def action_preview(self):
-        """Find out what the next run would do; nothing is written anywhere."""
+        """Find out what the next run would do; nothing is sent, no contact changed."""
         self.ensure_one()
         self._check_ready()
         run, _created = self._request_run("preview")

@@ -88,8 +88,10 @@ class CrmMailchimpRun(models.Model):
             if share <= 0 and turn:
                 unfinished = True
                 break
-            # A run that gets no answer must not use up the others' time.
-            finished = run._try_slice(now + share, now + (end - now) / left)
+            # A run that gets no answer must not use up the others' time. What is begun
+            # last has as much time for its answer as there was to begin something.
+            patience = (end - now) / left
+            finished = run._try_slice(now + min(share, patience / 2), now + patience)
             unfinished |= not finished or run._is_followed()
             commit(1)
         if unfinished and cron:
@@ -146,9 +148,7 @@ class CrmMailchimpRun(models.Model):
         except UserError as error:
             self._end("failed", error)
             return True
-        if self.kind != "preview":
-            # A preview has to be made in one go: it leaves nothing to resume from.
-            gateway.until(end)
+        gateway.until(end)
         commit = self.env["ir.cron"]._commit_progress
         try:
             self.write(

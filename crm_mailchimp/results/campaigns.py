@@ -1,6 +1,10 @@
+import random
+from contextlib import suppress
+
 from odoo import fields
 
 from ..engine import errors, stats
+from ..sync.phase import OutOfTime
 from .phase import NOT_OURS, ResultsPhase
 
 
@@ -86,7 +90,8 @@ class CampaignListing(CampaignPhase):
                 self.alone(self.store_listed, remote)
             self.checkpoint()
         self.store_parents()
-        self._forget_deleted_drafts(listed)
+        with suppress(OutOfTime):  # the next listing goes on with the others
+            self._forget_deleted_drafts(listed)
         return "reports"
 
     def _forget_deleted_drafts(self, listed):
@@ -97,23 +102,34 @@ class CampaignListing(CampaignPhase):
         automations, which are never listed.
 
         :param set listed: ids of the campaigns that were listed
+        :raise OutOfTime: when others are left
         """
-        for ref, campaign in list(self.known.items()):
-            if (
-                ref in listed
-                or campaign.status not in stats.NOT_SENT
-                or campaign.report_date
-                or campaign._is_ongoing()
-            ):
-                continue
-            try:
-                remote = self.gateway.campaign(ref)
-            except errors.NotFound:
-                remote = {}
-            except errors.REFUSED:
+        drafts = [
+            ref
+            for ref, campaign in self.known.items()
+            if ref not in listed
+            and campaign.status in stats.NOT_SENT
+            and not campaign.report_date
+            and not campaign._is_ongoing()
+        ]
+        # Those that Mailchimp does not tell about must not always come first.
+        random.shuffle(drafts)
+        self.ask_each([(ref, self._find_draft, ref) for ref in drafts], self._forget)
+
+    def _find_draft(self, ref):
+        """Return a campaign, ``{}`` when it is gone, ``None`` when nobody can tell."""
+        try:
+            return self.gateway.campaign(ref)
+        except errors.NotFound:
+            return {}
+        except errors.REFUSED:
+            return None
+
+    def _forget(self, found):
+        """Delete the campaigns that were found to be gone, or of another audience."""
+        for ref, remote in found.items():
+            if remote is None:
                 continue
             audience = (remote.get("recipients") or {}).get("list_id")
             if audience != self.account.audience_ref:
-                del self.known[ref]
-                campaign.unlink()
-        self.checkpoint()
+                self.known.pop(ref).unlink()

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 from odoo.tools import SQL
 
 from ..engine import errors
@@ -5,6 +7,7 @@ from ..engine.address import member_hash
 from ..engine.observe import utc
 from .archives import Archives
 from .member_values import MemberValues
+from .phase import OutOfTime
 from .sending import BATCH, SendingPhase
 from .updates import Updates
 
@@ -13,28 +16,33 @@ class Batches(SendingPhase):
     """Results of changes and archives that were sent as batch operations."""
 
     def work(self):
-        """Take in the results of finished batches.
+        """Take in the results of finished batches, as far as there is time.
 
         :return: whether any are still under way
         """
-        waiting = []
         batches = self.cursor.batches
-        for ref in batches:
-            try:
-                batch = self.gateway.batch(ref)
-            except errors.NotFound:
-                self._release(ref)
+        with suppress(OutOfTime):
+            self.ask_each([(ref, self._find, ref) for ref in batches], self._take_in)
+        return bool(self.cursor.batches)
+
+    def _find(self, ref):
+        try:
+            return self.gateway.batch(ref)
+        except errors.NotFound:
+            return None
+
+    def _take_in(self, found):
+        for ref, batch in found.items():
+            left = [other for other in self.cursor.batches if other != ref]
+            if batch and batch["status"] != "finished":
+                # The next slice asks for the others first.
+                self.set_cursor(batches=[*left, ref])
                 continue
-            if batch["status"] != "finished":
-                waiting.append(ref)
-                continue
-            self._record(ref, batch)
+            if batch:
+                self._record(ref, batch)
             self._release(ref)
+            self.set_cursor(batches=left or None)
             self.checkpoint()
-        if batches != waiting:
-            self.set_cursor(batches=waiting or None)
-            self.commit()
-        return bool(waiting)
 
     def _record(self, ref, batch):
         reader = MemberValues(self.account)

@@ -1,7 +1,7 @@
 from ..engine import errors
 from ..engine.json_columns import Creating
 from ..engine.naming import free_name
-from .phase import Phase
+from .phase import OutOfTime, Phase
 
 
 class Creation(Phase):
@@ -32,18 +32,24 @@ class Creation(Phase):
             :meth:`create_once`; ``create`` returns what Mailchimp answered, and is
             called in another thread
         :return: generator of ``(what, name, id or refusal)``
+        :raise OutOfTime: when others are left for another slice
         :raise MailchimpError: the first error that is not about a single thing
         """
         names = self._about_to_create(
             {what: entry[:3] for what, entry in wanted.items()}
         )
-        calls, trouble = [], []
+        calls, trouble, answered = [], [], 0
+
+        def enough():
+            return trouble or answered and self.is_over()
+
         for what, (name, ref) in names.items():
             if ref:
                 yield what, name, ref
             else:
                 calls.append((what, wanted[what][3], name))
-        for outcomes in self.gateway.map(calls, lambda: trouble):
+        for outcomes in self.gateway.map(calls, enough):
+            answered += len(outcomes)
             for what, result in outcomes:
                 if isinstance(result, errors.MailchimpError):
                     if not isinstance(result, errors.REFUSED):
@@ -59,6 +65,8 @@ class Creation(Phase):
         if names:
             self.account._set_refs(creating=None)
             self.commit()
+        if answered < len(calls):
+            raise OutOfTime
 
     def _about_to_create(self, wanted):
         """Note what is about to be created in Mailchimp without a key of our own.

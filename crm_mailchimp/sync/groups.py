@@ -4,9 +4,11 @@ from functools import partial
 from odoo.tools import SQL
 
 from ..engine import errors
+from ..engine.json_columns import AudienceGroups
 from ..engine.naming import free_name, is_name_of
 from ..engine.vocabulary import MAX_INTERESTS
 from .creation import Creation
+from .phase import OutOfTime
 
 _logger = logging.getLogger(__name__)
 
@@ -20,11 +22,13 @@ class Groups(Creation):
         """Delete groups of filters no longer flagged, or all if only tags are used."""
         account = self.account
         categories = account._refs().categories
-        for segment in account.segment_ids.filtered(
+        withdrawn = account.segment_ids.filtered(
             lambda segment: (
-                segment.state == "withdrawn" or account.segment_target == "tag"
+                (segment.state == "withdrawn" or account.segment_target == "tag")
+                and (segment.person_ref or segment.company_ref)
             )
-        ):
+        )
+        for segment in self.each_segment(withdrawn):
             for kind in ("person", "company"):
                 ref = segment[f"{kind}_ref"]
                 if not ref:
@@ -80,12 +84,13 @@ class Groups(Creation):
             return
         categories = account._refs().categories
         try:
-            _titles, interests = self._read()
+            groups = self.read()
         except errors.REFUSED as error:
             for segment in renamed:
                 segment._note_refusal(error)
             return
-        for segment in renamed:
+        interests = groups.names
+        for segment in self.each_segment(renamed):
             own = {segment.person_ref, segment.company_ref}
             # Both groups of a filter share one name.
             taken = [
@@ -112,6 +117,7 @@ class Groups(Creation):
                     name = segment.remote_name
                     problem = account._error_sentence(error)
             segment._write_changes({"remote_name": name, "error_message": problem})
+            self.set_cursor(groups=groups)
             self.commit()
 
     def create_missing(self):
@@ -120,12 +126,13 @@ class Groups(Creation):
             return
         account = self.account
         try:
-            categories, interests = self._read()
+            groups = self.read()
         except errors.REFUSED as error:
             # Contacts and tags carry on.
             for segment, _kind in needed:
                 segment._note_refusal(error)
             return
+        interests = groups.names
         room = max(MAX_INTERESTS - sum(map(len, interests.values())), 0)
         for segment, _kind in needed[room:]:
             segment._write_changes(
@@ -142,7 +149,9 @@ class Groups(Creation):
                 }
             )
         needed = needed[:room]
-        refused = self._create_categories(needed, categories)
+        # Should an answer get lost, the next try has to find what was created.
+        self.set_cursor(groups=None)
+        refused = self._create_categories(needed, groups.titles)
         needed = [(s, kind) for s, kind in needed if kind not in refused]
         ours = account._refs().categories
         create = needed and self.gateway.create_interest
@@ -169,6 +178,11 @@ class Groups(Creation):
             )
             self.count(groups_created=1)
 
+    def compare(self):
+        """Find groups that were deleted by hand, in a full comparison."""
+        if self.run.kind == "full":
+            self.forget_missing()
+
     def forget_missing(self):
         """Forget groups that somebody deleted in Mailchimp, so they are created again.
 
@@ -176,12 +190,12 @@ class Groups(Creation):
         """
         account = self.account
         try:
-            _titles, interests = self._read()
+            groups = self.read()
         except errors.REFUSED as error:
             _logger.info("No groups to compare with: %s", error)
             return
         present = {
-            ref: name for group in interests.values() for ref, name in group.items()
+            ref: name for names in groups.names.values() for ref, name in names.items()
         }
         for segment in account.segment_ids:
             for kind in ("person", "company"):
@@ -233,24 +247,35 @@ class Groups(Creation):
             return []
         return needed
 
-    def _read(self):
-        """Return all groups of the audience.
+    def read(self):
+        """Return all groups of the audience: :class:`.AudienceGroups`.
 
-        :return: ``(titles of categories by id, {category: names of groups by id})``
+        One reading does for all steps until something is created.
+
+        :raise OutOfTime: when it, or what it is for, goes on in another slice
         """
-        audience = self.account.audience_ref
-        categories = {
-            category["id"]: category["title"]
-            for category in self.gateway.categories(audience)
-        }
-        interests = {
-            category: {
-                interest["id"]: interest["name"]
-                for interest in self.gateway.interests(audience, category)
-            }
-            for category in categories
-        }
-        return categories, interests
+        audience, groups = self.account.audience_ref, self.cursor.groups
+        if groups is None:
+            categories = self.gateway.categories(audience)
+            groups = AudienceGroups({one["id"]: one["title"] for one in categories})
+
+        def keep(replies):
+            for category, found in replies.items():
+                groups.names[category] = {one["id"]: one["name"] for one in found}
+            self.set_cursor(groups=groups)
+
+        left = [category for category in groups.titles if category not in groups.names]
+        try:
+            self.ask_each(
+                [(one, self.gateway.interests, audience, one) for one in left], keep
+            )
+        except errors.NotFound:
+            # Somebody has just deleted one of them: the next reading begins anew.
+            self.set_cursor(groups=None)
+            raise
+        if left and self.is_over():
+            raise OutOfTime
+        return groups
 
     def _create_categories(self, needed, categories):
         """Create those of our categories that groups need and that do not exist.

@@ -4,6 +4,7 @@ from ..engine.payload import language
 from ..engine.vocabulary import NOT_TAKEN
 from .contacts import CONTACTS, ContactPhase
 from .grounds import Grounds
+from .phase import OutOfTime
 
 
 class MemberImport(ContactPhase):
@@ -15,12 +16,18 @@ class MemberImport(ContactPhase):
         A contact with the address is never duplicated: if it was never asked, or if the
         person signed up again after a "no", it gets the opt-in given in Mailchimp; if
         it opted out later, or is blacklisted or archived, it is left alone.
+
+        :raise OutOfTime: when others are left for another slice
         """
         if self.account.foreign_members != "import":
             return
         Member = self.env["crm.mailchimp.member"]
         rows = self.to_import()
-        for chunk in split_every(CONTACTS, rows, list):
+        for number, chunk in enumerate(split_every(CONTACTS, rows, list)):
+            if number and self.is_over():
+                if Member.browse(chunk[0][0]).reason == NOT_TAKEN:
+                    return  # as before: the next run tries them again
+                raise OutOfTime
             refused = self.each(chunk, self._import_members)
             self.note_not_taken(
                 {

@@ -62,6 +62,6 @@ class LeaseCheck(Phase):
             account._set_lease(must_read=True, seen=mark.nonce)
             self.set_cursor(older=mark.nonce)
         # Read everything and plan anew.
-        self.set_cursor(diff=None)
+        self.set_cursor(diff=None, step=None, segment=None, groups=None)
         self.run.write({"kind": "full", "phase": False})
         return False

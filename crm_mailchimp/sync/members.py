@@ -64,30 +64,44 @@ class MemberPhase(Phase):
         self.env["crm.mailchimp.webhook.delivery"]._note_seen(self.account, entries)
         return news
 
-    def look_up(self, members):
-        """Read individual members, and note what became of those that are missing."""
-        account = self.account
-        replies = self.together(
-            [
-                (
-                    member,
-                    self.gateway.find_member,
-                    account.audience_ref,
-                    member_hash(member.email_normalized),
-                    member.contact_ref or None,
-                )
-                for member in members
-            ],
-        )
+    def look_up(self, members, keep=None):
+        """Read individual members, as many as there is time for.
+
+        :param keep: called with those that were read, before that is committed
+        :raise OutOfTime: when others are left for another slice
+        """
+        Member = self.env["crm.mailchimp.member"]
+
+        def note(replies):
+            self._note_looks(replies)
+            if keep:
+                keep(Member.union(*replies))
+
+        self.ask_each([(member, *self._look(member)) for member in members], note)
+
+    def look_at(self, member):
+        """Read a single member now; what it shows is for the caller to commit."""
+        find, *arguments = self._look(member)
+        self._note_looks({member: find(*arguments)})
+
+    def _look(self, member):
+        audience = self.account.audience_ref
+        digest = member_hash(member.email_normalized)
+        return self.gateway.find_member, audience, digest, member.contact_ref or None
+
+    def _note_looks(self, replies):
+        """Note what looks at members showed.
+
+        :param dict replies: member of the API by record, ``None`` when it is not there
+        """
         self.apply_seen([reply for reply in replies.values() if reply])
-        self._conclude(
-            {
-                member: reply and reply["email_address"].lower()
-                for member, reply in replies.items()
-                if not reply
-                or reply["email_address"].lower() != member.email_normalized
-            }
-        )
+        missing = {
+            member: reply and reply["email_address"].lower()
+            for member, reply in replies.items()
+            if not reply or reply["email_address"].lower() != member.email_normalized
+        }
+        if missing:
+            self._conclude(missing)
 
     def _conclude(self, missing):
         """Note what became of members that are not under their address any more.

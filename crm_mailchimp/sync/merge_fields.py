@@ -2,6 +2,7 @@ from ..engine import errors
 from ..engine.json_columns import Creating
 from ..engine.vocabulary import PREMIUM_MERGE_FIELDS
 from .creation import Creation
+from .phase import OutOfTime
 
 
 class MergeFields(Creation):
@@ -13,6 +14,10 @@ class MergeFields(Creation):
         self.commit()
 
     def create_missing(self):
+        """Create the merge fields that the mapping asks for and Mailchimp lacks.
+
+        :raise OutOfTime: when others are left for another slice
+        """
         account = self.account
         if (
             self.run.kind == "full"
@@ -21,9 +26,14 @@ class MergeFields(Creation):
         ):
             self.fetch()
         beyond = account._merge_fields_beyond(PREMIUM_MERGE_FIELDS)
+        begun = False
         for line in account.merge_field_ids:
             if line.remote_ref or not line.create_missing or line in beyond:
                 continue
+            if begun and self.is_over():
+                self.commit()
+                raise OutOfTime
+            begun = True
             # If the answer to its creation got lost, the field may exist: read first.
             if self.is_tried(f"field {line.id}"):
                 self.fetch()

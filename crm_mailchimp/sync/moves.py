@@ -33,7 +33,7 @@ class Moves(SendingPhase):
                 audience, old_hash, {"email_address": row.email}
             )
         except errors.NotFound:
-            self.look_up(old)
+            self.look_at(old)
             Member._update_rows(
                 ("operation", "moved_from_id"), [(row.id, "create", None)]
             )
@@ -81,7 +81,7 @@ class Moves(SendingPhase):
         if error.code == "address_taken":
             after = "read"
         elif error.code == "address_change_status":
-            self.look_up(old)
+            self.look_at(old)
             after = None if old.status == "unsubscribed" else "create"
         else:
             self.record_refusals([(row, None, error)])

@@ -1,6 +1,8 @@
 import math
 import time
 
+from ..engine import errors
+
 
 class OutOfTime(Exception):
     """The slice is over: what was done is committed, and the next slice continues."""
@@ -81,3 +83,52 @@ class Phase:
     def is_over(self):
         """Return whether the time of this slice is used up."""
         return time.monotonic() >= self.deadline
+
+    def each_segment(self, segments):
+        """Yield segments of the account, from where the last slice stopped.
+
+        What is done to each is kept. One that Mailchimp refuses does not come first
+        again in every slice.
+
+        :raise OutOfTime: when others may be left for another slice
+        """
+        for segment in segments.sorted("id"):
+            if segment.id <= self.cursor.segment:
+                continue
+            yield segment
+            self.set_cursor(segment=segment.id)
+            if self.is_over():
+                self.commit()
+                raise OutOfTime
+        self.set_cursor(segment=None)
+
+    def ask_each(self, calls, keep):
+        """Ask many things, several at once; what each answer says is kept at once.
+
+        However slow Mailchimp is, each slice gets some answers: the first calls go even
+        when its time is over. One that fails does not take the others' answers along.
+
+        :param list calls: ``(key, function, *arguments)``, for the gateway's ``map``;
+            in the next slice without those whose answers were kept
+        :param keep: called with ``{key: reply}`` of a few; what it does is committed
+        :raise OutOfTime: when others are left for another slice
+        :raise MailchimpError: the first error
+        """
+        answered, trouble = 0, []
+
+        def enough():
+            return trouble or answered and self.is_over()
+
+        for outcomes in self.gateway.map(calls, enough):
+            replies = dict(outcomes)
+            for key, reply in outcomes:
+                if isinstance(reply, errors.MailchimpError):
+                    trouble.append(replies.pop(key))
+            if replies:
+                keep(replies)
+                self.commit()
+            answered += len(replies)
+        if trouble:
+            raise trouble[0]
+        if answered < len(calls):
+            raise OutOfTime

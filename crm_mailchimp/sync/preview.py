@@ -1,29 +1,36 @@
 import json
-import math
 import tempfile
+import time
 from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
 from typing import NamedTuple
 
+from odoo import fields
 from odoo.tools import SQL
 
+from ..engine import errors
 from ..engine.dry_run import DryRun
 from ..engine.plan import REACHABLE, held
-from ..engine.vocabulary import NOT_TAKEN
+from ..engine.vocabulary import NOT_TAKEN, PUSHES
 from .brake import Brake
 from .compare import Compare
 from .consent import ConsentUpdate
 from .contact_tags import ContactTags
 from .creates import Creates
+from .groups import Groups
 from .imports import MemberImport
 from .member_values import MemberValues
 from .permissions import Permissions
-from .phase import Phase
+from .phase import OutOfTime, Phase
 from .pull import Pull
 from .segments import Segments
 from .tags import Tags
 from .updates import Updates
 
 CHUNK = 2000
+# When to look again whether another run is done with reading.
+POLL = timedelta(minutes=1)
 
 
 class Line(NamedTuple):
@@ -45,34 +52,89 @@ class Preview(Phase):
 
     They work on a gateway that only reads and in a transaction that is rolled back, so
     a preview shows exactly what the next run would do. Its lines go to a file first,
-    because the rollback would discard them, too.
+    because the rollback would discard them, too. What Mailchimp holds is read before
+    and stays in the ledger, as a large audience takes several slices.
     """
 
-    def __init__(self, run, gateway, _deadline=math.inf):
-        # Made in one go: it keeps nothing that another slice could go on from.
-        super().__init__(run, DryRun(gateway), math.inf)
+    def __init__(self, run, gateway, deadline):
+        super().__init__(run, DryRun(gateway), deadline)
+        # Whether there was no time for all of it.
+        self.is_partial = False
         # How many contacts have a value that Mailchimp would not take, by merge tag.
         self.left_out = Counter()
         self.merge_fields = self.account._merge_field_names()
 
     def work(self):
-        """Store the lines of the preview.
+        """Read what Mailchimp holds, then make the preview and store its lines.
 
-        :return: ``True``: the run is over
+        :return: ``False`` when work remains that can go on at once
         """
+        if self._is_read_by_another():
+            self.set_cursor(read_all=None)
+            at = fields.Datetime.now() + POLL
+            self.run.write({"state": "waiting", "resume_at": at})
+            self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
+            return True
+        if self.run.phase != "diff" or self.run.attempts:
+            try:
+                self._read()
+            except OutOfTime:
+                return False
+            if self.is_over():
+                return False
+        # The rest has to be made in one go: it leaves nothing to go on from.
+        now, left = time.monotonic(), self.gateway.patience()
+        self.deadline = now + left / 2
         with tempfile.TemporaryFile("w+") as spool:
             counters = Counter()
             for line in self._lines():
                 counters[line.action] += 1
                 json.dump(line, spool)
                 spool.write("\n")
-            sentence = self._brake()
+                # What is listed has to be stored, too.
+                if time.monotonic() > now + left * 2 / 3:
+                    self.is_partial = True
+                    break
+            sentences = [self._partial_sentence(), self._brake()]
             self.env.cr.rollback()
             self._store_lines(spool)
         self.run.counters = dict(counters)
-        self.set_cursor(left_out=dict(self.left_out) or None)
-        self.run._end("done", sentence)
+        self.set_cursor(left_out=dict(self.left_out) or None, groups=None)
+        self.run._end("done", " ".join(filter(None, sentences)) or None)
         return True
+
+    def _is_read_by_another(self):
+        """Return whether another run reads the whole audience, or has to.
+
+        Of two at once, each would take members for gone that the other has just seen.
+        """
+        others = self.env["crm.mailchimp.run"].search(
+            [
+                ("account_id", "=", self.account.id),
+                ("kind", "in", (*PUSHES, "webhook")),
+                ("state", "in", ("queued", "running", "waiting")),
+            ]
+        )
+        unread = self.account._pulled_until() is None
+        return any(unread or other._get_cursor().read_all for other in others)
+
+    def _read(self):
+        """Bring the ledger up to what Mailchimp holds.
+
+        :raise OutOfTime: when it goes on in another slice
+        """
+        account = self.account
+        self.run.phase = "pull"
+        self.beside(Pull).work()
+        flagged = self.env["ir.filters"].search_count(
+            [("mailchimp_sync", "=", True)], limit=1
+        )
+        if flagged and account.segment_target != "tag":
+            # Where there are many categories, this takes time, too.
+            with suppress(*errors.REFUSED):
+                self.beside(Groups).read()
+        self.run.phase = "diff"
+        self.env["ir.cron"]._commit_progress()
 
     def _store_lines(self, spool):
         spool.seek(0)
@@ -89,6 +151,20 @@ class Preview(Phase):
         )
         self.env["crm.mailchimp.preview.line"].invalidate_model(flush=False)
 
+    def _partial_sentence(self):
+        """Return a sentence when it is not all that the next run would do."""
+        return self.is_partial and self.env._(
+            "This preview is incomplete, because Odoo limits how long a scheduled "
+            "action may take. The next sync does what is not listed as well."
+        )
+
+    def _plan(self, phase):
+        """Let a phase plan, as far as there is time."""
+        try:
+            self.is_partial |= phase.work() is None
+        except OutOfTime:
+            self.is_partial = True
+
     def _brake(self):
         """Return what the next run would say at the brake, if anything."""
         archives, sentence = self.beside(Brake).question()
@@ -103,7 +179,6 @@ class Preview(Phase):
         :return: generator of :class:`Line`
         """
         account = self.account
-        self.beside(Pull).work()
         listed = account.blacklist_on_unsubscribe and self.env._("blacklisted")
         said_no = self.beside(ConsentUpdate).said_no()
         self._expect_opt_outs(said_no)
@@ -116,10 +191,10 @@ class Preview(Phase):
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         leaving = self._leaving_with_their_segment()
         refusing = self._refusing()
-        self.beside(Segments).work()
+        self._plan(self.beside(Segments))
         yield from self._imports(importing)
         comparison = self.beside(DryCompare)
-        comparison.work()
+        self._plan(comparison)
         for partner_id, values in comparison.brought_back:
             partner = self.env["res.partner"].browse(partner_id)
             detail, action = self._describe_vals(partner, values), "bring_back"

@@ -6,6 +6,7 @@ from datetime import timedelta
 from odoo import fields
 
 from ..engine.json_columns import Changes, WholeAudience
+from ..engine.vocabulary import PUSHES
 from .former import FormerAudiences
 from .members import CURRENT, NO_LISTINGS, OVERLAP, MemberPhase
 from .merge_fields import MergeFields
@@ -38,6 +39,8 @@ class Pull(MemberPhase):
             self.beside(MergeFields).fetch()
         since = account._pulled_until()
         whole = self.run.kind == "full" and not self.cursor.full_read
+        # What was begun is brought to its end, whatever the numbers say by now.
+        whole = whole or bool(self.cursor.read_all)
         if since is not None:
             drifted = self._read_changes(since)
             if drifted and not whole:
@@ -52,7 +55,7 @@ class Pull(MemberPhase):
             # What the changes explain does not count as a difference.
             self.commit()
             self._read_all(compare=since is not None)
-        if account.look_again and self.run.kind != "webhook":
+        if account.look_again and self.run.kind in PUSHES:
             # Requests got lost: what was planned may be done by now. A push has to
             # know; a run that reads because of webhooks has planned nothing.
             account.look_again = False
@@ -249,8 +252,8 @@ class Pull(MemberPhase):
             )
             if not vanished:
                 return
-            self.look_up(vanished)
-            vanished.write({"seen_in_run": self.run.id})
-            self.commit()
+            self.look_up(
+                vanished, lambda looked: looked.write({"seen_in_run": self.run.id})
+            )
             if self.is_over():
                 raise OutOfTime

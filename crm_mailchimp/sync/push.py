@@ -44,6 +44,8 @@ class Push(Phase):
         self.gateway = check.leased()
         try:
             return self._work()
+        except OutOfTime:
+            return False
         except NotOurs as refused:
             self.env.cr.rollback()
             return check.not_ours(refused.verdict, refused.mark)
@@ -52,13 +54,10 @@ class Push(Phase):
         self._opt_outs_first()
         deliveries = self.beside(Deliveries)
         last = deliveries.last_waiting()
-        try:
-            self.beside(Pull).work()
-            deliveries.settle(last)
-            self._at_least(PHASE_SECONDS)
-            self.beside(ConsentUpdate).work()
-        except OutOfTime:
-            return False
+        self.beside(Pull).work()
+        deliveries.settle(last)
+        self.deadline = self._at_least(PHASE_SECONDS)
+        self.beside(ConsentUpdate).work()
         # Again, for members that this reading was the first to show.
         self._opt_outs_first()
         if not self.account.push_enabled:
@@ -82,8 +81,12 @@ class Push(Phase):
                 return False
 
     def _at_least(self, seconds):
-        """Make sure that this much time is left, however long it took to get here."""
-        self.deadline = max(self.deadline, time.monotonic() + seconds)
+        """Return a deadline that leaves so much time, however long it took to get here.
+
+        What is begun last needs as much time again for its answer.
+        """
+        seconds = min(seconds, self.gateway.patience() / 2)
+        return max(self.deadline, time.monotonic() + seconds)
 
     def _next_phase(self):
         """Work on the phase the run has come to.
@@ -106,7 +109,7 @@ class Push(Phase):
         if name == "send":
             self.gateway.hold()
             # However long that took, there is time to send something.
-            phase.deadline = max(self.deadline, time.monotonic() + PHASE_SECONDS)
+            phase.deadline = self._at_least(PHASE_SECONDS)
         return phase.work()
 
     def _opt_outs_first(self):

@@ -104,7 +104,7 @@ class Send(SendingPhase):
         merge_fields.create_missing()
         groups.forget_missing()
         groups.create_missing()
-        self.set_cursor(lost=None, looked=True)
+        self.set_cursor(lost=None, looked=True, groups=None)
         self.commit()
 
 
@@ -117,12 +117,14 @@ class Verify(MemberPhase):
         uncertain = Member.search(
             [("account_id", "=", account.id), ("operation", "=", "read")], limit=500
         )
-        if uncertain:
-            self.look_up(uncertain)
-            # They were planned on a guess: plan again with what is known now.
-            uncertain.filtered(lambda m: m.operation == "read").operation = False
+        self.look_up(uncertain, self._settle)
         again = self.cursor.again
-        if (uncertain or self.cursor.plan_again) and again < AGAIN:
+        if self.cursor.plan_again and again < AGAIN:
             self.set_cursor(again=again + 1, plan_again=None)
             return "diff"
         return "done"
+
+    def _settle(self, looked):
+        looked.filtered(lambda m: m.operation == "read").operation = False
+        # What is known now was planned on a guess.
+        self.set_cursor(plan_again=True)

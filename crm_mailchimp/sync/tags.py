@@ -25,13 +25,21 @@ class Tags(Creation):
 
     # === THE TAGS THEMSELVES === #
 
-    def sync(self):
-        """Create, rename and delete tags; find those that were deleted by hand."""
+    def _to_keep(self):
+        """Return the segments that are to be a tag."""
         account = self.account
         wanted = account.segment_target in ("tag", "both")
-        keep = self.segments() if wanted else account.segment_ids.browse()
-        for segment in account.segment_ids - keep:
+        return self.segments() if wanted else account.segment_ids.browse()
+
+    def withdraw(self):
+        """Delete the tags of segments that are to have none."""
+        gone = self.account.segment_ids - self._to_keep()
+        for segment in self.each_segment(gone.filtered("tag_ref")):
             self._withdraw(segment)
+
+    def sync(self):
+        """Create and rename tags; find those that were deleted by hand."""
+        account, keep = self.account, self._to_keep()
         if account.segment_target == "tag":
             # There is no limit on tags.
             keep.filtered(lambda s: s.state == "full").write(
@@ -54,21 +62,24 @@ class Tags(Creation):
             for segment in segments | renamed:
                 segment._note_refusal(error)
             return
+        by_hand = account.segment_ids.browse()
         for segment in keep.filtered("tag_ref"):
             name = names.get(segment.tag_ref)
             if name and not is_name_of(name, segment._group_name()):
                 # Somebody renamed it in Mailchimp: it gets its name back.
-                self.count(repaired=int(segment not in renamed))
-                renamed |= segment
+                by_hand |= segment - renamed
             if segment.tag_ref not in names:
                 # Somebody deleted it in Mailchimp: it is created again.
                 segment._forget_tag()
                 self.count(repaired=1)
                 segments |= segment.filtered(lambda s: s._has_members())
-        for segment in segments:
-            self._create(segment, names)
-        for segment in renamed.filtered("tag_ref"):
-            self._rename(segment, names)
+        renamed = (renamed | by_hand).filtered("tag_ref")
+        for segment in self.each_segment(segments | renamed):
+            if segment.tag_ref:
+                self._rename(segment, names)
+                self.count(repaired=len(segment & by_hand))
+            else:
+                self._create(segment, names)
 
     def _create(self, segment, names):
         account = self.account
@@ -109,8 +120,6 @@ class Tags(Creation):
         self.commit()
 
     def _withdraw(self, segment):
-        if not segment.tag_ref:
-            return
         account = self.account
         try:
             with account._noting_removal(self.gateway):

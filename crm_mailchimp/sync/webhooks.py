@@ -53,6 +53,7 @@ class Deliveries(MemberPhase):
         """Read individual members by address, whether the ledger has them or not.
 
         :param list emails: a few
+        :raise OutOfTime: when others are left for another slice
         """
         account = self.account
         Member = self.env["crm.mailchimp.member"]
@@ -64,7 +65,8 @@ class Deliveries(MemberPhase):
             ]
         )
         others = set(emails) - set(known.mapped("email_normalized"))
-        replies = self.together(
+        # The new address first: it shows what became of the former one.
+        self.ask_each(
             [
                 (
                     email,
@@ -76,16 +78,24 @@ class Deliveries(MemberPhase):
                 )
                 for email in sorted(others)
             ],
+            self._note_others,
         )
-        # The new address first: it shows what became of the former one.
+        self.look_up(
+            known,
+            lambda looked: self._note_gone(
+                looked.filtered(lambda m: not m.status).mapped("email_normalized")
+            ),
+        )
+
+    def _note_others(self, replies):
+        """Note what addresses showed that were no members by the ledger."""
         self.apply_seen([reply for reply in replies.values() if reply])
-        self.look_up(known)
-        gone = [email for email, reply in replies.items() if reply is None]
-        gone += known.filtered(lambda m: not m.status).mapped("email_normalized")
+        self._note_gone([email for email, reply in replies.items() if reply is None])
+
+    def _note_gone(self, emails):
         self.deliveries._note_seen(
-            account, [{"email_address": email, "status": None} for email in gone]
+            self.account, [{"email_address": email, "status": None} for email in emails]
         )
-        self.commit()
 
     def settle(self, last):
         """Act on what only deliveries say, and note that they are processed.

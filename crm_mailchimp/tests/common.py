@@ -1,10 +1,14 @@
 """A linked account on a simulated Mailchimp, and runs by the real scheduled actions."""
 
+import time
 import unittest
 from contextlib import contextmanager
 from copy import copy
+from unittest.mock import patch
 
 from odoo.tests import TransactionCase, tagged
+
+from ..models import slices
 
 try:
     from mailchimp_simulator import Simulator
@@ -140,6 +144,20 @@ class MailchimpCase(TransactionCase):
             if run.state not in ("queued", "running"):
                 break
         self.assertEqual(run.state, state, run.error_detail or run.error_message)
+        return run
+
+    def slow_push(self, kind="push", seconds=3, ticks=40):
+        """Let a run work while an answer takes a good part of what a slice has."""
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        run, _created = self.account._request_run(kind)
+        with patch.object(slices, "end_of_job", lambda: time.monotonic() + seconds):
+            for _tick in range(ticks):
+                self.tick()
+                if run.state not in ("queued", "running"):
+                    break
+        self.simulator.latency(base=0)
+        self.assertEqual(run.state, "done", run.error_detail or run.error_message)
         return run
 
     def import_results(self):

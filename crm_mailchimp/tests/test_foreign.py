@@ -1,9 +1,12 @@
 from datetime import datetime, timezone
+from unittest.mock import patch
 
 from odoo import Command
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
+from ..models import slices
+from ..sync import imports, push
 from .common import MailchimpCase
 
 
@@ -27,6 +30,27 @@ class TestForeignMembers(MailchimpCase):
         self.assertEqual(self.status("eve@firma.be"), "subscribed")
         self.assertEqual(self.status("nina@firma.be"), "subscribed")
         self.assertFalse([c for c in self.simulator.calls if c.method == "DELETE"])
+
+    def test_many_are_imported_in_slices(self):
+        """Odoo kills a job that takes too long: contacts are made a part at a time."""
+        self.account.foreign_members = "import"
+        self.patch(imports, "CONTACTS", 10)
+        for number in range(40):
+            self.audience.add_member(f"f{number}@firma.be")
+        found = [("email", "like", "f%@firma.be")]
+        Partner = self.env["res.partner"]
+        self.account._request_run("push")
+        sizes = set()
+        with (
+            patch.object(slices, "SLICE_SECONDS", 0),
+            patch.object(push, "PHASE_SECONDS", 0),
+        ):
+            for _tick in range(10):
+                self.tick()
+                sizes.add(Partner.search_count(found))
+        self.push()
+        self.assertEqual(Partner.search_count(found), 40)
+        self.assertLessEqual({10, 20, 30, 40}, sizes)
 
     def test_archived_after_a_question_that_lists_them(self):
         self.account.foreign_members = "archive"

@@ -1,10 +1,16 @@
+import time
 from collections import Counter
+from datetime import timedelta
 from itertools import product
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
+from ..engine import transport
+from ..models import slices
+from ..sync.members import MemberPhase
 from .common import MailchimpCase
 from .test_budget import InsertContacts
 
@@ -168,6 +174,153 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.push()
         done = {email: ", ".join(self.groups(email)) for email in self.audience.members}
         self.assertEqual(said, done)
+
+    # === TIME === #
+
+    def preview_in_slices(self, seconds=3):
+        """Let a preview work while Mailchimp is slow.
+
+        :return: the run, and how many slices it took
+        """
+        run = self.env["crm.mailchimp.run"].browse(
+            self.account.action_preview()["res_id"]
+        )
+        ticks = 0
+        self.simulator.latency(base=0.3)
+        with (
+            patch.object(type(self.account), "_push_due", lambda *args: False),
+            patch.object(slices, "end_of_job", lambda: time.monotonic() + seconds),
+        ):
+            while run.state in ("queued", "running") and ticks < 40:
+                self.tick()
+                ticks += 1
+        self.simulator.latency(base=0)
+        self.assertEqual(run.state, "done", run.error_detail or run.error_message)
+        return run, ticks
+
+    def lines(self, run):
+        return self.env["crm.mailchimp.preview.line"].search([("run_id", "=", run.id)])
+
+    def test_many_changes_and_members_are_read_in_slices(self):
+        """What was read stays, and is not read again."""
+        self.patch(MemberPhase, "PAGE", 5)
+        self.patch(MemberPhase, "AT_ONCE", 1)
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.advance(60)
+        # Nobody has read anything of this audience.
+        self.env["crm.mailchimp.run"].search([]).unlink()
+        self.env["crm.mailchimp.member"].search([]).unlink()
+        self.audience.unsubscribe("ann@firma.be")
+        for number in range(60):
+            self.audience.add_member(f"f{number}@firma.be")
+        self.contact("New")
+        self.simulator.clear_calls()
+        run, ticks = self.preview_in_slices()
+        self.assertGreater(ticks, 1)
+        self.assertEqual(
+            {line.email_normalized: line.action for line in self.lines(run)},
+            {"ann@firma.be": "opt_out", "new@firma.be": "create"},
+        )
+        self.assertTrue(ann.mailchimp_opt_in)
+        self.assertEqual({c.method for c in self.simulator.calls}, {"GET"})
+        self.assertEqual(self.ledger("f7@firma.be").status, "subscribed")
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse(self.simulator.count("GET", "/lists/*/members?offset=5"))
+        self.assertFalse(ann.mailchimp_opt_in)
+
+    def test_many_categories_are_read_in_slices(self):
+        for number in range(12):
+            self.audience.add_category(f"Category {number}")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.contact("Ann", city="Ghent")
+        self.simulator.clear_calls()
+        run, _ticks = self.preview_in_slices()
+        self.assertEqual(self.lines(run).entering, "Ghent")
+        self.assertEqual(
+            self.simulator.count("GET", "/lists/*/interest-categories/*/interests"), 12
+        )
+        self.assertFalse(self.account.segment_ids)
+
+    def test_what_there_is_no_time_for(self):
+        """It ends with what it has, and says so."""
+        for name in ("Ann", "Bob", "Eve"):
+            self.contact(name)
+        run = self.env["crm.mailchimp.run"].browse(
+            self.account.action_preview()["res_id"]
+        )
+        with (
+            patch.object(type(self.account), "_push_due", lambda *args: False),
+            patch.object(slices, "SLICE_SECONDS", 0),
+        ):
+            self.tick()
+            self.assertEqual((run.state, run.phase), ("running", "diff"))
+            with patch.object(slices, "end_of_job", time.monotonic):
+                self.tick()
+        self.assertEqual(run.state, "done")
+        self.assertEqual(len(self.lines(run)), 1)
+        self.assertIn("incomplete", run.error_message)
+        run, lines = self.preview()
+        self.assertEqual(len(lines), 3)
+        self.assertFalse(run.error_message)
+
+    def test_no_answer_outlasts_the_job(self):
+        """However long Mailchimp hangs, it is asked once, and the preview waits."""
+        self.simulator.fault("GET **", "hang", seconds=60, times=None)
+        self.addCleanup(self.simulator.faults.clear)
+        run = self.env["crm.mailchimp.run"].browse(
+            self.account.action_preview()["res_id"]
+        )
+        limits, original = [], transport.Transport._limits
+
+        def note(*args):
+            limits.append(original(*args))
+            return limits[-1]
+
+        with (
+            patch.object(type(self.account), "_push_due", lambda *args: False),
+            patch.object(slices, "end_of_job", lambda: time.monotonic() + 1),
+            patch.object(transport.Transport, "_limits", note),
+        ):
+            self.tick()
+        self.assertEqual(run.state, "waiting")
+        self.assertTrue(limits)
+        self.assertLessEqual(max(read for _connect, read in limits), 1)
+
+    def test_while_another_run_reads_the_whole_audience(self):
+        """Each would take members for gone that the other has just seen."""
+        self.patch(MemberPhase, "PAGE", 5)
+        self.patch(MemberPhase, "AT_ONCE", 1)
+        for number in range(30):
+            self.audience.add_member(f"f{number}@firma.be")
+        full, _created = self.account._request_run("full")
+        with patch.object(slices, "SLICE_SECONDS", 0):
+            for _tick in range(20):
+                self.tick()
+                if full._get_cursor().read_all:
+                    break
+        self.assertTrue(full._get_cursor().read_all)
+        run = self.env["crm.mailchimp.run"].browse(
+            self.account.action_preview()["res_id"]
+        )
+        with patch.object(slices, "SLICE_SECONDS", 0):
+            self.tick()
+        self.assertEqual(run.state, "waiting")
+        self.push("full")
+        run.resume_at = fields.Datetime.now()
+        self.tick()
+        self.assertEqual(run.state, "done", run.error_message)
+
+    def test_the_mark_of_the_last_reading_is_kept(self):
+        run, _lines = self.preview()
+        self.env["crm.mailchimp.run"].search([("id", "!=", run.id)]).unlink()
+        until = self.account._pulled_until()
+        run.create_date = fields.Datetime.now() - timedelta(days=30)
+        self.env.flush_all()
+        self.env["crm.mailchimp.run"]._gc_runs()
+        self.assertTrue(until)
+        self.assertEqual(self.account._pulled_until(), until)
 
     # === EVERY OPTION === #
 

@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
+from ..engine.address import member_hash
 from ..models import slices
 from ..sync import push
 from ..sync.members import MemberPhase
@@ -190,6 +191,78 @@ class TestWholeAudience(MailchimpCase):
         self.assertTrue(touched)
         self.assertEqual(self.status("eve@firma.be"), "archived")
         self.assertEqual(eve.mailchimp_reason, "archived")
+
+    def test_many_deleted_members_and_slow_answers(self):
+        """Looking them up takes several slices; what one found out is kept."""
+        people = self.push_contacts(122)
+        for number in range(120):
+            self.audience.delete_permanently(f"c{number}@firma.be")
+        new = self.contact("New")
+        self.simulator.clear_calls()
+        run = self.slow_push()
+        self.assertEqual(run.counters["deleted_in_mailchimp"], 120)
+        self.assertEqual(set(people[:120].mapped("mailchimp_reason")), {"forgotten"})
+        self.assertEqual(new.mailchimp_status, "in")
+        looks = self.looks()
+        self.assertEqual(len(looks), len(set(looks)), "somebody was looked up again")
+
+    def test_a_look_that_fails_keeps_the_others(self):
+        people = self.push_contacts(20)
+        for number in range(18):
+            self.audience.delete_permanently(f"c{number}@firma.be")
+        digest = member_hash("c7@firma.be")
+        self.simulator.fault(f"GET **/{digest}", status=400, times=None)
+        run = self.push(state="waiting")
+        self.assertIn(digest, run.error_detail)
+        deleted = people[:18]
+        known = deleted.filtered(lambda p: p.mailchimp_reason == "forgotten")
+        # Those that were asked for at the same time, or before.
+        self.assertGreaterEqual(len(known), 4)
+        self.simulator.faults.clear()
+        self.simulator.clear_calls()
+        self.push()
+        self.assertEqual(set(deleted.mapped("mailchimp_reason")), {"forgotten"})
+        self.assertEqual(len(self.looks()), 18 - len(known))
+
+    def test_many_to_verify_and_slow_answers(self):
+        people = self.push_contacts(120)
+        members = self.env["crm.mailchimp.member"].search(
+            [("account_id", "=", self.account.id)]
+        )
+        members.operation = "read"
+        people.city = "Rome"
+        self.simulator.clear_calls()
+        run = self.slow_push()
+        self.assertEqual(run.counters["updated"], 120)
+        self.assertFalse(any(members.mapped("operation")))
+        looks = self.looks()
+        self.assertEqual(len(looks), 120)
+        self.assertEqual(len(set(looks)), 120)
+
+    def push_contacts(self, number):
+        self.link()
+        people = self.env["res.partner"].create(
+            [
+                {
+                    "name": f"C{index}",
+                    "email": f"c{index}@firma.be",
+                    "mailchimp_opt_in": True,
+                }
+                for index in range(number)
+            ]
+        )
+        self.push()
+        return people
+
+    def looks(self):
+        """Return the paths of the members that were looked at one by one."""
+        return [
+            call.path
+            for call in self.simulator.calls
+            if call.method == "GET"
+            and call.path.count("/") == 4
+            and "/members/" in call.path
+        ]
 
 
 @tagged("post_install", "-at_install")

@@ -1,9 +1,10 @@
+import time
 from unittest.mock import patch
 
 from odoo.tests import tagged
 
 from ..models import slices
-from ..sync import push
+from ..sync import push, sending
 from ..sync.sending import SendingPhase
 from .common import MailchimpCase
 
@@ -315,6 +316,33 @@ class TestPush(MailchimpCase):
                 self.tick()
         self.assertEqual(run.state, "done", run.error_detail)
         self.assertFalse(self.simulator.count("PATCH", "*/members/*"))
+        self.assertEqual(self.member("c7@firma.be").merge_fields["CITY"], "Bruges")
+
+    def test_many_batches_and_slow_answers(self):
+        """What one slice took in, the next one does not ask for again."""
+        people = self.env["res.partner"].union(
+            *(self.contact(f"C{number}", city="Ghent") for number in range(30))
+        )
+        self.push()
+        people.city = "Bruges"
+        with self.batch_from(1), patch.object(sending, "BATCH", 1):
+            run = self.push(state="waiting")
+            self.assertEqual(len(run._get_cursor().batches), 30)
+            self.simulator.advance(600)
+            self.simulator.clear_calls()
+            run.resume_at = False
+            self.simulator.latency(base=0.3, route="GET /batches/*")
+            self.addCleanup(self.simulator.faults.clear)
+            with patch.object(slices, "end_of_job", lambda: time.monotonic() + 1.5):
+                for _tick in range(20):
+                    self.tick()
+                    self.assertFalse(run.error_message)
+                    run.resume_at = False
+                    if not run.is_open:
+                        break
+        self.assertEqual(run.state, "done", run.error_detail)
+        self.assertEqual(run.counters["updated"], 30)
+        self.assertEqual(self.simulator.count("GET", "/batches/*"), 30)
         self.assertEqual(self.member("c7@firma.be").merge_fields["CITY"], "Bruges")
 
     def batch_from(self, number):

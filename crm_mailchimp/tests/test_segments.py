@@ -1,9 +1,14 @@
+import time
+from unittest.mock import patch
+
 from lxml import etree
 
+from odoo import fields
 from odoo.fields import Domain
 from odoo.tests import new_test_user, tagged
 from odoo.tools.safe_eval import safe_eval
 
+from ..models import slices
 from .common import MailchimpCase
 
 
@@ -263,6 +268,141 @@ class TestTags(MailchimpCase):
         self.push()
         self.assertEqual(self.simulator.count("POST", "/lists/*/segments/*"), 3)
         self.assertEqual(self.tags("c777@firma.be"), ["Rome"])
+
+
+@tagged("post_install", "-at_install")
+class TestSlowAnswers(MailchimpCase):
+    """Groups, tags and merge fields take as many slices as they need."""
+
+    def prepare(self):
+        super().prepare()
+        self.link()
+        self.ann = self.contact("Ann", city="Ghent")
+        self.push()
+        self.simulator.clear_calls()
+
+    def names(self):
+        """Return the names of the groups of ours, and of all tags."""
+        groups = [
+            interest.name
+            for category in self.audience.categories.values()
+            for interest in category.interests.values()
+            if category.title.startswith("CRM")
+        ]
+        tags = [tag.name for tag in self.audience.segments.values()]
+        return sorted(groups), sorted(tags)
+
+    def test_many_categories(self):
+        """They are read once, whatever is done to groups."""
+        for number in range(12):
+            category = self.audience.add_category(f"Category {number}")
+            self.audience.add_interest(category.id, f"Group {number}")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.slow_push("full")
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+        path = "/lists/*/interest-categories/*/interests"
+        self.assertEqual(self.simulator.count("GET", path), 12)
+        self.simulator.clear_calls()
+        self.flag("Cities", "[('city', '!=', False)]")
+        self.env["ir.filters"].search([("name", "=", "Ghent")]).name = "Gent"
+        self.slow_push("full")
+        self.assertEqual(self.groups("ann@firma.be"), ["Cities", "Gent"])
+        self.assertEqual(self.simulator.count("GET", path), 13)
+        self.assertFalse(self.simulator.violations)
+
+    def test_a_category_deleted_while_they_are_read(self):
+        for number in range(12):
+            self.audience.add_category(f"Category {number}")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        *_others, last = self.audience.categories.values()
+
+        def on_call(call, point):
+            if point == "before" and call.path.endswith(f"{last.id}/interests"):
+                self.audience.categories.pop(last.id, None)
+
+        self.addCleanup(self.simulator.on_call(on_call))
+        self.slow_push("full")
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+
+    def test_many_segments(self):
+        """Each group and tag is made, renamed and deleted once."""
+        self.account.segment_target = "both"
+        filters = [
+            self.flag(f"Segment {number}", "[('city', '=', 'Ghent')]")
+            for number in range(12)
+        ]
+        self.slow_push()
+        names = sorted(record.name for record in filters)
+        self.assertEqual(self.names(), (names, names))
+        self.assertEqual(self.simulator.count("POST", "/lists/*/segments"), 12)
+        for record in filters:
+            record.name = record.name.replace("Segment", "Filter")
+        run = self.slow_push()
+        names = sorted(record.name for record in filters)
+        self.assertEqual(self.names(), (names, names))
+        for record in filters:
+            record.mailchimp_sync = False
+        run = self.slow_push()
+        self.assertEqual(self.names(), ([], []))
+        self.assertEqual(run.counters["groups_deleted"], 12)
+        self.assertEqual(run.counters["tags_deleted"], 12)
+
+    def test_many_merge_fields(self):
+        lines = self.env["crm.mailchimp.merge.field"].create(
+            [
+                {
+                    "account_id": self.account.id,
+                    "tag": f"MORE{number}",
+                    "name": f"More {number}",
+                    "field_path": "city",
+                    "create_missing": True,
+                }
+                for number in range(10)
+            ]
+        )
+        self.slow_push(seconds=2)
+        tags = {field.tag for field in self.audience.merge_fields.values()}
+        self.assertLessEqual(set(lines.mapped("tag")), tags)
+        self.assertTrue(all(lines.mapped("remote_ref")))
+
+    def test_a_group_created_without_an_answer_is_not_created_again(self):
+        """Although its categories were read in a slice before."""
+        for number in range(12):
+            self.audience.add_category(f"Category {number}")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.simulator.fault(
+            "POST /lists/*/interest-categories/*/interests", "drop_applied"
+        )
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        run, _created = self.account._request_run("full")
+        with patch.object(slices, "end_of_job", lambda: time.monotonic() + 3):
+            for _tick in range(20):
+                self.tick()
+                if run.state == "waiting":
+                    break
+        self.assertEqual(run.state, "waiting")
+        run.resume_at = fields.Datetime.now()
+        self.slow_push("full")
+        self.assertEqual(self.names()[0], ["Ghent"])
+        self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
+
+    def test_asked_again_in_the_middle(self):
+        """A filter that was flagged after the others were evaluated has its run."""
+        for number in range(12):
+            self.audience.add_category(f"Category {number}")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        run, _created = self.account._request_run("full")
+        with patch.object(slices, "end_of_job", lambda: time.monotonic() + 3):
+            self.tick()
+        self.assertEqual((run.state, run.phase), ("running", "segments"))
+        self.assertTrue(run._get_cursor().step)
+        self.flag("Cities", "[('city', '!=', False)]")
+        self.slow_push()
+        self.assertEqual(run.state, "done")
+        self.assertEqual(self.groups("ann@firma.be"), ["Cities", "Ghent"])
 
 
 @tagged("post_install", "-at_install")

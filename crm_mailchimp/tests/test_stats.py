@@ -338,6 +338,26 @@ class TestStats(MailchimpCase):
         self.assertEqual(self.record(kept).status, "save")
         self.assertEqual(self.simulator.count("GET", "/campaigns/*"), 1)
 
+    def test_many_deleted_drafts_and_slow_answers(self):
+        """Each import looks some of them up, and keeps what it found."""
+        drafts = [
+            self.audience.add_campaign(subject=f"Draft {n}", title=f"Draft {n}")
+            for n in range(12)
+        ]
+        self.push("stats")
+        for campaign in drafts:
+            del self.audience.account.campaigns[campaign.id]
+        self.simulator.clear_calls()
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        with patch.object(slices, "end_of_job", lambda: time.monotonic() + 3):
+            for _hour in range(12):
+                self.assertEqual(self.import_results().state, "done")
+                if not any(self.record(campaign) for campaign in drafts):
+                    break
+        self.assertFalse(any(self.record(campaign) for campaign in drafts))
+        self.assertEqual(self.simulator.count("GET", "/campaigns/*"), 12)
+
     def test_null_in_a_report_does_not_undo_what_is_known(self):
         campaign = self.send()
         self.audience.open(campaign, "c1@firma.be")

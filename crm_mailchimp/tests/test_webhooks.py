@@ -609,6 +609,29 @@ class TestDeliveries(WebhookCase):
             self.process()
         self.assertFalse(contacts.filtered("mailchimp_opt_in"))
 
+    def test_many_that_no_listing_shows_and_slow_answers(self):
+        """Each slice looks at some of them, and keeps what it saw."""
+        names = [f"c{number}" for number in range(30)]
+        people = self.env["res.partner"].union(*map(self.contact, names))
+        self.push()
+        self.simulator.advance(60)
+        for name in names:
+            self.audience.unsubscribe(f"{name}@firma.be")
+            self.audience.delete_permanently(f"{name}@firma.be")
+        self.deliver()
+        self.simulator.clear_calls()
+        self.simulator.latency(base=0.3)
+        self.addCleanup(self.simulator.faults.clear)
+        with patch(
+            "odoo.addons.crm_mailchimp.models.slices.end_of_job",
+            lambda: time.monotonic() + 1,
+        ):
+            run = self.process()
+        self.assertEqual(run.state, "done", run.error_detail)
+        self.assertFalse(any(people.mapped("mailchimp_opt_in")))
+        looks = [c.path for c in self.simulator.calls if c.path.count("/") == 4]
+        self.assertEqual(len(looks), len(set(looks)))
+
     def test_a_push_that_lost_an_answer_still_looks_again(self):
         """The reading for webhooks must not stand for the one that a push needs."""
         self.account.look_again = True

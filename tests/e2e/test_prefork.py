@@ -34,6 +34,7 @@ for name in ("dan", "eve"):
     )
 env["res.partner"].search([("email", "=", "bob@firma.be")]).mailchimp_opt_in = False
 for account in env["crm.mailchimp.account"].search([]):
+    account._request_run("preview")
     account._request_run("push")
 """
 
