@@ -40,6 +40,7 @@ class Parallel:
         self,
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
+        finish: Callable[..., tuple[Any, ...] | None] | None = None,
     ) -> Iterator[list[tuple[Any, Any]]]:
         """Carry out calls several at once.
 
@@ -53,6 +54,8 @@ class Parallel:
             gateway as functions
         :param enough: tells, without arguments, that no further call is to be begun;
             what comes of those in flight is still told
+        :param finish: makes, in the caller's thread, the call of what ``calls`` yielded
+            (its items are the arguments), at the moment it begins; ``None`` for no call
         :return: generator of ``[(tag, result or MailchimpError), ...]``: those that are
             done by then
         """
@@ -62,8 +65,13 @@ class Parallel:
 
         def begin() -> None:
             while ahead and len(running) < self._slots.allowed:
-                tag, function, *arguments = ahead.popleft()
-                if not enough():
+                call: tuple[Any, ...] | None = ahead.popleft()
+                if enough():
+                    continue
+                if finish and call:
+                    call = finish(*call)
+                if call:
+                    tag, function, *arguments = call
                     running[self._submit(function, *arguments)] = tag
 
         try:

@@ -61,7 +61,7 @@ class SendingPhase(MemberPhase):
             after = rows[-1].email
             yield rows
 
-    def carry_out(self, calls, record, whole=False):
+    def carry_out(self, calls, record, whole=False, finish=None):
         """Carry out calls several at once; record and commit each outcome.
 
         An error that concerns the whole account ends it, but not before the calls
@@ -71,6 +71,7 @@ class SendingPhase(MemberPhase):
             ``map``
         :param record: called with the tag and the result or ``Rejected``/``NotFound``
         :param bool whole: whether all are begun, even when the slice is over
+        :param finish: as for the gateway's ``map``
         :raise MailchimpError: the first one that is not about a single member
         """
         trouble = []
@@ -78,7 +79,7 @@ class SendingPhase(MemberPhase):
         def should_stop():
             return trouble or self.is_lost() or not whole and self.is_over()
 
-        for outcomes in self.gateway.map(calls, should_stop):
+        for outcomes in self.gateway.map(calls, should_stop, finish):
             for tag, result in outcomes:
                 if isinstance(result, errors.MailchimpError) and not isinstance(
                     result, (errors.Rejected, errors.NotFound)
@@ -99,6 +100,8 @@ class SendingPhase(MemberPhase):
             return False
         reader = MemberValues(self.account)
         for rows in self.walk(reader, operation, lambda: 20):
+            # A transaction goes on seeing what was there when it began.
+            self.commit()
             for row in rows:
                 act(reader, row)
                 self.commit()
