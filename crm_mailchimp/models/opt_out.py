@@ -40,6 +40,7 @@ class Leaving(NamedTuple):
     :param since: when it was said
     :param sending: the call that got no answer, if one did not
     :param sent_at: of that call
+    :param refused: whether Mailchimp refused something of it
     """
 
     id: int
@@ -48,6 +49,7 @@ class Leaving(NamedTuple):
     since: datetime
     sending: str | None
     sent_at: datetime | None
+    refused: bool
 
 
 class CrmMailchimpAccount(models.Model):
@@ -263,9 +265,11 @@ class CrmMailchimpAccount(models.Model):
         self._flush_contacts()
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, email_normalized, status, MAX(date), sending, sent_at
+                """SELECT id, email_normalized, status, MAX(date), sending, sent_at,
+                          next_try IS NOT NULL
                      FROM (
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
+                            m.next_try,
                             -- Of one before linking, since when somebody decided so.
                             GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
@@ -283,7 +287,7 @@ class CrmMailchimpAccount(models.Model):
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
-                            c.date
+                            m.next_try, c.date
                        FROM crm_mailchimp_consent c
                        JOIN res_partner p ON p.id = c.partner_id
                        JOIN crm_mailchimp_member m
@@ -291,7 +295,7 @@ class CrmMailchimpAccount(models.Model):
                       WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
                         AND %(to_look_at)s AND m.origin <> 'foreign'
                    ) leaving
-                GROUP BY id, email_normalized, status, sending, sent_at
+                GROUP BY id, email_normalized, status, sending, sent_at, next_try
                 ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
@@ -316,7 +320,7 @@ class CrmMailchimpAccount(models.Model):
         # Who was tried before in vain comes after the others.
         return sorted(
             (row for row in found if row.email not in eligible),
-            key=lambda row: bool(row.sending),
+            key=lambda row: bool(row.sending or row.refused),
         )
 
     def _was_eligible_condition(self):
@@ -390,6 +394,7 @@ class CrmMailchimpAccount(models.Model):
         )
         # One that fails is no reason to leave the others; several in a row are.
         trouble, in_a_row, refusal, settled, archived = None, 0, None, 0, 0
+        forbidden, refused = None, []
         unsent = {row.id: row for row in rows if row.status}
 
         def enough():
@@ -400,8 +405,11 @@ class CrmMailchimpAccount(models.Model):
             for row, outcome in outcomes:
                 if getattr(outcome, "outcome_unknown", True):
                     unsent.pop(row.id, None)
-                if isinstance(outcome, errors.Rejected):
+                if isinstance(outcome, (errors.Rejected, errors.MemberForbidden)):
                     refusal = self._error_sentence(outcome)
+                    refused.append(row.id)
+                    if isinstance(outcome, errors.MemberForbidden):
+                        forbidden, in_a_row = outcome, in_a_row + 1
                 elif isinstance(outcome, errors.MailchimpError):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
@@ -417,7 +425,14 @@ class CrmMailchimpAccount(models.Model):
             ("sending", "sent_at"),
             [(row.id, row.sending, row.sent_at) for row in unsent.values()],
         )
+        Member._update_rows(
+            ("next_try",), [(row_id, fields.Datetime.now()) for row_id in refused]
+        )
         self.env["ir.cron"]._commit_progress()
+        if forbidden and not trouble:
+            # Not for one member, or for none? So many in a row are no coincidence.
+            if in_a_row >= FAILURES or self._second_look():
+                trouble = forbidden
         if trouble:
             raise trouble
         self._tell_opt_out_error(refusal or False)
@@ -456,7 +471,7 @@ class CrmMailchimpAccount(models.Model):
                 (
                     *("status", "status_before", "archived_by", "last_changed"),
                     # What was refused before must not keep it from coming back.
-                    *("reason", "reason_text", "values_refused"),
+                    *("reason", "reason_text", "values_refused", "next_try"),
                 ),
                 [
                     (
@@ -465,7 +480,7 @@ class CrmMailchimpAccount(models.Model):
                         seen["status"],
                         "odoo" if left["status"] == "archived" else None,
                         utc(left.get("last_changed")),
-                        *(None, None, None),
+                        *(None, None, None, None),
                     )
                 ],
             )

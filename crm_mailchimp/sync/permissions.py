@@ -77,7 +77,7 @@ class Permissions(SendingPhase):
 
         def record(member_id, result):
             settle(member_id)
-            if isinstance(result, errors.Rejected):
+            if isinstance(result, (errors.Rejected, errors.Forbidden)):
                 permissions.error_message = self.account._error_sentence(result)
             elif not isinstance(result, errors.MailchimpError):
                 self.count(permitted=1)

@@ -11,6 +11,7 @@ from odoo.tools import mute_logger
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine import errors
+from ..engine.address import member_hash
 from ..sync.compare import Compare
 from ..sync.creates import Creates
 from ..sync.segments import Segments
@@ -239,6 +240,53 @@ class TestErrors(MailchimpCase):
                 self.assertFalse(self.account.health_message)
                 self.assertFalse(bob.mailchimp_opt_in)
                 self.assertEqual(self.status(new.email), "subscribed")
+
+    def forbid(self, method, *partners):
+        """Let Mailchimp answer that nobody may do this with these members."""
+        for partner in partners:
+            path = f"/lists/{self.audience.id}/members/{member_hash(partner.email)}"
+            self.simulator.fault(f"{method} {path}", status=403, times=None)
+
+    def test_what_may_not_be_done_with_one_member_does_not_stop_the_others(self):
+        people = self.ann | self.contact("Bob") | self.contact("Eve")
+        archived = self.contact("Zoe")
+        self.push()
+        self.forbid("PATCH", self.ann, archived)
+        self.opt_out(archived)
+        archived.mailchimp_opt_in = True
+        people.city = "Bruges"
+        run = self.push()
+        self.assertEqual(run.counters["updated"], 2)
+        self.assertEqual(run.counters["refused"], 2)
+        for email in ("bob@firma.be", "eve@firma.be"):
+            self.assertEqual(self.member(email).merge_fields["CITY"], "Bruges")
+        member = self.ledger("ann@firma.be")
+        self.assertEqual(member.reason, "other")
+        self.assertTrue(member.reason_text)
+        self.assertEqual(self.ledger("zoe@firma.be").reason, "other")
+        self.assertTrue(self.ledger("zoe@firma.be").next_try)
+        self.assertFalse(self.account.no_room_message)
+        self.assertEqual(self.account.state, "linked")
+        # The role of a user or the plan may change.
+        self.simulator.faults.clear()
+        members = member | self.ledger("zoe@firma.be")
+        members.sudo().next_try = fields.Datetime.now() - timedelta(minutes=1)
+        self.push()
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
+        self.assertEqual(self.status("zoe@firma.be"), "subscribed")
+
+    def test_what_may_not_be_done_with_any_member_waits(self):
+        people = self.contact("P0")
+        for number in range(1, 20):
+            people |= self.contact(f"P{number}")
+        self.push()
+        people.city = "Bruges"
+        self.simulator.fault("PATCH /lists/*/members/*", status=403, times=None)
+        self.simulator.clear_calls()
+        run = self.push(state="waiting")
+        self.assertIn("the role of the API key's user", run.error_message)
+        self.assertLess(self.simulator.count("PATCH"), 20)
+        self.assertEqual(self.account.state, "linked")
 
     def test_opt_outs_go_on_while_something_else_is_refused(self):
         self.contact("New")
