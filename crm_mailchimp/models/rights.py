@@ -6,6 +6,8 @@ field holds. Whoever writes one must learn nothing by it that Odoo would not sho
 
 import re
 
+import psycopg2
+
 from odoo import SUPERUSER_ID
 from odoo.exceptions import AccessError
 from odoo.fields import NO_ACCESS, Domain
@@ -28,6 +30,17 @@ def is_kept(field):
     """Return whether Odoo keeps a field from some employees, or it holds a secret."""
     groups = field.groups.split(",") if field.groups else ["base.group_user"]
     return is_secret(field) or "base.group_user" not in groups
+
+
+def is_of_database(error):
+    """Return whether an error is the database's own, and of no condition or value.
+
+    A conflict with another transaction or a lost connection is over with the next try.
+    A query that was cancelled took too long, which the condition is to blame for.
+    """
+    return isinstance(
+        error, (psycopg2.OperationalError, psycopg2.InterfaceError)
+    ) and not isinstance(error, psycopg2.errors.QueryCanceled)
 
 
 def acting_as(env, user, company):

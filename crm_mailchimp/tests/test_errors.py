@@ -3,7 +3,12 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from lxml import etree
-from psycopg2.errors import SerializationFailure
+from psycopg2.errors import (
+    DeadlockDetected,
+    ForeignKeyViolation,
+    QueryCanceled,
+    SerializationFailure,
+)
 
 from odoo import fields
 from odoo.tests import common, new_test_user, tagged
@@ -137,7 +142,7 @@ class TestErrors(MailchimpCase):
         ledger = self.ledger("new@firma.be")
         self.assertEqual((ledger.status, ledger.origin), ("subscribed", "odoo"))
 
-    def conflict(self, owner, name):
+    def conflict(self, owner, name, error=SerializationFailure):
         """Let somebody else write, once, what a method writes."""
         method, acts = getattr(owner, name), [1]
 
@@ -145,7 +150,7 @@ class TestErrors(MailchimpCase):
             result = method(this, *args)
             if acts:
                 acts.pop()
-                raise SerializationFailure()
+                raise error()
             return result
 
         return patch.object(owner, name, conflict)
@@ -161,6 +166,29 @@ class TestErrors(MailchimpCase):
             self.assertEqual(self.ledger(contact.email).status, "subscribed")
             self.assertEqual(self.simulator.count("POST"), 1, name)
             self.assertEqual(run.state, "done")
+
+    def test_a_conflict_is_no_fault_of_a_segment(self):
+        """Neither is a contact that was just deleted."""
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        Segment = self.env.registry["crm.mailchimp.segment"]
+        segment = self.account.segment_ids
+        for number, error in enumerate(
+            (SerializationFailure, DeadlockDetected, ForeignKeyViolation), 2
+        ):
+            self.contact(f"New{number}", city="Ghent")
+            with self.conflict(Segment, "_store_contacts", error):
+                self.push()
+            self.assertEqual(segment.state, "active", segment.error_message)
+            self.assertEqual(segment.matching_count, number)
+
+    def test_a_condition_that_takes_too_long_is_its_segments_fault(self):
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        Segment = self.env.registry["crm.mailchimp.segment"]
+        with self.conflict(Segment, "_store_contacts", QueryCanceled):
+            self.push()
+        self.assertEqual(self.account.segment_ids.state, "broken")
+        self.assertIn("cannot apply", self.account.segment_ids.error_message)
 
     def test_a_refused_member_does_not_hold_up_the_others(self):
         fake = self.contact("Fake", "fake@firma.be")
