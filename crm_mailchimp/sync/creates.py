@@ -24,7 +24,9 @@ class Creates(SendingPhase):
         reader = MemberValues(account)
         status = "pending" if account.double_opt_in else "subscribed"
         size = self.cursor.portion or LARGEST
-        portion, subscribe, halves = Portion(size), self.gateway.subscribe_batch, []
+        portion, halves = Portion(size), []
+        send = partial(self.gateway.subscribe_batch, account.audience_ref)
+        call = partial(self._call, partial(portion.carry, send))
 
         def calls():
             walk = self.walk(reader, "create", lambda: portion.size)
@@ -36,14 +38,6 @@ class Creates(SendingPhase):
                     yield (batch,)
                 while halves:
                     yield (halves.pop(),)
-
-        def call(batch):
-            batch = self._still_eligible(batch)
-            if not batch:
-                return None
-            items = [item for item, _row, _desired in batch]
-            send = partial(subscribe, account.audience_ref)
-            return batch, portion.carry, send, items, self.gateway.patience()
 
         def record(batch, result):
             if isinstance(result, errors.MailchimpError):
@@ -106,10 +100,10 @@ class Creates(SendingPhase):
         self.count(lacking=len(lacking))
         return batch
 
-    def _still_eligible(self, batch):
-        """Return those of a prepared call whose contact is eligible at this moment.
+    def _call(self, carry, batch):
+        """Return the call for those whose contact is eligible at this moment.
 
-        While those before it were under way, somebody may have opted out.
+        It was prepared while others were under way: somebody may have opted out since.
         """
         # A transaction goes on seeing what was there when it began.
         self.commit()
@@ -124,7 +118,10 @@ class Creates(SendingPhase):
         self.env["crm.mailchimp.member"]._update_rows(
             (), dropped, operation=None, wanted=False
         )
-        return eligible
+        if not eligible:
+            return None
+        items = [item for item, _row, _desired in eligible]
+        return eligible, carry, items, self.gateway.patience()
 
     def _record(self, reader, batch, created, refused):
         sent = {row.email: (row, desired) for _item, row, desired in batch}

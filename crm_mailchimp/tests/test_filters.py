@@ -14,6 +14,7 @@ UNUSABLE = (
     ("['city']", "Odoo cannot evaluate it"),
 )
 
+
 @tagged("post_install", "-at_install")
 class TestFilters(MailchimpCase):
     """Who may decide what leaves the company, and which filters can."""

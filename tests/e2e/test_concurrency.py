@@ -59,8 +59,7 @@ class Place:
     def opt_out(self, email):
         """Take an opt-in, in a transaction of its own."""
         self.sql(
-            "UPDATE res_partner SET mailchimp_opt_in = FALSE"
-            f" WHERE email = '{email}'"
+            f"UPDATE res_partner SET mailchimp_opt_in = FALSE WHERE email = '{email}'"
         )
 
     def add_contacts(self, name):
