@@ -158,6 +158,10 @@ class Forbidden(MailchimpError):
     """The role of the key's user, the plan or the account's state does not allow it."""
 
 
+class MemberForbidden(Forbidden):
+    """It was about one member, and so may the reason be: others show whether it is."""
+
+
 class NoRoom(Forbidden):
     """The plan has no room for more contacts; this says nothing about those sent."""
 
@@ -324,7 +328,8 @@ def classify(
     if bare:
         return Protocol(f"Mailchimp answered {status} without saying why.", **facts)
     if status == 403:
-        return Forbidden(detail, **facts)
+        about_one = _MEMBER_PATH.fullmatch(path or "")
+        return (MemberForbidden if about_one else Forbidden)(detail, **facts)
     if status == 404:
         return NotFound(detail, **facts)
     if label == "resource nesting too deep":

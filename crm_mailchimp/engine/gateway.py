@@ -124,9 +124,10 @@ class Gateway(MemberCalls, ReportCalls):
         self,
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
+        finish: Callable[..., tuple[Any, ...] | None] | None = None,
     ) -> Iterator[list[tuple[Any, Any]]]:
         """Carry out several calls at once: see :meth:`.parallel.Parallel.map`."""
-        return self._parallel.map(calls, enough)
+        return self._parallel.map(calls, enough, finish)
 
     def ahead(
         self, pages: Iterable[Page], deadline: float = math.inf

@@ -40,6 +40,7 @@ class Parallel:
         self,
         calls: Iterable[tuple[Any, ...]],
         enough: Callable[[], Any] = lambda: False,
+        finish: Callable[..., tuple[Any, ...] | None] | None = None,
     ) -> Iterator[list[tuple[Any, Any]]]:
         """Carry out several calls at once.
 
@@ -53,6 +54,8 @@ class Parallel:
             gateway as functions
         :param enough: called without arguments; true when no further call is to be
             started. The outcomes of those in flight are still yielded.
+        :param finish: called in the caller's thread at the moment a call begins, with
+            the items of what ``calls`` yielded; returns the call, ``None`` for no call
         :return: generator of ``[(tag, result or MailchimpError), ...]``: the calls that
             have finished by then
         """
@@ -62,8 +65,13 @@ class Parallel:
 
         def begin() -> None:
             while ahead and len(running) < self._slots.allowed:
-                tag, function, *arguments = ahead.popleft()
-                if not enough():
+                call: tuple[Any, ...] | None = ahead.popleft()
+                if enough():
+                    continue
+                if finish and call:
+                    call = finish(*call)
+                if call:
+                    tag, function, *arguments = call
                     running[self._submit(function, *arguments)] = tag
 
         try:

@@ -207,7 +207,9 @@ def totals(report: Json, known: Json | None = None) -> Json:
 def identified(entries: Any) -> list[Json]:
     """Return those entries of a page that are campaigns or reports with an id."""
     return [
-        entry for entry in dicts_in(entries) if ref_of(entry.get("id")) == entry["id"]
+        entry
+        for entry in dicts_in(entries)
+        if (ref := ref_of(entry.get("id"))) and ref == entry["id"]
     ]
 
 

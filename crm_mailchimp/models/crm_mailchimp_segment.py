@@ -8,6 +8,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL, mute_logger
 
 from ..engine.naming import NAME_LENGTH, is_name_of
+from .rights import is_of_database
 
 _logger = logging.getLogger(__name__)
 
@@ -258,12 +259,16 @@ class CrmMailchimpSegment(models.Model):
         self.env.cr.execute("SET LOCAL jit = off")
         for segment in self.filtered(lambda segment: segment.state != "withdrawn"):
             try:
-                with mute_logger("odoo.sql_db"), self.env.cr.savepoint():
-                    contacts = segment.filter_id._mailchimp_contacts(
-                        segment.account_id.company_id
-                    )
-                    segment._store_contacts(contacts)
+                try:
+                    segment._find_contacts()
+                except psycopg2.errors.ForeignKeyViolation:
+                    # Somebody has just deleted a contact that matched, which only
+                    # another transaction sees.
+                    self.env["ir.cron"]._commit_progress()
+                    segment._find_contacts()
             except (UserError, psycopg2.Error) as error:
+                if is_of_database(error):
+                    raise
                 message = (
                     str(error.args[0])
                     if isinstance(error, UserError)
@@ -278,6 +283,11 @@ class CrmMailchimpSegment(models.Model):
                 continue
             if segment.state == "broken":
                 segment.write({"state": "active", "error_message": False})
+
+    def _find_contacts(self):
+        with mute_logger("odoo.sql_db"), self.env.cr.savepoint():
+            contacts = self.filter_id._mailchimp_contacts(self.account_id.company_id)
+            self._store_contacts(contacts)
 
     def _store_contacts(self, contacts):
         """Note who matches now; only what differs is written.

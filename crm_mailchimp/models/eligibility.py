@@ -2,12 +2,11 @@ from odoo import fields, models
 from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
-from odoo.tools.safe_eval import safe_eval
 
 from ..engine.address import ADDRESS_PATTERN
 from ..engine.plan import COMING, NEXT
 from ..engine.vocabulary import ABOUT_ADDRESS, NOT_CONFIRMED, NOT_TAKEN
-from .rights import acting_as, check_condition
+from .rights import acting_as, evaluate_condition
 
 # Contacts whose e-mail field holds more than one address; an index uses the same
 # expression.
@@ -224,18 +223,11 @@ class CrmMailchimpAccount(models.Model):
             return Domain.TRUE
         try:
             partners = self._scope_partners()
-            domain = Domain(
-                safe_eval(
-                    self.partner_domain,
-                    self.env["ir.filters"]._mailchimp_eval_context(
-                        self.partner_domain_user_id, self.company_id
-                    ),
-                )
+            names = self.env["ir.filters"]._mailchimp_eval_context(
+                self.partner_domain_user_id, self.company_id
             )
-            check_condition(partners, domain)
-            # This raises an error that says what is wrong with it.
-            partners._search(domain)
-        except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
+            return evaluate_condition(partners, self.partner_domain, names)[0]
+        except UserError as error:
             raise UserError(
                 self.env._(
                     "The condition “Only contacts matching” cannot be used: %(error)s "
@@ -244,7 +236,6 @@ class CrmMailchimpAccount(models.Model):
                     error=f"{error}".rstrip(" .") + ".",
                 )
             ) from error
-        return domain
 
     def _of_company(self):
         """Return the linked account of the current company, if there is one."""

@@ -1,12 +1,11 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.fields import Domain
 from odoo.tools import SQL
 from odoo.tools.safe_eval import datetime as safe_datetime
-from odoo.tools.safe_eval import dateutil, safe_eval
+from odoo.tools.safe_eval import dateutil
 from odoo.tools.safe_eval import time as safe_time
 
-from .rights import check_condition
+from .rights import evaluate_condition
 
 # Changing one of these changes who is sent to Mailchimp, under which name, or who may
 # change the rest.
@@ -215,20 +214,16 @@ class IrFilters(models.Model):
         )
         try:
             names = self._mailchimp_eval_context(owner, company)
-            domain = Domain(safe_eval(self.domain or "[]", names))
-            check_condition(model, domain)
-            query = model._search(domain)
+            _domain, query = evaluate_condition(model, self.domain or "[]", names)
         except AccessError:
             raise
-        except Exception as error:  # noqa: BLE001 (whatever an expression may raise)
+        except UserError as error:
             raise UserError(
                 self.env._(
                     "The filter %(name)s only works on its own screen: %(error)s. "
                     "Correct its condition, or turn off “Sync to Mailchimp”.",
                     name=self.name,
-                    error=str(error).splitlines()[0]
-                    if str(error)
-                    else type(error).__name__,
+                    error=f"{error}".rstrip(" ."),
                 )
             ) from error
         if partner_field == "id":

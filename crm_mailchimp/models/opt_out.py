@@ -41,6 +41,7 @@ class Leaving(NamedTuple):
     :param sending: the operation whose call got no answer, if there is one
     :param sent_at: when that call was made
     :param contact_ref: Mailchimp's id of the person
+    :param refused: whether Mailchimp refused something of it
     """
 
     id: int
@@ -50,6 +51,7 @@ class Leaving(NamedTuple):
     sending: str | None
     sent_at: datetime | None
     contact_ref: str | None
+    refused: bool
 
 
 class CrmMailchimpAccount(models.Model):
@@ -266,10 +268,10 @@ class CrmMailchimpAccount(models.Model):
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, email_normalized, status, MAX(date), sending, sent_at,
-                          contact_ref
+                          contact_ref, next_try IS NOT NULL
                      FROM (
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
-                            m.contact_ref,
+                            m.contact_ref, m.next_try,
                             -- Of one before linking, since when somebody decided so.
                             GREATEST(s.date, m.opt_out_at) AS date
                        FROM crm_mailchimp_suppression s
@@ -287,7 +289,7 @@ class CrmMailchimpAccount(models.Model):
                         AND (m.origin <> 'foreign' OR %(was_eligible)s)
                   UNION ALL
                      SELECT m.id, m.email_normalized, m.status, m.sending, m.sent_at,
-                            m.contact_ref, c.date
+                            m.contact_ref, m.next_try, c.date
                        FROM crm_mailchimp_consent c
                        JOIN res_partner p ON p.id = c.partner_id
                        JOIN crm_mailchimp_member m
@@ -301,7 +303,8 @@ class CrmMailchimpAccount(models.Model):
                                 AND o.reason = %(renamed)s
                                 AND o.contact_ref = m.contact_ref))
                    ) leaving
-                GROUP BY id, email_normalized, status, sending, sent_at, contact_ref
+                GROUP BY id, email_normalized, status, sending, sent_at, contact_ref,
+                         next_try
                 ORDER BY MAX(date), id""",
                 account=self.id,
                 audience=self.audience_ref,
@@ -326,7 +329,7 @@ class CrmMailchimpAccount(models.Model):
         )
         return sorted(
             (row for row in found if row.email not in eligible),
-            key=lambda row: bool(row.sending),
+            key=lambda row: bool(row.sending or row.refused),
         )
 
     def _was_eligible_condition(self):
@@ -402,6 +405,7 @@ class CrmMailchimpAccount(models.Model):
         )
         # One failure is no reason to skip the others; several in a row are.
         trouble, in_a_row, refusal, settled, archived = None, 0, None, 0, 0
+        forbidden, refused = None, []
         unsent = {row.id: row for row in rows if row.status}
 
         def enough():
@@ -412,8 +416,11 @@ class CrmMailchimpAccount(models.Model):
             for row, outcome in outcomes:
                 if getattr(outcome, "outcome_unknown", True):
                     unsent.pop(row.id, None)
-                if isinstance(outcome, errors.Rejected):
+                if isinstance(outcome, (errors.Rejected, errors.MemberForbidden)):
                     refusal = self._error_sentence(outcome)
+                    refused.append(row.id)
+                    if isinstance(outcome, errors.MemberForbidden):
+                        forbidden, in_a_row = outcome, in_a_row + 1
                 elif isinstance(outcome, errors.MailchimpError):
                     trouble, in_a_row = outcome, in_a_row + 1
                 else:
@@ -429,7 +436,14 @@ class CrmMailchimpAccount(models.Model):
             ("sending", "sent_at"),
             [(row.id, row.sending, row.sent_at) for row in unsent.values()],
         )
+        Member._update_rows(
+            ("next_try",), [(row_id, fields.Datetime.now()) for row_id in refused]
+        )
         self.env["ir.cron"]._commit_progress()
+        if forbidden and not trouble:
+            # Not for one member, or for none? So many in a row are no coincidence.
+            if in_a_row >= FAILURES or self._second_look():
+                trouble = forbidden
         if trouble:
             raise trouble
         self._tell_opt_out_error(refusal or False)
@@ -468,7 +482,7 @@ class CrmMailchimpAccount(models.Model):
                 (
                     *("status", "status_before", "archived_by", "last_changed"),
                     # An earlier refusal must not keep it from coming back.
-                    *("reason", "reason_text", "values_refused"),
+                    *("reason", "reason_text", "values_refused", "next_try"),
                 ),
                 [
                     (
@@ -477,7 +491,7 @@ class CrmMailchimpAccount(models.Model):
                         seen["status"],
                         "odoo" if left["status"] == "archived" else None,
                         utc(left.get("last_changed")),
-                        *(None, None, None),
+                        *(None, None, None, None),
                     )
                 ],
             )

@@ -5,11 +5,17 @@ what a merge field holds. Whoever writes one must not learn anything from it tha
 would not show them.
 """
 
+import logging
 import re
 
+import psycopg2
+
 from odoo import SUPERUSER_ID
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import NO_ACCESS, Domain
+from odoo.tools.safe_eval import safe_eval
+
+_logger = logging.getLogger(__name__)
 
 # Words in the name of a field that mark it as a secret, whoever may read it.
 SECRET_WORDS = {
@@ -29,6 +35,17 @@ def is_kept(field):
     """Return whether Odoo hides a field from some employees, or it holds a secret."""
     groups = field.groups.split(",") if field.groups else ["base.group_user"]
     return is_secret(field) or "base.group_user" not in groups
+
+
+def is_of_database(error):
+    """Return whether an error is the database's own, and of no condition or value.
+
+    A conflict with another transaction or a lost connection is over with the next try.
+    A query that was cancelled took too long, which the condition is to blame for.
+    """
+    return isinstance(
+        error, (psycopg2.OperationalError, psycopg2.InterfaceError)
+    ) and not isinstance(error, psycopg2.errors.QueryCanceled)
 
 
 def acting_as(env, user, company):
@@ -60,6 +77,58 @@ def acting_as(env, user, company):
         env.context, allowed_company_ids=company.ids, tz=user.tz, lang=user.lang
     )
     return env(user=user, su=False, context=context)
+
+
+def evaluate_condition(model, expression, names):
+    """Evaluate a condition that somebody wrote.
+
+    :param model: empty recordset with the rights of the author
+    :param str expression: the domain, in Python
+    :param dict names: what the expression may use
+    :return: ``(domain, query)``
+    :raise UserError: when it cannot be evaluated: why, in words and without a full
+        stop; the log has what Python or Odoo said
+    """
+    domain = Domain.TRUE
+    try:
+        domain = Domain(safe_eval(expression, names))
+        check_condition(model, domain)
+        return domain, model._search(domain)
+    except UserError:
+        raise
+    except Exception as error:
+        if is_of_database(error):
+            raise
+        # The lines after the first repeat the condition, which may hold addresses.
+        said = f"{error}".partition("\n")[0]
+        _logger.info("A condition on %s cannot be evaluated: %s", model._name, said)
+        raise UserError(_why_not_evaluated(model, domain, error)) from error
+
+
+def _why_not_evaluated(model, domain, error):
+    env = model.env
+    if isinstance(error, SyntaxError):
+        return env._("a bracket, comma or quotation mark may be missing")
+    # Odoo wraps what the expression raised.
+    raised = error.__context__
+    if isinstance(raised, NameError) and raised.name:
+        return env._("“%s” has no value here", raised.name)
+    for condition in domain.iter_conditions():
+        if _has_unknown_field(model, condition.field_expr):
+            return env._("there is no field “%s”", condition.field_expr)
+    return env._("Odoo cannot evaluate it")
+
+
+def _has_unknown_field(model, path):
+    current = model
+    for name in path.split("."):
+        if name not in current._fields:
+            return True
+        field = current._fields[name]
+        if not field.relational:
+            return False  # what follows is a part of a date or a property
+        current = current.env[field.comodel_name]
+    return False
 
 
 def check_condition(model, domain):

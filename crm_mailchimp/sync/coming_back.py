@@ -62,7 +62,9 @@ class Restores(SendingPhase):
                 member = self.gateway.restore_member(
                     audience, member_hash(row.email), "subscribed"
                 )
-            except errors.Rejected as error:
+            except (errors.Rejected, errors.MemberForbidden) as error:
+                if not self.is_of_member(error):
+                    raise
                 self.record_refusals([(row, reader.desired(row), error)])
                 return
             self.apply_seen([member])
@@ -149,7 +151,9 @@ class Asks(SendingPhase):
         except errors.NotFound:
             Member._update_rows(("operation", "asked_at"), [(row.id, "read", None)])
             return
-        except errors.Rejected as error:
+        except (errors.Rejected, errors.MemberForbidden) as error:
+            if not self.is_of_member(error):
+                raise
             Member._update_rows(("asked_at",), [(row.id, None)])
             self.record_refusals([(row, None, error)])
             return

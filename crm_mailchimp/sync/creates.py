@@ -24,7 +24,9 @@ class Creates(SendingPhase):
         reader = MemberValues(account)
         status = "pending" if account.double_opt_in else "subscribed"
         size = self.cursor.portion or LARGEST
-        portion, subscribe, halves = Portion(size), self.gateway.subscribe_batch, []
+        portion, halves = Portion(size), []
+        send = partial(self.gateway.subscribe_batch, account.audience_ref)
+        call = partial(self._call, partial(portion.carry, send))
 
         def calls():
             walk = self.walk(reader, "create", lambda: portion.size)
@@ -33,14 +35,9 @@ class Creates(SendingPhase):
                     return
                 batch = self.items(reader, rows, status)
                 if batch:
-                    yield call(batch)
+                    yield (batch,)
                 while halves:
-                    yield call(halves.pop())
-
-        def call(batch):
-            items = [item for item, _row, _desired in batch]
-            send = partial(subscribe, account.audience_ref)
-            return batch, portion.carry, send, items, self.gateway.patience()
+                    yield (halves.pop(),)
 
         def record(batch, result):
             if isinstance(result, errors.MailchimpError):
@@ -67,29 +64,21 @@ class Creates(SendingPhase):
         try:
             if account.no_room_message:
                 # One call shows whether there is room again.
-                self.carry_out(islice(calls(), 1), record)
-            self.carry_out(calls(), record)
+                self.carry_out(islice(calls(), 1), record, finish=call)
+            self.carry_out(calls(), record, finish=call)
             while halves:
-                pending = [call(halves.pop()) for _ in range(len(halves))]
-                self.carry_out(iter(pending), record)
+                pending = [(halves.pop(),) for _ in range(len(halves))]
+                self.carry_out(iter(pending), record, finish=call)
         except errors.MailchimpError:
             learn()
             raise
         learn()
 
     def items(self, reader, rows, status):
-        """Return ``[(item, row, desired)]`` for rows whose contact is eligible now.
-
-        Contacts may have changed since the diff: nobody is sent who has no opt-in when
-        the call is prepared, which happens while the calls before it are under way.
-        """
+        """Return ``[(item, row, desired)]`` of rows that Mailchimp may take."""
         account = self.account
-        winners = account._winners([row.email for row in rows])
-        batch, dropped, lacking = [], [], []
+        batch, lacking = [], []
         for row in rows:
-            if winners.get(row.email) != row.partner_id:
-                dropped.append((row.id,))
-                continue
             desired = reader.desired(row)
             tags = payload.missing(desired, reader.required)
             if tags:
@@ -102,9 +91,7 @@ class Creates(SendingPhase):
             since = row[reader.opt_in_date]
             item = payload.creation(row.email, desired, status, since)
             batch.append((item, row, desired))
-        Member = self.env["crm.mailchimp.member"]
-        Member._update_rows((), dropped, operation=None, wanted=False)
-        Member._update_rows(
+        self.env["crm.mailchimp.member"]._update_rows(
             ("reason_text", "values_refused"),
             lacking,
             operation=None,
@@ -112,6 +99,29 @@ class Creates(SendingPhase):
         )
         self.count(lacking=len(lacking))
         return batch
+
+    def _call(self, carry, batch):
+        """Return the call for those whose contact is eligible at this moment.
+
+        It was prepared while others were under way: somebody may have opted out since.
+        """
+        # A transaction goes on seeing what was there when it began.
+        self.commit()
+        winners = self.account._winners([row.email for _item, row, _desired in batch])
+        eligible, dropped = [], []
+        for entry in batch:
+            _item, row, _desired = entry
+            if winners.get(row.email) == row.partner_id:
+                eligible.append(entry)
+            else:
+                dropped.append((row.id,))
+        self.env["crm.mailchimp.member"]._update_rows(
+            (), dropped, operation=None, wanted=False
+        )
+        if not eligible:
+            return None
+        items = [item for item, _row, _desired in eligible]
+        return eligible, carry, items, self.gateway.patience()
 
     def _record(self, reader, batch, created, refused):
         sent = {row.email: (row, desired) for _item, row, desired in batch}

@@ -38,7 +38,9 @@ class Moves(SendingPhase):
                 ("operation", "moved_from_id"), [(row.id, "create", None)]
             )
             return
-        except errors.Rejected as error:
+        except (errors.Rejected, errors.MemberForbidden) as error:
+            if not self.is_of_member(error):
+                raise
             self._move_refused(row, old, error)
             return
         Member._update_rows(
@@ -78,9 +80,10 @@ class Moves(SendingPhase):
         Member = self.env["crm.mailchimp.member"]
         audience = self.account.audience_ref
         after = None
-        if error.code == "address_taken":
+        code = getattr(error, "code", None)
+        if code == "address_taken":
             after = "read"
-        elif error.code == "address_change_status":
+        elif code == "address_change_status":
             self.look_at(old)
             after = None if old.status == "unsubscribed" else "create"
         else:

@@ -58,22 +58,28 @@ class Permissions(SendingPhase):
                             for ref in given.mapped("permission_ref")
                         ]
                     }
-                    yield (
-                        member_id,
-                        self.gateway.patch_member,
-                        audience,
-                        member_hash(email),
-                        body,
-                    )
+                    yield member_id, email, body
 
-        def record(member_id, result):
-            # Noted even if it was refused, so as not to try again in every run.
+        def call(member_id, email, body):
+            # A transaction goes on seeing what was there when it began.
+            self.commit()
+            if email not in self.account._eligible_emails([email]):
+                settle(member_id)
+                return None
+            digest = member_hash(email)
+            return member_id, self.gateway.patch_member, audience, digest, body
+
+        def settle(member_id):
+            # One that is refused is not tried at every run.
             self.env["crm.mailchimp.member"]._update_rows(
                 ("permissions_at",), [(member_id, fields.Datetime.now())]
             )
-            if isinstance(result, errors.Rejected):
+
+        def record(member_id, result):
+            settle(member_id)
+            if isinstance(result, (errors.Rejected, errors.Forbidden)):
                 permissions.error_message = self.account._error_sentence(result)
             elif not isinstance(result, errors.MailchimpError):
                 self.count(permitted=1)
 
-        self.carry_out(calls(), record)
+        self.carry_out(calls(), record, finish=call)

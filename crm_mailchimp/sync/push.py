@@ -125,7 +125,7 @@ class Push(Phase):
             self.count(archived=archived)
             told = self.cursor.let_go + archived
             self.set_cursor(let_go=told or None)
-        except errors.PASSING:
+        except (*errors.PASSING, errors.MemberForbidden):
             if self.run.attempts < OPT_OUT_TRIES:
                 raise
         self.gateway.opt_outs_only = False

@@ -27,6 +27,8 @@ class Room(Phase):
         try:
             step()
         except errors.Forbidden as error:
+            if isinstance(error, errors.MemberForbidden) or error.method == "GET":
+                raise
             self.set_cursor(no_room=error.words or True)
             return error
         if self.is_full():

@@ -25,6 +25,10 @@ class SendingPhase(MemberPhase):
     # From this many on, changes and archives go through Mailchimp's batch operations:
     # slower to start, but without a request for each.
     BATCH_FROM = 1000
+    # So many members in a row for which Mailchimp does not allow it are no coincidence.
+    FORBIDDEN = 8
+    forbidden = 0  # in a row until now
+    trouble = None  # what a second look found then, if there was one
 
     def planned(self, operation, limit=None):
         """Return how many rows have an operation planned, up to a limit."""
@@ -61,7 +65,7 @@ class SendingPhase(MemberPhase):
             after = rows[-1].email
             yield rows
 
-    def carry_out(self, calls, record, whole=False):
+    def carry_out(self, calls, record, whole=False, finish=None):
         """Carry out several calls at once; record and commit each outcome.
 
         An error that concerns the whole account stops the work, but only after the
@@ -69,8 +73,9 @@ class SendingPhase(MemberPhase):
 
         :param calls: iterator of ``(tag, function, *arguments)``, for the gateway's
             ``map``
-        :param record: called with the tag and the result or ``Rejected``/``NotFound``
+        :param record: called with the tag and the result or the error of one member
         :param bool whole: whether to start all calls, even after the slice is over
+        :param finish: as for the gateway's ``map``
         :raise MailchimpError: the first error that is not about a single member
         """
         trouble = []
@@ -78,17 +83,39 @@ class SendingPhase(MemberPhase):
         def should_stop():
             return trouble or self.is_lost() or not whole and self.is_over()
 
-        for outcomes in self.gateway.map(calls, should_stop):
+        def is_trouble(result):
+            try:
+                return not self.is_of_member(result)
+            except errors.PASSING:
+                return True  # nobody can say yet
+
+        for outcomes in self.gateway.map(calls, should_stop, finish):
             for tag, result in outcomes:
-                if isinstance(result, errors.MailchimpError) and not isinstance(
-                    result, (errors.Rejected, errors.NotFound)
-                ):
+                if is_trouble(result):
                     trouble.append(result)
                 else:
                     record(tag, result)
             self.checkpoint()
         if trouble:
             raise trouble[0]
+
+    def is_of_member(self, result):
+        """Return whether it is a result, or an error that is about one member only.
+
+        What Mailchimp does not allow for one member it may not allow for any: that
+        shows when the account is looked at, or by several of them in a row.
+
+        :raise Retryable, Protocol: there is no answer to that look
+        """
+        if not isinstance(result, errors.MemberForbidden):
+            self.forbidden = 0
+            return not isinstance(result, errors.MailchimpError) or isinstance(
+                result, (errors.Rejected, errors.NotFound)
+            )
+        self.forbidden += 1
+        if self.trouble is None:
+            self.trouble = self.account._second_look() or False
+        return not self.trouble and self.forbidden < self.FORBIDDEN
 
     def one_by_one(self, operation, act):
         """Call ``act(reader, row)`` for each planned row and commit its outcome.
@@ -99,8 +126,17 @@ class SendingPhase(MemberPhase):
             return False
         reader = MemberValues(self.account)
         for rows in self.walk(reader, operation, lambda: 20):
+            # A transaction goes on seeing what was there when it began.
+            self.commit()
             for row in rows:
-                act(reader, row)
+                try:
+                    act(reader, row)
+                except errors.MemberForbidden as error:
+                    if not self.is_of_member(error):
+                        raise
+                    self.record_refusals([(row, None, error)])
+                else:
+                    self.forbidden = 0
                 self.commit()
                 if self.is_over():
                     return True
@@ -151,6 +187,8 @@ class SendingPhase(MemberPhase):
             if code == "member_exists":
                 exists.append((row.id,))
                 continue
+            # What is forbidden may be allowed once somebody changes a role or the plan.
+            passes = code == "too_many_signups" or isinstance(error, errors.Forbidden)
             known = dict(self.env["crm.mailchimp.member"]._fields["reason"].selection)
             rows.append(
                 (
@@ -158,7 +196,7 @@ class SendingPhase(MemberPhase):
                     code if code in known else "other",
                     error.words,
                     None if code in FINAL else desired,
-                    now + PASSING if code == "too_many_signups" else None,
+                    now + PASSING if passes else None,
                 )
             )
         Member = self.env["crm.mailchimp.member"]

@@ -3,7 +3,12 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from lxml import etree
-from psycopg2.errors import SerializationFailure
+from psycopg2.errors import (
+    DeadlockDetected,
+    ForeignKeyViolation,
+    QueryCanceled,
+    SerializationFailure,
+)
 
 from odoo import fields
 from odoo.tests import common, new_test_user, tagged
@@ -11,6 +16,7 @@ from odoo.tools import mute_logger
 from odoo.tools.safe_eval import safe_eval
 
 from ..engine import errors
+from ..engine.address import member_hash
 from ..sync.compare import Compare
 from ..sync.creates import Creates
 from ..sync.segments import Segments
@@ -136,7 +142,7 @@ class TestErrors(MailchimpCase):
         ledger = self.ledger("new@firma.be")
         self.assertEqual((ledger.status, ledger.origin), ("subscribed", "odoo"))
 
-    def conflict(self, owner, name):
+    def conflict(self, owner, name, error=SerializationFailure):
         """Let somebody else write, once, what a method writes."""
         method, acts = getattr(owner, name), [1]
 
@@ -144,7 +150,7 @@ class TestErrors(MailchimpCase):
             result = method(this, *args)
             if acts:
                 acts.pop()
-                raise SerializationFailure()
+                raise error()
             return result
 
         return patch.object(owner, name, conflict)
@@ -160,6 +166,29 @@ class TestErrors(MailchimpCase):
             self.assertEqual(self.ledger(contact.email).status, "subscribed")
             self.assertEqual(self.simulator.count("POST"), 1, name)
             self.assertEqual(run.state, "done")
+
+    def test_a_conflict_is_no_fault_of_a_segment(self):
+        """Neither is a contact that was just deleted."""
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.push()
+        Segment = self.env.registry["crm.mailchimp.segment"]
+        segment = self.account.segment_ids
+        for number, error in enumerate(
+            (SerializationFailure, DeadlockDetected, ForeignKeyViolation), 2
+        ):
+            self.contact(f"New{number}", city="Ghent")
+            with self.conflict(Segment, "_store_contacts", error):
+                self.push()
+            self.assertEqual(segment.state, "active", segment.error_message)
+            self.assertEqual(segment.matching_count, number)
+
+    def test_a_condition_that_takes_too_long_is_its_segments_fault(self):
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        Segment = self.env.registry["crm.mailchimp.segment"]
+        with self.conflict(Segment, "_store_contacts", QueryCanceled):
+            self.push()
+        self.assertEqual(self.account.segment_ids.state, "broken")
+        self.assertIn("cannot apply", self.account.segment_ids.error_message)
 
     def test_a_refused_member_does_not_hold_up_the_others(self):
         fake = self.contact("Fake", "fake@firma.be")
@@ -239,6 +268,53 @@ class TestErrors(MailchimpCase):
                 self.assertFalse(self.account.health_message)
                 self.assertFalse(bob.mailchimp_opt_in)
                 self.assertEqual(self.status(new.email), "subscribed")
+
+    def forbid(self, method, *partners):
+        """Let Mailchimp answer that nobody may do this with these members."""
+        for partner in partners:
+            path = f"/lists/{self.audience.id}/members/{member_hash(partner.email)}"
+            self.simulator.fault(f"{method} {path}", status=403, times=None)
+
+    def test_what_may_not_be_done_with_one_member_does_not_stop_the_others(self):
+        people = self.ann | self.contact("Bob") | self.contact("Eve")
+        archived = self.contact("Zoe")
+        self.push()
+        self.forbid("PATCH", self.ann, archived)
+        self.opt_out(archived)
+        archived.mailchimp_opt_in = True
+        people.city = "Bruges"
+        run = self.push()
+        self.assertEqual(run.counters["updated"], 2)
+        self.assertEqual(run.counters["refused"], 2)
+        for email in ("bob@firma.be", "eve@firma.be"):
+            self.assertEqual(self.member(email).merge_fields["CITY"], "Bruges")
+        member = self.ledger("ann@firma.be")
+        self.assertEqual(member.reason, "other")
+        self.assertTrue(member.reason_text)
+        self.assertEqual(self.ledger("zoe@firma.be").reason, "other")
+        self.assertTrue(self.ledger("zoe@firma.be").next_try)
+        self.assertFalse(self.account.no_room_message)
+        self.assertEqual(self.account.state, "linked")
+        # The role of a user or the plan may change.
+        self.simulator.faults.clear()
+        members = member | self.ledger("zoe@firma.be")
+        members.sudo().next_try = fields.Datetime.now() - timedelta(minutes=1)
+        self.push()
+        self.assertEqual(self.member("ann@firma.be").merge_fields["CITY"], "Bruges")
+        self.assertEqual(self.status("zoe@firma.be"), "subscribed")
+
+    def test_what_may_not_be_done_with_any_member_waits(self):
+        people = self.contact("P0")
+        for number in range(1, 20):
+            people |= self.contact(f"P{number}")
+        self.push()
+        people.city = "Bruges"
+        self.simulator.fault("PATCH /lists/*/members/*", status=403, times=None)
+        self.simulator.clear_calls()
+        run = self.push(state="waiting")
+        self.assertIn("the role of the API key's user", run.error_message)
+        self.assertLess(self.simulator.count("PATCH"), 20)
+        self.assertEqual(self.account.state, "linked")
 
     def test_opt_outs_go_on_while_something_else_is_refused(self):
         self.contact("New")

@@ -1,8 +1,18 @@
 from odoo import Command
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
 from .common import MailchimpCase
+
+# Conditions that nobody can use, and what is said of them.
+UNUSABLE = (
+    ("[('id', '=', active_id)]", "“active_id” has no value here"),
+    ("[('no_such', '=', 1)]", "no field “no_such”"),
+    ("[('parent_id.no_such', '=', 1)]", "no field “parent_id.no_such”"),
+    ("[(", "a bracket, comma or quotation mark may be missing"),
+    ("[('id', '=', uid.x)]", "Odoo cannot evaluate it"),
+    ("['city']", "Odoo cannot evaluate it"),
+)
 
 
 @tagged("post_install", "-at_install")
@@ -152,17 +162,25 @@ class TestFilters(MailchimpCase):
         record.unlink()
 
     def test_an_unusable_filter_is_refused_with_the_reason(self):
-        for domain, words in (
-            ("[('id', '=', active_id)]", "active_id"),
-            ("[('no_such', '=', 1)]", "no_such"),
-            ("[(", "Ghent"),
-        ):
-            with self.assertRaisesRegex(ValidationError, words):
+        for domain, words in UNUSABLE:
+            with self.assertRaisesRegex(ValidationError, words) as caught:
                 self.as_user(self.syncer, domain=domain, mailchimp_sync=True)
+            self.assert_no_code(caught.exception)
         with self.assertRaisesRegex(ValidationError, "without a contact"):
             self.as_user(
                 self.syncer, model_id="res.country", domain="[]", mailchimp_sync=True
             )
+
+    def assert_no_code(self, error):
+        """Whoever wrote a condition need not know Python."""
+        self.assertNotRegex(f"{error}", r"Error|while evaluating|<unknown>|\.\.")
+
+    def test_so_is_an_unusable_condition_of_the_account(self):
+        account = self.account.with_user(self.manager)
+        for domain, words in UNUSABLE:
+            with self.assertRaisesRegex(UserError, words) as caught:
+                account.partner_domain = domain
+            self.assert_no_code(caught.exception)
 
     def test_expressions_of_the_web_client(self):
         self.link()

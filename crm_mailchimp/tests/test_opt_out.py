@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
+from ..engine.address import member_hash
 from ..models import opt_out
 from ..sync.creates import Creates
 from ..sync.sending import SendingPhase
@@ -243,6 +244,51 @@ class TestOptOutLane(MailchimpCase):
         self.assertEqual(self.status("ann@firma.be"), "archived")
         self.assertFalse(self.account.opt_out_waiting)
         self.assertFalse(self.account.opt_out_error)
+
+    def forbid(self, method, *partners):
+        """Let Mailchimp answer that nobody may do this with these members."""
+        for partner in partners:
+            path = f"/lists/{self.audience.id}/members/{member_hash(partner.email)}"
+            self.simulator.fault(f"{method} {path}", status=403, times=None)
+
+    def test_one_that_may_not_be_archived_does_not_stop_the_others(self):
+        """Neither in the lane, one call at a time beside a push, nor in the push."""
+        ann, bob, eve = (self.contact(name) for name in ("Ann", "Bob", "Eve"))
+        self.push()
+        self.forbid("DELETE", ann)
+        ann.mailchimp_opt_in = False
+        with patch.object(type(self.account), "_is_pushing", lambda account: True):
+            self.opt_out(bob)
+        self.assertEqual(self.status("bob@firma.be"), "archived")
+        self.assertEqual(self.status("ann@firma.be"), "subscribed")
+        self.assertIn("may not do this", self.account.opt_out_error)
+        self.assertEqual(self.account.state, "linked")
+        eve.city = "Ghent"
+        self.push()
+        self.assertEqual(self.member("eve@firma.be").merge_fields["CITY"], "Ghent")
+        # Once it may be, the lane archives it.
+        self.simulator.faults.clear()
+        self.send_opt_outs()
+        self.assertEqual(self.status("ann@firma.be"), "archived")
+        self.assertFalse(self.account.opt_out_waiting)
+        self.assertFalse(self.account.opt_out_error)
+
+    def test_those_that_may_not_be_archived_come_last(self):
+        people = [self.contact(f"C{number}") for number in range(9)]
+        zoe = self.contact("Zoe")
+        self.push()
+        self.forbid("DELETE", *people)
+        with patch.object(type(self.account), "_is_pushing", lambda account: True):
+            self.opt_out(*people, zoe)
+            self.send_opt_outs()
+        self.assertEqual(self.status("zoe@firma.be"), "archived")
+
+    def test_when_nobody_may_be_archived_the_account_is_looked_at(self):
+        ann = self.contact("Ann")
+        self.push()
+        self.simulator.fault("**", status=403, times=None)
+        self.opt_out(ann)
+        self.assertEqual(self.account.state, "error")
 
     def test_some_that_are_never_answered_do_not_stop_the_others(self):
         partners = [self.contact(f"C{number}") for number in range(10)]

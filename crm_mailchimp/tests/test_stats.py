@@ -438,6 +438,21 @@ class TestStats(MailchimpCase):
         self.assertEqual(told["c3@firma.be"].event_ids.mapped("url"), ["5"])
         self.assertEqual(told["c1@firma.be"].open_count, 1)
 
+    def test_a_report_without_an_id_stops_nothing(self):
+        campaigns = [self.send(title=f"C{n}") for n in range(3)]
+        view = reports.report_view
+
+        def without_id(shown):
+            report = view(shown)
+            if shown is campaigns[1]:
+                del report["id"]
+            return report
+
+        with patch.object(reports, "report_view", without_id):
+            self.push("stats")
+        for campaign in (campaigns[0], campaigns[2]):
+            self.assertEqual(self.record(campaign).sent, 20)
+
     def test_a_campaign_that_cannot_be_stored_is_its_own_trouble(self):
         campaigns = [self.send(title=f"C{n}") for n in range(3)]
         Campaign = self.env.registry["crm.mailchimp.campaign"]

@@ -30,6 +30,11 @@ env.ref("crm_mailchimp.ir_cron_webhook").active = False
 ASK = """
 env["crm.mailchimp.account"].search([])._request_run("push")
 """
+PERMISSION = """
+account = env["crm.mailchimp.account"].search([])
+account.action_read_permissions()
+account.permission_ids.on_opt_in = True
+"""
 RUNS = "SELECT id, state FROM crm_mailchimp_run ORDER BY id"
 TRIGGERS = "SELECT id FROM ir_cron_trigger WHERE call_at <= NOW() AT TIME ZONE 'UTC'"
 
@@ -50,6 +55,12 @@ class Place:
 
     def sql(self, query):
         return self.environment.postgres.sql(query, DATABASE)
+
+    def opt_out(self, email):
+        """Take an opt-in, in a transaction of its own."""
+        self.sql(
+            f"UPDATE res_partner SET mailchimp_opt_in = FALSE WHERE email = '{email}'"
+        )
 
     def add_contacts(self, name):
         """Make contacts for the next run, and count its calls from here."""
@@ -167,10 +178,7 @@ def test_an_opt_out_while_mailchimp_is_read(environment, template):
         def on_call(call, point):
             if point == "before" and call.path.endswith("/activity-feed"):
                 opted_out.append(call)
-                place.sql(
-                    "UPDATE res_partner SET mailchimp_opt_in = FALSE"
-                    " WHERE email = 'ann@firma.be'"
-                )
+                place.opt_out("ann@firma.be")
 
         simulator.on_call(on_call)
         place.worker.execute(ASK)
@@ -182,3 +190,85 @@ def test_an_opt_out_while_mailchimp_is_read(environment, template):
             for call in simulator.calls
         )
         place.worker.close()
+
+
+class Subscribing:
+    """A push of forty contacts, two a call, during which one of them opts out.
+
+    It happens when the first calls have arrived and the next ones are prepared.
+
+    :param sent: addresses of each call that was not refused as a whole
+    """
+
+    SMALL_CALLS = """
+env["crm.mailchimp.account"].search([])._request_run("push")[0]._set_cursor(portion=2)
+"""
+    AT_ONCE = 8
+    EMAILS = sorted(f"late{number}@firma.be" for number in range(40))
+
+    def __init__(self, place, victim):
+        self.place, self.victim, self.arrived, self.sent = place, victim, [], []
+        place.add_contacts("late")
+        place.simulator.on_call(self.on_call)
+        place.worker.execute(self.SMALL_CALLS)
+        assert place.worker.run(trigger=PUSH) == 0
+
+    def on_call(self, call, point):
+        if call.method != "POST" or call.path.count("/") != 2:
+            return
+        if point == "applied":
+            self.sent.append({item["email_address"] for item in call.body["members"]})
+        elif point == "before":
+            self.arrived.append(call)
+            if len(self.arrived) <= self.AT_ONCE:
+                time.sleep(1)
+                self.place.opt_out(self.victim)
+
+    def check(self):
+        """Everybody was sent, but for whoever opted out."""
+        others = {*self.EMAILS} - {self.victim}
+        assert set().union(*self.sent) == others
+        assert others == {*self.EMAILS} & set(self.place.audience.members)
+
+
+def test_an_opt_out_while_calls_before_are_under_way(place):
+    """Calls are prepared while others are under way, and begin when those are done."""
+    subscribing = Subscribing(place, Subscribing.EMAILS[20])  # in the eleventh
+    assert len(subscribing.sent) > 12
+    subscribing.check()
+
+
+def test_an_opt_out_while_permissions_are_given(place):
+    """Marketing permissions go with an opt-in; they are given a call each."""
+    audience = place.simulator.account.audiences[place.audience.id]
+    audience.marketing_permissions = True
+    audience.permission_texts["aaaa1111"] = "Email"
+    place.worker.execute(PERMISSION)
+    place.add_contacts("late")
+    victim = Subscribing.EMAILS[-1]
+    arrived = []
+
+    def on_call(call, point):
+        if point == "before" and call.method == "PATCH" and "/members/" in call.path:
+            arrived.append(call)
+            if len(arrived) <= Subscribing.AT_ONCE:
+                time.sleep(1)
+                place.opt_out(victim)
+
+    place.simulator.on_call(on_call)
+    place.worker.execute(ASK)
+    assert place.worker.run(trigger=PUSH) == 0
+    members = place.audience.members
+    assert not members[victim].permissions
+    assert all(
+        members[email].permissions for email in Subscribing.EMAILS if email != victim
+    )
+
+
+def test_an_opt_out_while_refused_calls_are_looked_into(place):
+    """Halves of a refused call are sent to find out who is to blame."""
+    refused = Subscribing.AT_ONCE
+    place.simulator.fault("POST /lists/*", status=400, times=refused)
+    subscribing = Subscribing(place, Subscribing.EMAILS[0])
+    assert len(subscribing.arrived) - len(subscribing.sent) == refused
+    subscribing.check()

@@ -20,8 +20,8 @@ def problem(title="Invalid Resource", detail="", field=None, message=""):
         (401, None, errors.AuthLost, False),
         (403, problem("User Disabled"), errors.AuthLost, False),
         (403, problem("Wrong Datacenter"), errors.AuthLost, False),
-        (403, problem("Forbidden"), errors.Forbidden, False),
-        (403, problem("User action not permitted"), errors.Forbidden, False),
+        (403, problem("Forbidden"), errors.MemberForbidden, False),
+        (403, problem("User action not permitted"), errors.MemberForbidden, False),
         (403, None, errors.Retryable, False),
         (404, problem("Resource Not Found"), errors.NotFound, False),
         (404, None, errors.Protocol, False),
@@ -335,11 +335,29 @@ def test_other_refusals_are_not_the_plan(status, body):
     assert not isinstance(found, errors.NoRoom)
 
 
+def test_what_may_be_forbidden_for_one_member_only():
+    refusal = problem("User action not permitted", "You may not do this.")
+    one = "/lists/l/members/0123"
+    for method, path, kind in (
+        ("PATCH", one, errors.MemberForbidden),
+        ("DELETE", one, errors.MemberForbidden),
+        ("POST", f"{one}/tags", errors.Forbidden),
+        ("GET", "/lists/l/members", errors.Forbidden),
+    ):
+        found = errors.classify(403, refusal, method=method, path=path)
+        assert type(found) is kind
+    # Of the account, whatever it was about.
+    review = problem("Compliance Related", "The account is under review.")
+    found = errors.classify(403, review, method="PATCH", path=one)
+    assert type(found) is errors.Forbidden
+
+
 @pytest.mark.parametrize(
     ("kind", "is_refused", "passes"),
     [
         (errors.Rejected, True, False),
         (errors.Forbidden, True, False),
+        (errors.MemberForbidden, True, False),
         (errors.NoRoom, True, False),
         (errors.NotFound, True, False),
         (errors.Retryable, False, True),

@@ -624,6 +624,29 @@ def test_the_call_ahead_begins_before_an_outcome_is_recorded(answers):
         assert list(outcomes) == [[("second", None)]]
 
 
+def test_a_call_is_finished_when_it_begins():
+    """Not when it is taken, which is while those before it are under way."""
+    # The first two are answered once all are taken: no other can begin before.
+    taken, thread = threading.Event(), threading.get_ident()
+
+    def calls():
+        for number in range(5):
+            if number == 3:
+                taken.set()
+            yield (number,)
+
+    def finish(number):
+        assert threading.get_ident() == thread
+        if number == 2:
+            assert taken.is_set()
+            return None  # it is not needed any more, and another takes its place
+        return number, taken.wait, 30
+
+    with Gateway(KEY, "http://127.0.0.1:9/3.0", max_in_flight=2) as gateway:
+        outcomes = list(chain.from_iterable(gateway.map(calls(), finish=finish)))
+    assert sorted(outcomes) == [(number, True) for number in (0, 1, 3, 4)]
+
+
 def test_no_call_begins_when_it_is_enough(answers, gateway):
     calls = ((number, gateway.root) for number in range(50))
     done = []

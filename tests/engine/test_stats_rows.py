@@ -367,3 +367,9 @@ def test_a_report_that_cannot_be_read_is_asked_for_ever_less_often():
     assert waits[-1] <= timedelta(days=1)
     assert stats.next_try(NOON, 9, False)
     assert stats.next_try(NOON, 10, False) is None
+
+
+def test_an_entry_without_an_id_does_not_keep_the_others():
+    fine = {"id": "c1"}
+    entries = [{"x": 1}, *({"id": odd} for odd in (*ODD, "")), fine, None, "c2"]
+    assert stats.identified(entries) == [{"id": "x"}, fine]
