@@ -81,4 +81,5 @@ class CrmMailchimpConsent(models.Model):
         lines = self.search(domain)
         vals = {"email_normalized": False, "note": False}
         # Our own ``write`` refuses any change to a line.
+        # pylint: disable-next=super-method-mismatch
         return super(CrmMailchimpConsent, lines).write(vals)

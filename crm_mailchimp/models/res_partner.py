@@ -230,6 +230,7 @@ class ResPartner(models.Model):
             if said and said >= partner.mailchimp_opt_in_date:
                 date = said + timedelta(seconds=1)
                 # Our own ``write`` would check where the date comes from.
+                # pylint: disable-next=super-method-mismatch
                 super(ResPartner, partner).write({"mailchimp_opt_in_date": date})
 
     def _log_consent(self, kind, addresses=None):

@@ -84,7 +84,7 @@ class Groups(Creation):
             return
         categories = account._refs().categories
         try:
-            groups = self.read()
+            groups = self.read_groups()
         except errors.REFUSED as error:
             for segment in renamed:
                 segment._note_refusal(error)
@@ -126,7 +126,7 @@ class Groups(Creation):
             return
         account = self.account
         try:
-            groups = self.read()
+            groups = self.read_groups()
         except errors.REFUSED as error:
             # Contacts and tags carry on.
             for segment, _kind in needed:
@@ -190,7 +190,7 @@ class Groups(Creation):
         """
         account = self.account
         try:
-            groups = self.read()
+            groups = self.read_groups()
         except errors.REFUSED as error:
             _logger.info("No groups to compare with: %s", error)
             return
@@ -247,7 +247,7 @@ class Groups(Creation):
             return []
         return needed
 
-    def read(self):
+    def read_groups(self):
         """Return all groups of the audience: :class:`.AudienceGroups`.
 
         One reading does for all steps until something is created.

@@ -132,7 +132,7 @@ class Preview(Phase):
         if flagged and account.segment_target != "tag":
             # Where there are many categories, this takes time, too.
             with suppress(*errors.REFUSED):
-                self.beside(Groups).read()
+                self.beside(Groups).read_groups()
         self.run.phase = "diff"
         self.env["ir.cron"]._commit_progress()
 
