@@ -9,6 +9,7 @@ do, whatever the caller passes: make a known member subscribed or pending other 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from .transport import Transport
 from .vocabulary import Json
 
 SEGMENT_LIMIT = 500
+#: How long a look at an audience shows that it is there.
+SEEN_SECONDS = 30
 
 
 class Gateway(MemberCalls, ReportCalls):
@@ -44,6 +47,7 @@ class Gateway(MemberCalls, ReportCalls):
     ) -> None:
         super().__init__(Transport(api_key, api_url, **options))
         self._parallel = Parallel(self._transport.slots)
+        self._audiences_seen: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<Gateway {self._transport.host}>"
@@ -155,6 +159,15 @@ class Gateway(MemberCalls, ReportCalls):
     def audience(self, ref: str) -> Json:
         """Return one audience. Its ``stats`` are a few minutes old."""
         return self._lists.get_list(ref, exclude_fields=["_links"])
+
+    def check_audience(self, ref: str) -> None:
+        """Make sure that an audience is there, unless that was seen a moment ago.
+
+        :raise NotFound: when it is not
+        """
+        if time.monotonic() - self._audiences_seen.get(ref, -math.inf) > SEEN_SECONDS:
+            self.audience(ref)
+            self._audiences_seen[ref] = time.monotonic()
 
     def create_audience(self, body: Json) -> Json:
         """Create an audience; ``Forbidden`` when the plan has no room for it."""

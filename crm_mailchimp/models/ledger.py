@@ -255,7 +255,7 @@ class CrmMailchimpAccount(models.Model):
         """
         if not members:
             return 0
-        gateway.audience(self.audience_ref)
+        gateway.check_audience(self.audience_ref)
         self.env["crm.mailchimp.member"]._update_rows(
             ("reason",),
             [

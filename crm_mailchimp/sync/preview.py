@@ -69,8 +69,11 @@ class Preview(Phase):
 
         :return: ``False`` when work remains that can go on at once
         """
-        if self._is_read_by_another():
+        readers = self._readers()
+        if readers:
             self.set_cursor(read_all=None)
+            if set(readers.mapped("state")) == {"queued"}:
+                return False  # this job, or the next one, enters them
             at = fields.Datetime.now() + POLL
             self.run.write({"state": "waiting", "resume_at": at})
             self.env.ref("crm_mailchimp.ir_cron_push")._trigger(at=at)
@@ -103,8 +106,8 @@ class Preview(Phase):
         self.run._end("done", " ".join(filter(None, sentences)) or None)
         return True
 
-    def _is_read_by_another(self):
-        """Return whether another run reads the whole audience, or has to.
+    def _readers(self):
+        """Return other runs that read the whole audience, or have to.
 
         Of two at once, each would take members for gone that the other has just seen.
         """
@@ -116,7 +119,7 @@ class Preview(Phase):
             ]
         )
         unread = self.account._pulled_until() is None
-        return any(unread or other._get_cursor().read_all for other in others)
+        return others.filtered(lambda run: unread or run._get_cursor().read_all)
 
     def _read(self):
         """Bring the ledger up to what Mailchimp holds.

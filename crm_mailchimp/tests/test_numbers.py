@@ -15,6 +15,7 @@ from .test_budget import InsertContacts
 
 # Only lines of a segment have it: a contact's own line does not look at groups.
 ELSEWHERE = {"segment_missing", "not_taken"}
+RENAMED = "renamed@other.example"
 MADE = {
     "No opt-in": "no_opt_in",
     "Archived in Odoo": "contact_archived",
@@ -32,6 +33,8 @@ MADE = {
     "Long gone": "archived",
     "Bounces": "cleaned",
     "Forgotten": "forgotten",
+    "Renamed": "renamed",
+    "Never confirms": "not_confirmed",
     "Comes back": "unsubscribed",
     "Is refused": "other",
     "Fake": "fake",
@@ -56,6 +59,8 @@ class TestNumbers(InsertContacts, MailchimpCase):
             member.email
             for member in self.audience.by_status["subscribed"]
             if refs is None or refs & set(member.interests)
+            # The person of "Renamed", whose contact still has the former address.
+            if member.email != RENAMED
         }
 
     def populate(self):
@@ -106,7 +111,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.audience.add_member("long.gone@firma.be")
         self.audience.archive("long.gone@firma.be")
         person("Long gone")
-        for name in ("Bounces", "Forgotten", "Comes back", "Is refused"):
+        for name in ("Bounces", "Forgotten", "Comes back", "Is refused", "Renamed"):
             person(name)
         person("Fake")
         person("Busy")
@@ -132,12 +137,15 @@ class TestNumbers(InsertContacts, MailchimpCase):
         # One run each for what Mailchimp says to new people.
         self.account.double_opt_in = True
         person("Pending")
+        person("Never confirms")
+        self.audience.change_address("renamed@firma.be", RENAMED)
         self.push()
         self.account.double_opt_in = False
+        self.audience.expire("never.confirms@firma.be")
         self.simulator.switches.update(account_review="refuse")
         self.addCleanup(self.simulator.switches.update, account_review="")
         person("Compliance")
-        self.push()
+        self.push("full")
         self.simulator.switches.update(account_review="")
         city = next(
             field

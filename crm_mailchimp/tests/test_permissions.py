@@ -77,6 +77,7 @@ class TestPermissions(MailchimpCase):
 
     def test_the_preview_names_them(self):
         self.switch_on()
+        self.push()
         self.contact("New")
         preview = self.push("preview")
         (line,) = self.env["crm.mailchimp.preview.line"].search(
