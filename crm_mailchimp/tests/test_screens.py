@@ -316,6 +316,7 @@ class TestPhoneTours(MailchimpCase, HttpCase):
 
     def test_the_preview(self):
         self.link()
+        self.push()
         self.contact("Ann")
         self.push("preview")
         self.tour(
