@@ -22,7 +22,8 @@ class DryRun:
 
     PREFIX = "preview-"
     READS = (
-        *("map", "clock", "audience", "merge_fields", "categories", "interests"),
+        *("map", "clock", "audience", "check_audience", "merge_fields"),
+        *("categories", "interests"),
         "patience",
         *("members", "member_count", "find_member", "static_segments"),
     )

@@ -133,7 +133,7 @@ class Leased:
     READS = frozenset(
         (
             *("abuse_reports", "account_ref", "activity_feed", "ahead"),
-            *("audience", "audiences", "webhooks"),
+            *("audience", "audiences", "check_audience", "webhooks"),
             *("batch", "batch_results", "calls", "categories", "category", "clock"),
             *("close", "data_center", "find_member", "interests", "last_request_id"),
             *("map", "marks", "until", "uses"),

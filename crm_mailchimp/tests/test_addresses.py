@@ -292,6 +292,13 @@ class TestNotThereAnyMore(MailchimpCase):
         self.push("full")
         self.assert_renamed()
 
+    def test_a_preview_finds_out_as_well(self):
+        self.change_address()
+        self.audience.delete_permanently("bob@firma.be")
+        self.push("preview")
+        self.assert_renamed()
+        self.assertEqual(self.bob.mailchimp_reason, "forgotten")
+
     def test_it_is_changed_just_before_an_update(self):
         self.ann.city = "Ghent"
         with self.before("PATCH", self.change_address):
