@@ -242,6 +242,19 @@ class CrmMailchimpAccount(models.Model):
         Member._update_rows(("partner_id",), partners)
         Member._update_rows(("contact_ref",), refs)
 
+    def _is_renamed_condition(self):
+        """Return ``SQL``: member ``m`` is the new address of a member of ours.
+
+        It belongs to the contact of the former address, and is nobody's to import or
+        to decide about.
+        """
+        return SQL(
+            """EXISTS (SELECT FROM crm_mailchimp_member o
+                        WHERE o.account_id = m.account_id AND o.reason = %s
+                          AND o.contact_ref = m.contact_ref)""",
+            RENAMED,
+        )
+
     def _note_gone(self, gateway, members):
         """Note what became of members that Mailchimp does not have any more.
 

@@ -13,7 +13,7 @@ from ..engine import errors
 from ..engine.address import member_hash
 from ..engine.observe import agreed_since, utc
 from ..engine.plan import REACHABLE
-from ..engine.vocabulary import PUSHES, RENAMED, SAID
+from ..engine.vocabulary import PUSHES, SAID
 from .eligibility import SEVERAL
 from .slices import end_of_job
 
@@ -296,12 +296,7 @@ class CrmMailchimpAccount(models.Model):
                          ON m.account_id = %(account)s AND m.partner_id = p.id
                       WHERE c.kind = 'out' AND p.mailchimp_opt_in IS NOT TRUE
                         AND %(to_look_at)s
-                        AND (m.origin <> 'foreign' OR EXISTS (
-                             -- The address of our member was changed to this one.
-                             SELECT FROM crm_mailchimp_member o
-                              WHERE o.account_id = m.account_id
-                                AND o.reason = %(renamed)s
-                                AND o.contact_ref = m.contact_ref))
+                        AND (m.origin <> 'foreign' OR %(is_renamed)s)
                    ) leaving
                 GROUP BY id, email_normalized, status, sending, sent_at, contact_ref,
                          next_try
@@ -309,7 +304,7 @@ class CrmMailchimpAccount(models.Model):
                 account=self.id,
                 audience=self.audience_ref,
                 said=SAID,
-                renamed=RENAMED,
+                is_renamed=self._is_renamed_condition(),
                 # Reachable; or on its way there, as its call may be under way; or asked
                 # to leave before, when nobody could check whether it did.
                 to_look_at=SQL(

@@ -260,14 +260,15 @@ class Compare(ContactPhase):
         self.env.cr.execute(
             SQL(
                 """
-                UPDATE crm_mailchimp_member
+                UPDATE crm_mailchimp_member m
                    SET cause = %(cause)s, operation = NULL
                  WHERE account_id = %(account)s AND origin = 'foreign'
                    AND status IN ('subscribed', 'pending') AND wanted IS NOT TRUE
-                   AND %(differs)s
+                   AND %(differs)s AND NOT %(is_renamed)s
                 """,
                 account=self.account.id,
                 cause="foreign" if ask else None,
+                is_renamed=self.account._is_renamed_condition(),
                 # The cause may stem from an opt-in that came and went without being
                 # sent.
                 differs=SQL(

@@ -54,7 +54,7 @@ class MemberImport(ContactPhase):
                   FROM crm_mailchimp_member m
              LEFT JOIN %(contacts)s p ON p.%(email)s = m.email_normalized
                  WHERE m.account_id = %(account)s AND m.origin = 'foreign'
-                   AND m.status = 'subscribed'
+                   AND m.status = 'subscribed' AND NOT %(is_renamed)s
                    AND NOT EXISTS (
                        SELECT FROM crm_mailchimp_suppression s
                         WHERE s.email_hash = MD5(m.email_normalized)
@@ -75,6 +75,7 @@ class MemberImport(ContactPhase):
               ORDER BY m.reason IS NOT DISTINCT FROM %(not_taken)s, m.id
                 """,
                 not_taken=NOT_TAKEN,
+                is_renamed=account._is_renamed_condition(),
                 account=account.id,
                 company=account.company_id.id,
                 **self._contacts_by_address(),

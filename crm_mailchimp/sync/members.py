@@ -12,7 +12,8 @@ OVERLAP = timedelta(minutes=10)
 FIELDS = (
     "total_items,members.email_address,members.status,members.last_changed,"
     "members.merge_fields,members.interests,members.language,members.web_id,"
-    "members.contact_id,members.unsubscribe_reason,members.timestamp_opt,members.timestamp_signup"
+    "members.contact_id,members.unsubscribe_reason,members.timestamp_opt,"
+    "members.timestamp_signup"
 )
 # Listings by name; the one without a status leaves archived members out.
 CURRENT = "current"
