@@ -38,8 +38,6 @@ class Groups(Creation):
                         self.gateway.delete_interest(
                             account.audience_ref, categories.get(kind), ref
                         )
-                except errors.NotFound:
-                    _logger.info("Group %s was gone already.", segment.remote_name)
                 except errors.REFUSED as error:
                     # The next run tries again.
                     segment._note_refusal(error)
