@@ -18,9 +18,12 @@ class Segments(Phase):
         for name, following in zip(
             names[first:], [*names[first + 1 :], None], strict=True
         ):
+            calls = self.gateway.calls
             steps[name]()
             self.set_cursor(step=following, segment=None)
-            self.commit()
+            # Most steps have nothing to do, which is soon found out once more.
+            if self.gateway.calls != calls or self.is_over():
+                self.commit()
             if following and self.is_over():
                 return None
         self.set_cursor(groups=None)
@@ -47,3 +50,4 @@ class Segments(Phase):
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         for segment in self.each_segment(account.segment_ids):
             segment._evaluate()
+        self.commit()
