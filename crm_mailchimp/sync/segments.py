@@ -18,13 +18,12 @@ class Segments(Phase):
         for name, following in zip(
             names[first:], [*names[first + 1 :], None], strict=True
         ):
-            calls = self.gateway.calls
             steps[name]()
             self.set_cursor(step=following, segment=None)
-            # Most steps have nothing to do, which is soon found out once more.
-            if self.gateway.calls != calls or self.is_over():
-                self.commit()
+            # No commit for each: what changes something commits it itself, and most
+            # steps have nothing to do.
             if following and self.is_over():
+                self.commit()
                 return None
         self.set_cursor(groups=None)
         return "diff"
