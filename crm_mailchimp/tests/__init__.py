@@ -50,5 +50,11 @@ from . import test_tours
 from . import test_trouble
 from . import test_upgrade
 from . import test_views
-from . import test_webhooks
+from . import test_webhook_attacks
+from . import test_webhook_keeping
+from . import test_webhook_limits
+from . import test_webhook_noes
+from . import test_webhook_processing
+from . import test_webhook_registration
+from . import test_webhook_tour
 from . import test_work_tours
