@@ -22,6 +22,8 @@ from . import test_guide
 from . import test_leads
 from . import test_lease
 from . import test_login
+from . import test_login_refused
+from . import test_login_tours
 from . import test_other_account
 from . import test_mailing_tours
 from . import test_many
@@ -44,6 +46,8 @@ from . import test_segments
 from . import test_setup
 from . import test_statements
 from . import test_stats
+from . import test_stats_leads
+from . import test_stats_trouble
 from . import test_suppression
 from . import test_tags
 from . import test_tours
