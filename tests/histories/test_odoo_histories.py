@@ -14,7 +14,10 @@ from threading import Lock
 from unittest.mock import patch
 
 from oracle import NEVER, NO, REACHABLE, Address, Options
-from watcher import CITIES, EMAILS, LEAVES, Watcher, has_members, play, rule
+from watcher.drawing import has_members, rule
+from watcher.harness import CITIES, EMAILS, LEAVES
+from watcher.history import Watcher
+from watcher.play import play
 
 from odoo import fields
 from odoo.exceptions import UserError, ValidationError
