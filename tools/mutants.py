@@ -12,12 +12,12 @@ import os
 import signal
 from importlib.machinery import SourceFileLoader
 
-from .paths import ADDON, SetupError, main
+from .paths import ADDON, REPOSITORY, SetupError, main
 
 # File of the engine -> tests that state its rules, the fastest first.
 TESTS = {
     "plan": ("test_plan", "test_engine_histories"),
-    "errors": ("test_errors", "test_gateway"),
+    "errors": ("test_errors", "test_gateway_*"),
     "payload": ("test_payload", "test_plan", "test_engine_histories"),
     "lease": ("test_lease",),
 }
@@ -105,7 +105,12 @@ def run():
         importlib.import_module(name)  # once for all mutants
     for name in os.environ.get("MUTANTS", "").split() or TESTS:
         path, found, alive = ADDON / "engine" / f"{name}.py", 0, 0
-        tests = [f"tests/engine/{test}.py" for test in TESTS[name]]
+        folder = REPOSITORY / "tests" / "engine"
+        tests = [
+            str(file)
+            for test in TESTS[name]
+            for file in sorted(folder.glob(f"{test}.py"))
+        ]
         tree = ast.parse(path.read_text())
         if not survives(path, tree, tests):
             raise SetupError(f"The tests of {name} fail before anything is broken.")

@@ -11,8 +11,7 @@ from pathlib import Path
 import mailchimp_marketing
 import pytest
 from engine.gateway import Gateway
-
-KEY = "0123456789abcdef0123456789abcdef-us21"
+from keys import KEY
 
 
 class Answers:

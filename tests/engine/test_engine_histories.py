@@ -16,8 +16,11 @@ from engine.gateway import Gateway
 from engine.observe import observe, said, utc
 from engine.payload import creation
 from engine.plan import Known, decide, may_restore
-from oracle import Options
-from watcher import EMAILS, REACHABLE, Watcher, play, play_and_shrink, rule
+from oracle import REACHABLE, Options
+from watcher.drawing import rule
+from watcher.harness import EMAILS
+from watcher.history import Watcher
+from watcher.play import play, play_and_shrink
 
 from mailchimp_simulator import problems, routing
 from mailchimp_simulator import routes as _routes  # noqa: F401 (registers them)

@@ -7,10 +7,10 @@ import pytest
 from engine import errors
 from engine.gateway import Gateway
 from engine.login import Login, login_url
+from keys import KEY
 
 from mailchimp_simulator import Simulator
 
-KEY = "0123456789abcdef0123456789abcdef-us21"
 TOKEN = "fedcba9876543210fedcba9876543210"
 URI = "https://odoo.example/crm_mailchimp/login"
 METADATA = {"dc": "us21", "api_endpoint": "https://us21.api.mailchimp.com"}

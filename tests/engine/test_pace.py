@@ -4,10 +4,10 @@ import time
 from itertools import chain
 
 import pytest
-from conftest import KEY
 from engine.errors import Retryable
 from engine.gateway import Gateway
 from engine.pace import Portion, Slots
+from keys import KEY
 
 from mailchimp_simulator import Simulator
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from engine import batches, errors
 from engine import session as session_module
 from engine.gateway import Gateway
+from keys import KEY
 
-KEY = "0123456789abcdef0123456789abcdef-us21"
 REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     b'Content-Length: 18\r\n\r\n{"account_id":"a"}'

@@ -1,0 +1,1 @@
+"""Histories on a real Odoo: what happens in them, and what a run has to do then."""
