@@ -41,3 +41,13 @@ def test_every_model_has_its_line_among_the_tables():
         for name in re.findall(r"`(crm\.mailchimp\.[\w.]+)`", line.split("|")[1])
     ]
     assert sorted(listed) == sorted(models)
+
+
+@pytest.mark.parametrize("addon", ["crm_mailchimp", "crm_mailchimp_website"])
+def test_odoo_finds_every_test_of_an_addon(addon):
+    """Odoo's own ``--test-enable`` runs only what the package imports."""
+    tests = ROOT / addon / "tests"
+    imported = re.findall(
+        r"import (test_\w+)$", (tests / "__init__.py").read_text(), re.M
+    )
+    assert imported == sorted(path.stem for path in tests.glob("test_*.py"))
