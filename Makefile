@@ -1,6 +1,6 @@
 # Everything is prepared below this folder (.env) and in the user's cache folder.
 PYTHON ?= python3
-export ODOO_PORT SIMULATOR_PORT ONCE KIND MUTANTS
+export ODOO_PORT SIMULATOR_PORT ONCE KIND LONG MUTANTS
 
 .PHONY: help demo test screenshots guide env lint format mutants shell bench pot po
 .PHONY: lock stop clean distclean
@@ -8,7 +8,8 @@ export ODOO_PORT SIMULATOR_PORT ONCE KIND MUTANTS
 help:
 	@echo "make demo    Odoo with demo contacts and a simulated Mailchimp, connected"
 	@echo "             (ONCE=1: print and stop again; ODOO_PORT, SIMULATOR_PORT)"
-	@echo "make test    all tests (KIND='engine simulator odoo histories e2e website lint', ARGS for pytest;"
+	@echo "make test    the short tests; LONG=1: all of them, as CI runs them"
+	@echo "             (KIND='engine simulator odoo histories e2e website lint', ARGS for pytest;"
 	@echo "             KIND=faults: each call goes wrong in each way)"
 	@echo "make lint    ruff, mypy, pylint-odoo, prettier, eslint; format: rewrite the files"
 	@echo "make mutants break the rules of the engine one by one: which does no test notice?"

@@ -31,29 +31,33 @@ DEFAULT = [kind for kind in KINDS if kind != "faults"]
 IN_ODOO = {"odoo", "histories", "faults", "website"}
 # In how many processes a kind is played when it is not alone.
 PORTIONS = {"e2e": 2, "odoo": 3, "histories": 2}
+# Without a choice, histories are as few as tests are short: see tools/short.py.
+SHORT = {"HISTORIES": "12"}
 BROWSING = {"odoo", "e2e", "website"}
 OUTCOMES = ("passed", "failed", "skipped", "without_spec")
 
 
 def run():
     wanted = os.environ.get("KIND", "").split() or DEFAULT
+    chosen = os.environ.get("KIND") or os.environ.get("LONG") or sys.argv[1:]
     if set(wanted) - set(KINDS):
         raise SetupError(f"KIND takes words of: {' '.join(KINDS)}.")
     kinds = [kind for kind in KINDS if kind in wanted]
     with Environment(browser=bool(BROWSING & set(kinds))) as environment:
-        return report(Play(environment, kinds).results)
+        return report(Play(environment, kinds, bool(chosen)).results)
 
 
 class Play:
-    """Tests of some kinds, side by side.
+    """Tests of some kinds, side by side; all of them, or only those that are short.
 
     What needs a database waits for the job that makes it, which is begun before.
     ``results`` names the tests of each kind by what came of them:
     ``{kind: {outcome: [name]}}``.
     """
 
-    def __init__(self, environment, kinds):
+    def __init__(self, environment, kinds, all_of_them):
         self.environment, self.alone = environment, len(kinds) == 1
+        self.all_of_them = all_of_them
         self.template, self.results = None, {}
         with ThreadPoolExecutor(max_workers=3) as pool:
             jobs = []
@@ -107,6 +111,8 @@ class Play:
                 template = self.install("install website", made)
             if not template:
                 return None  # why not is a failure already
+        if not self.all_of_them:
+            paths, variables = ["-p", "tools.short", *paths], {**SHORT, **variables}
         modules = self.modules.result()
         results = pytest(
             self.environment,
@@ -163,7 +169,8 @@ def pytest(environment, kind, name, paths, more, template, modules, alone):
     """Run tests of a kind and return their results.
 
     :param name: of the portion of the kind that ``paths`` are
-    :param more: variables of the portion
+    :param list paths: files of the portion, and options
+    :param dict more: variables of the portion
     :param template: database, for what is in Odoo
     :param modules: folder of the npm packages, ``None`` without npm
     :param bool alone: print what pytest prints as it comes, not once it is through

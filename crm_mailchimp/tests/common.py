@@ -16,6 +16,12 @@ except ImportError:  # installed without the repository around it
     Simulator = None
 
 
+def long(test):
+    """Mark a test that takes over ten seconds: ``make test`` alone leaves it out."""
+    test.is_long = True
+    return test
+
+
 def _is_simulated(value):
     return type(value).__module__.startswith("mailchimp_simulator")
 

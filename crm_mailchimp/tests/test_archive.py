@@ -10,6 +10,7 @@ from odoo.tests import HttpCase, tagged
 
 from ..models.archive import FILES
 from ..models.labelled import RUNS
+from .common import long
 from .test_rights import RightsCase
 
 HOSTILE = [
@@ -479,6 +480,7 @@ class TestArchive(RightsCase):
 
 @tagged("post_install", "-at_install")
 class TestRestoreTour(HttpCase):
+    @long
     def test_restore_an_archive(self):
         self.env["res.partner"].create({"name": "Ann", "mailchimp_opt_in": True})
         self.env["crm.mailchimp.archive"]._write_archive()

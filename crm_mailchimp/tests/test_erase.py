@@ -5,6 +5,7 @@ from odoo.tests import HttpCase, tagged
 
 from ..engine.address import member_hash
 from ..models.erasure import whole_address
+from .common import long
 from .test_rights import RightsCase
 from .test_roles import EverythingCase
 
@@ -318,6 +319,7 @@ class TestDossier(EverythingCase):
 
 @tagged("post_install", "-at_install")
 class TestEraseTour(HttpCase):
+    @long
     def test_erase_a_person(self):
         partner = self.env["res.partner"].create(
             {

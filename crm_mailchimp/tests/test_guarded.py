@@ -3,6 +3,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.models import MAGIC_COLUMNS
 from odoo.tests import tagged
 
+from .common import long
 from .test_roles import ROLES, EverythingCase
 
 # What somebody could make up.
@@ -61,6 +62,7 @@ class TestGuarded(EverythingCase):
         self.env.invalidate_all()
         return record.sudo()[name]
 
+    @long
     def test_no_role_writes_them(self):
         tried = 0
         for record, field in self.own_fields():

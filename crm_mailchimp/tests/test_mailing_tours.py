@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import fields
 from odoo.tests import HttpCase, tagged
 
+from .common import long
 from .test_engagement import MailingCase
 
 
@@ -33,6 +34,7 @@ class TestMailingTours(MailingCase, HttpCase):
                 )
                 self.assertEqual(again, [line])
 
+    @long
     def test_a_line_opens_its_contact(self):
         self.contact("Tour contact")
         self.tour(
@@ -57,6 +59,7 @@ class TestMailingTours(MailingCase, HttpCase):
         campaign.copy({"campaign_ref": "now", "name": "Today", "send_time": now})
         self.tour(f"{url}?view_type=calendar", "crm_mailchimp_campaign_calendar_today")
 
+    @long
     def test_averages_of_campaigns(self):
         # One of one mail, that was opened: half of all campaigns, a fifth of all mails.
         small = self.audience.add_campaign(subject="Small", title="Small")
@@ -95,6 +98,7 @@ class TestMailingTours(MailingCase, HttpCase):
             "crm_mailchimp_contact_card",
         )
 
+    @long
     def test_invalid_emails(self):
         self.tour("/odoo/crm", "crm_mailchimp_invalid_emails")
         self.assertEqual(self.people["Hard"].email, "new@firma.be")

@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_budget import InsertContacts
 
 CONTACTS = 100_000
@@ -113,6 +113,7 @@ class TestMany(InsertContacts, MailchimpCase):
             for name in view["models"][model._name]
         }
 
+    @long
     def test_each_page(self):
         env = self.env(user=self.user)
         recipient = env["crm.mailchimp.recipient"]

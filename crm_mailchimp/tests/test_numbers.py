@@ -10,7 +10,7 @@ from odoo.tools.safe_eval import safe_eval
 from ..models.crm_mailchimp_contact_status import REASONS
 from ..sync.compare import Compare
 from ..sync.member_values import MemberValues
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_budget import InsertContacts
 
 # Only lines of a segment have it: a contact's own line does not look at groups.
@@ -164,6 +164,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.simulator.fault("PATCH /lists/*/members/*", "status", status=400)
         self.push()
 
+    @long
     def test_all_numbers_add_up(self):
         Line = self.env["crm.mailchimp.contact.status"]
         contacts = self.env["res.partner"].with_context(active_test=False).search([])
@@ -296,6 +297,7 @@ class TestEveryState(InsertContacts, MailchimpCase):
         )
         return len(states)
 
+    @long
     def test_what_the_list_promises_is_what_a_run_does(self):
         self.link()
         # A required value that nobody has.

@@ -6,7 +6,7 @@ from ..engine.address import member_hash
 from ..models import opt_out
 from ..sync.creates import Creates
 from ..sync.sending import SendingPhase
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -290,6 +290,7 @@ class TestOptOutLane(MailchimpCase):
         self.opt_out(ann)
         self.assertEqual(self.account.state, "error")
 
+    @long
     def test_some_that_are_never_answered_do_not_stop_the_others(self):
         partners = [self.contact(f"C{number}") for number in range(10)]
         self.push()
@@ -338,6 +339,7 @@ class TestOptOutLane(MailchimpCase):
             self.push()
             self.assertEqual(self.status(email), "archived")
 
+    @long
     def test_slow_answers_and_calls_that_hang(self):
         """Within two ticks, though every answer takes long and one never comes."""
         partners = [self.contact(f"C{number}") for number in range(4)]

@@ -1,6 +1,8 @@
 from odoo import fields
 from odoo.tests import HttpCase, tagged
 
+from .common import long
+
 
 @tagged("post_install", "-at_install")
 class TestOverviewTour(HttpCase):
@@ -50,5 +52,6 @@ class TestOverviewTour(HttpCase):
         )
         self.start_tour("/odoo/crm", "crm_mailchimp_overview", login="admin")
 
+    @long
     def test_without_account_it_says_what_to_do(self):
         self.start_tour("/odoo/crm", "crm_mailchimp_overview_empty", login="admin")

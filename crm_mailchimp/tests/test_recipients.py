@@ -10,7 +10,7 @@ from odoo.tests import new_test_user, tagged
 from ..engine import report_calls
 from ..models import slices
 from ..results import RecipientImport
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -358,6 +358,7 @@ class TestRecipients(MailchimpCase):
 
     # === INTERRUPTIONS === #
 
+    @long
     def test_a_page_that_fails(self):
         campaign = self.send()
         self.audience.generate(campaign, opens=0.5, clicks=0.3, seed=1)

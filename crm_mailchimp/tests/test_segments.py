@@ -9,7 +9,7 @@ from odoo.tests import new_test_user, tagged
 from odoo.tools.safe_eval import safe_eval
 
 from ..models import slices
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -260,6 +260,7 @@ class TestTags(MailchimpCase):
         self.assertEqual(self.groups("new@firma.be"), ["Ghent"])
         self.assertFalse(self.account.segment_ids.error_message)
 
+    @long
     def test_many_are_tagged_in_few_calls(self):
         for number in range(1200):
             self.contact(f"C{number}", city="Rome")
@@ -292,6 +293,7 @@ class TestSlowAnswers(MailchimpCase):
         tags = [tag.name for tag in self.audience.segments.values()]
         return sorted(groups), sorted(tags)
 
+    @long
     def test_many_categories(self):
         """They are read once, whatever is done to groups."""
         for number in range(12):
@@ -324,6 +326,7 @@ class TestSlowAnswers(MailchimpCase):
         self.slow_push("full")
         self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
 
+    @long
     def test_many_segments(self):
         """Each group and tag is made, renamed and deleted once."""
         self.account.segment_target = "both"
@@ -347,6 +350,7 @@ class TestSlowAnswers(MailchimpCase):
         self.assertEqual(run.counters["groups_deleted"], 12)
         self.assertEqual(run.counters["tags_deleted"], 12)
 
+    @long
     def test_many_merge_fields(self):
         lines = self.env["crm.mailchimp.merge.field"].create(
             [
@@ -387,6 +391,7 @@ class TestSlowAnswers(MailchimpCase):
         self.assertEqual(self.names()[0], ["Ghent"])
         self.assertEqual(self.groups("ann@firma.be"), ["Ghent"])
 
+    @long
     def test_asked_again_in_the_middle(self):
         """A filter that was flagged after the others were evaluated has its run."""
         for number in range(12):

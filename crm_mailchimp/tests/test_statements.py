@@ -8,7 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import SQL
 
 from ..sync.compare import Compare
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_budget import InsertContacts
 
 MEMBERS = 300_000
@@ -205,6 +205,7 @@ class TestStatements(InsertContacts, MailchimpCase):
         }
         self.assertLessEqual(more, 3, each)
 
+    @long
     def test_no_big_table_is_read_for_one_contact(self):
         partner = self.contact("Ann")
         self.push()

@@ -5,6 +5,7 @@ from odoo.tests import tagged
 
 from ..engine import stats
 from ..models import slices
+from .common import long
 from .common_stats import StatsCase
 
 try:
@@ -241,6 +242,7 @@ class TestStats(StatsCase):
         self.assertEqual(self.record(kept).status, "save")
         self.assertEqual(self.simulator.count("GET", "/campaigns/*"), 1)
 
+    @long
     def test_many_deleted_drafts_and_slow_answers(self):
         """Each import looks some of them up, and keeps what it found."""
         drafts = [

@@ -7,6 +7,7 @@ from odoo.tests import tagged
 
 from ..engine import report_calls, transport
 from ..models import slices
+from .common import long
 from .common_stats import StatsCase
 
 try:
@@ -198,6 +199,7 @@ class TestStatsTrouble(StatsCase):
                 self.assertFalse(record.failure_note)
                 self.assertFalse(record.failures)
 
+    @long
     def test_a_report_without_an_end_is_its_own_trouble(self):
         campaigns = [self.send(title=f"C{n}") for n in range(3)]
         for campaign in campaigns:

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from odoo.tests import tagged
 
+from .common import long
 from .common_webhooks import WebhookCase
 from .test_budget import InsertContacts
 
@@ -66,6 +67,7 @@ class TestLimits(InsertContacts, WebhookCase):
             self.process()
         self.assertEqual(self.ledger("new7@firma.be").status, "unsubscribed")
 
+    @long
     def test_many_in_any_order_twice_each(self):
         """People leave, come back, are archived, and so on; ``DELIVERIES=10000``, in
         the environment, is a large storm."""

@@ -5,6 +5,7 @@ from unittest.mock import patch
 from odoo import fields
 from odoo.tests import tagged
 
+from .common import long
 from .common_webhooks import DeliveryCase
 
 CONSENT = "odoo.addons.crm_mailchimp.sync.consent"
@@ -126,6 +127,7 @@ class TestDeliveries(DeliveryCase):
             self.process()
         self.assertFalse(contacts.filtered("mailchimp_opt_in"))
 
+    @long
     def test_many_that_no_listing_shows_and_slow_answers(self):
         """Each slice looks at some of them, and keeps what it saw."""
         names = [f"c{number}" for number in range(30)]

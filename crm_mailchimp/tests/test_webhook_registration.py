@@ -5,6 +5,7 @@ from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
+from .common import long
 from .common_webhooks import Address, WebhookCase
 
 FOREIGN = {
@@ -169,6 +170,7 @@ class TestRegistration(WebhookCase):
         self.assertEqual(self.hooks(), [foreign])
         self.assertFalse(self.account.sudo().webhook_token)
 
+    @long
     def test_disconnecting_does_not_wait_for_mailchimp(self):
         self.tick("ir_cron_webhook")
         token = self.account.sudo().webhook_token

@@ -1,5 +1,6 @@
 from odoo.tests import tagged
 
+from .common import long
 from .common_webhooks import RequestCase
 
 
@@ -7,6 +8,7 @@ from .common_webhooks import RequestCase
 class TestWebhookTour(RequestCase):
     """What the form shows of a delivery, in a browser."""
 
+    @long
     def test_in_a_browser(self):
         self.post()
         self.process()

@@ -104,6 +104,7 @@ def press(server):
     return answer["params"]["message"]
 
 
+@pytest.mark.long
 def test_two_servers_and_a_crowd(place):
     place.add_contacts("alone")
     place.worker.execute('env["crm.mailchimp.account"].search([]).action_sync_now()')
@@ -238,6 +239,7 @@ def test_an_opt_out_while_calls_before_are_under_way(place):
     subscribing.check()
 
 
+@pytest.mark.long
 def test_an_opt_out_while_permissions_are_given(place):
     """Marketing permissions go with an opt-in; they are given a call each."""
     audience = place.simulator.account.audiences[place.audience.id]

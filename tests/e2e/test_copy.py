@@ -64,7 +64,10 @@ def simulator(environment, template):
         yield simulator
 
 
-@pytest.mark.parametrize("make", [by_postgres, by_odoo, neutralized])
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(by_postgres, marks=pytest.mark.long), by_odoo, neutralized],
+)
 def test_no_call_leaves_a_copy(environment, simulator, make):
     environment.drop_database(COPY)
     make(environment)

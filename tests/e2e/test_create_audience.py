@@ -51,6 +51,7 @@ def click(server, wizard):
     return server.rpc("crm.mailchimp.create.audience", "action_create", [wizard])
 
 
+@pytest.mark.long
 def test_clicks_at_once(simulator, environment):
     """Of two people, in two dialogs, on two servers; and while it is being made."""
     with Instance(environment, DATABASE) as one, Instance(environment, DATABASE) as two:

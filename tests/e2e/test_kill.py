@@ -274,7 +274,14 @@ def test_somebody_leaves_after_the_push(story):
         assert messages == before["trace"][1] + 1
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("before", marks=pytest.mark.long),
+        "applied",
+        pytest.param("answered", marks=pytest.mark.long),
+    ],
+)
 def test_killed_at_every_call(story, point):
     wrong = [
         (number, *mistake)

@@ -166,6 +166,7 @@ def test_an_older_backup_under_the_same_name(world):
     assert len(world.marks()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["another", "untold"])
 def test_a_copy_elsewhere_with_the_same_name(world, cluster):
     """A dump on a laptop: it has the uuid and the name, the key and an opt-out."""
@@ -193,6 +194,7 @@ def test_a_copy_elsewhere_with_the_same_name(world, cluster):
     assert (world.status("fay"), world.status("bob")) == ("subscribed", "archived")
 
 
+@pytest.mark.long
 def test_a_copy_of_the_whole_disk(world):
     """Nothing tells it from the original but that the original goes on writing."""
     world.keep(READY)
@@ -217,6 +219,7 @@ def test_a_copy_of_the_whole_disk(world):
     assert (world.status("eve"), world.status("ann")) == (None, "subscribed")
 
 
+@pytest.mark.long
 def test_renamed_and_the_former_one_is_still_there(world):
     """The one that somebody decides for goes on, and the other one then stops."""
     world.keep(COPY)

@@ -1,5 +1,6 @@
 """A login while others write to the account: the code is changed for a token once."""
 
+import pytest
 import requests
 
 from mailchimp_simulator import Simulator
@@ -46,6 +47,7 @@ class Browser:
         return reply.headers["Location"]
 
 
+@pytest.mark.long
 def test_somebody_changes_the_account_meanwhile(environment, template):
     environment.clone_database(template, DATABASE)
     with Simulator(port=0) as simulator, Instance(environment, DATABASE) as server:

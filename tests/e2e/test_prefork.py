@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from mailchimp_simulator import Simulator
 from tools.instance import Instance
 
@@ -46,6 +48,7 @@ def wait_for(what, seconds):
         time.sleep(0.5)
 
 
+@pytest.mark.long
 def test_no_worker_is_killed(environment, template):
     """Three accounts whose Mailchimp gives no answer, or one byte by byte: each job
     ends by itself in time, and all goes on afterwards."""

@@ -7,6 +7,8 @@ import csv
 import io
 import zipfile
 
+import pytest
+
 from mailchimp_simulator import Simulator
 
 from .conftest import DATABASE, Worker
@@ -142,6 +144,7 @@ def job(environment, *steps, fresh=False):
         worker.close()
 
 
+@pytest.mark.long
 def test_disconnect_uninstall_reinstall_and_link_the_same_audience(
     environment, template
 ):
@@ -200,6 +203,7 @@ def test_disconnect_uninstall_reinstall_and_link_the_same_audience(
         assert not opted_in["fay@firma.be"], "what was said meanwhile counts"
 
 
+@pytest.mark.long
 def test_linking_again_without_the_archive(environment, template):
     sql = environment.postgres.sql
     environment.clone_database(template, DATABASE)

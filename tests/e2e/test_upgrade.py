@@ -11,6 +11,8 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from mailchimp_simulator import Simulator
 
 from .conftest import DATABASE, Worker
@@ -75,6 +77,7 @@ def test_the_former_version_is_an_earlier_one():
     assert number(FORMER["version"]) < number(version)
 
 
+@pytest.mark.long
 def test_an_update_in_the_middle_of_a_run(environment, template):
     sql = environment.postgres.sql
     environment.clone_database(template, DATABASE)

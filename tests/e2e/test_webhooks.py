@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+import pytest
+
 from mailchimp_simulator import Simulator
 from tools.instance import Instance
 
@@ -110,6 +112,7 @@ def test_an_unsubscribe_reaches_odoo_at_once(environment, template):
         assert not simulator.violations
 
 
+@pytest.mark.long
 def test_a_storm_a_crowd_and_a_restart(environment, template):
     """Two workers, people who press "Sync now", a storm of webhooks, and a power cut
     in the middle of a push: one run at a time, no address sent twice, all right."""

@@ -1,0 +1,15 @@
+"""A plugin for pytest that leaves out what takes long: ``make test`` without a choice.
+
+Tests of the add-on say so with ``long`` of its ``tests/common.py``, which Odoo's own
+runner does not know; all others with ``pytest.mark.long``.
+"""
+
+
+def pytest_collection_modifyitems(config, items):
+    long = [item for item in items if is_long(item)]
+    items[:] = [item for item in items if not is_long(item)]
+    config.hook.pytest_deselected(items=long)
+
+
+def is_long(item):
+    return bool(item.get_closest_marker("long") or getattr(item.obj, "is_long", False))
