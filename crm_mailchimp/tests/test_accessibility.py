@@ -4,6 +4,7 @@ from pathlib import Path
 
 from odoo.tests import HttpCase, new_test_user, tagged
 
+from .common import long
 from .test_engagement import MailingCase
 
 AXE = os.environ.get("AXE")
@@ -115,6 +116,7 @@ CHECK = """
 """
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestAccessibility(MailingCase, HttpCase):
     """axe finds nothing serious on our screens."""

@@ -21,7 +21,7 @@ from ..sync.compare import Compare
 from ..sync.creates import Creates
 from ..sync.segments import Segments
 from ..sync.send import Send
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -240,6 +240,7 @@ class TestErrors(MailchimpCase):
         self.assertTrue(named, message)
         self.assertLessEqual(named, self.buttons(), message)
 
+    @long
     def test_one_refused_request_does_not_stop_the_account(self):
         for status, route in (
             (403, "GET /lists/*/members"),

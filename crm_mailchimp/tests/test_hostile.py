@@ -1,6 +1,7 @@
 from odoo.tests import HttpCase, tagged
 
 from ..models.labelled import RUNS
+from .common import long
 from .test_rights import RightsCase
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -86,6 +87,7 @@ class TestHostile(HostileCase):
 class TestHostileTour(HttpCase):
     """Lists, forms and the link of a click, in a browser."""
 
+    @long
     def test_lists_and_links(self):
         company = self.env.company
         account = self.env["crm.mailchimp.account"].search(

@@ -5,6 +5,7 @@ from odoo.tests import new_test_user, tagged
 
 from ..models import crm_mailchimp_login
 from ..models.crm_mailchimp_login import CALLBACK
+from .common import long
 from .common_login import LoginCase
 
 
@@ -55,6 +56,7 @@ class TestLoginRefused(LoginCase):
         self.assertIn("role viewer", self.told())
         self.assertEqual(self.remembered(), before)
 
+    @long
     def test_mailchimp_is_down_or_slow(self):
         self.patch(crm_mailchimp_login, "TIMEOUT", (1, 1))
         for route in ("POST /oauth2/token", "GET /oauth2/metadata"):

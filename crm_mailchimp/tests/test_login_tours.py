@@ -1,6 +1,7 @@
 from odoo.tests import tagged
 from odoo.tests.common import ChromeBrowser
 
+from .common import long
 from .common_login import LoginCase
 
 # What the person does on the login page of the simulated Mailchimp.
@@ -16,6 +17,7 @@ if (location.pathname === "/oauth2/authorize") {
 """
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestLoginTours(LoginCase):
     """In a browser, through the page of the simulated Mailchimp."""

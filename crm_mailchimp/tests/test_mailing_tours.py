@@ -42,12 +42,14 @@ class TestMailingTours(MailingCase, HttpCase):
             "crm_mailchimp_contact_status",
         )
 
+    @long
     def test_a_campaign(self):
         self.tour(
             "/odoo/action-crm_mailchimp.action_crm_mailchimp_campaign",
             "crm_mailchimp_campaign",
         )
 
+    @long
     def test_the_calendar_opens_on_a_campaign(self):
         """The last one sent, the next one without any, today where there is one."""
         campaign = self.env["crm.mailchimp.campaign"].search([])
@@ -92,6 +94,7 @@ class TestMailingTours(MailingCase, HttpCase):
         record = self.env["crm.mailchimp.campaign"].search([])
         self.assertEqual(lead.search(record.action_open_leads()["domain"]), lead)
 
+    @long
     def test_a_contact(self):
         self.tour(
             f"/odoo/res.partner/{self.people['Leaves'].id}",

@@ -196,6 +196,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
         self.assertEqual(len(inside), len(self.subscribed()))
         self.assertEqual(set(inside.mapped("email")), self.subscribed())
 
+    @long
     def test_each_group_has_a_name(self):
         """Grouped by reason, who has none has the name of the status."""
         for model in ("contact.status", "segment.contact"):

@@ -15,6 +15,7 @@ class TestOverviewTour(HttpCase):
         self.admin = self.env.ref("base.user_admin")
         self.admin.company_id = self.env.company
 
+    @long
     def test_figures_lead_to_lists(self):
         account = self.env["crm.mailchimp.account"].create(
             {

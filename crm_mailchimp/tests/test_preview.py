@@ -11,7 +11,7 @@ from odoo.tests import tagged
 from ..engine import transport
 from ..models import slices
 from ..sync.members import MemberPhase
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_budget import InsertContacts
 
 REFUSAL = "Not Rome."
@@ -148,6 +148,7 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.assertEqual(len(lines), 60)
         self.assertIn("ask a manager", run.error_message)
 
+    @long
     def test_a_first_push_of_many(self):
         """Read calls only, no row but its own; the run does exactly what it said."""
         self.insert_contacts(10_000)
@@ -265,6 +266,7 @@ class TestPreview(InsertContacts, MailchimpCase):
         self.assertEqual(len(lines), 3)
         self.assertFalse(run.error_message)
 
+    @long
     def test_no_answer_outlasts_the_job(self):
         """However long Mailchimp hangs, it is asked once, and the preview waits."""
         self.simulator.fault("GET **", "hang", seconds=60, times=None)
@@ -427,6 +429,7 @@ class TestPreview(InsertContacts, MailchimpCase):
             self.shape(lines), {"ann@firma.be": ("not_taken", REFUSAL, "", "")}
         )
 
+    @long
     def test_it_says_what_the_run_does(self):
         """For every combination of the options, number by number."""
         options = list(

@@ -7,7 +7,7 @@ from ..models import slices
 from ..sync import push
 from ..sync.members import MemberPhase
 from ..sync.pull import Pull
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -85,6 +85,7 @@ class TestChanges(MailchimpCase):
         self.push()
         self.assertEqual(self.ledger("eve@firma.be").status, "subscribed")
 
+    @long
     def test_killed_or_cancelled_between_two_pages(self):
         self.audience.unsubscribe("ann@firma.be")
         self.simulator.advance(60)
@@ -192,6 +193,7 @@ class TestWholeAudience(MailchimpCase):
         self.assertEqual(self.status("eve@firma.be"), "archived")
         self.assertEqual(eve.mailchimp_reason, "archived")
 
+    @long
     def test_many_deleted_members_and_slow_answers(self):
         """Looking them up takes several slices; what one found out is kept."""
         people = self.push_contacts(122)
@@ -224,6 +226,7 @@ class TestWholeAudience(MailchimpCase):
         self.assertEqual(set(deleted.mapped("mailchimp_reason")), {"forgotten"})
         self.assertEqual(len(self.looks()), 18 - len(known))
 
+    @long
     def test_many_to_verify_and_slow_answers(self):
         people = self.push_contacts(120)
         members = self.env["crm.mailchimp.member"].search(

@@ -6,7 +6,7 @@ from lxml import etree, html
 from odoo import fields
 from odoo.tests import HttpCase, new_test_user, tagged
 
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_engagement import MailingCase
 
 SALES = "sales_team.group_sale_salesman"
@@ -248,6 +248,7 @@ class TestScreenTours(MailingCase, HttpCase):
         self.start_tour(url, name, login="admin")
         self.env.invalidate_all()
 
+    @long
     def test_the_dialog_for_a_tag_closes(self):
         partner = self.people["Open"]
         self.tour(f"/odoo/res.partner/{partner.id}", "crm_mailchimp_add_tag")
@@ -272,6 +273,7 @@ class TestScreenTours(MailingCase, HttpCase):
             "crm_mailchimp_group_names",
         )
 
+    @long
     def test_asking_again_refreshes_the_page(self):
         partner = self.people["Leaves"]
         self.simulator.advance(60)

@@ -369,6 +369,7 @@ class TestSlowAnswers(MailchimpCase):
         self.assertLessEqual(set(lines.mapped("tag")), tags)
         self.assertTrue(all(lines.mapped("remote_ref")))
 
+    @long
     def test_a_group_created_without_an_answer_is_not_created_again(self):
         """Although its categories were read in a slice before."""
         for number in range(12):

@@ -2,7 +2,7 @@ from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 class SetupCase(MailchimpCase):
@@ -229,6 +229,7 @@ class TestSetupTours(SetupCase, HttpCase):
         self.assertEqual(self.status("ann@firma.be"), "subscribed")
         self.assertEqual(self.account.last_run_id.state, "done")
 
+    @long
     def test_empty_screens_lead_to_the_set_up(self):
         self.contact("Ann")
         self.env.flush_all()

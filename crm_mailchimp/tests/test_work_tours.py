@@ -3,13 +3,14 @@ from urllib.request import urlopen
 
 from odoo.tests import HttpCase, new_test_user, tagged
 
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_engagement import MailingCase
 from .test_setup import SetupCase
 
 ADDON = Path(__file__).parents[1]
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestWorkTours(MailchimpCase, HttpCase):
     """What each role does, in a browser."""
@@ -91,6 +92,7 @@ class TestWorkTours(MailchimpCase, HttpCase):
         self.assertEqual(len(people.mailchimp_consent_ids), 2)
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestSalespersonTours(MailingCase, HttpCase):
     """A salesperson without the right to sync."""
@@ -130,6 +132,7 @@ class TestDutchTours(SetupCase, HttpCase):
         )._update_translations(["nl_NL"])
         self.manager.lang = "nl_NL"
 
+    @long
     def test_guided_start(self):
         self.contact("Ann")
         english = self.env["crm.mailchimp.account"].with_context(lang="en_US")
