@@ -12,4 +12,5 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_long(item):
-    return bool(item.get_closest_marker("long") or getattr(item.obj, "is_long", False))
+    marked = (getattr(part, "is_long", False) for part in (item.obj, item.cls))
+    return item.get_closest_marker("long") is not None or any(marked)

@@ -32,7 +32,7 @@ IN_ODOO = {"odoo", "histories", "faults", "website"}
 # In how many processes a kind is played when it is not alone.
 PORTIONS = {"e2e": 2, "odoo": 3, "histories": 2}
 # Without a choice, histories are as few as tests are short: see tools/short.py.
-SHORT = {"HISTORIES": "12"}
+SHORT = {"HISTORIES": "8"}
 BROWSING = {"odoo", "e2e", "website"}
 OUTCOMES = ("passed", "failed", "skipped", "without_spec")
 

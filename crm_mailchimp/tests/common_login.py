@@ -3,6 +3,7 @@
 import requests
 
 from odoo.tests import HttpCase
+from odoo.tools import SQL
 
 from ..models.crm_mailchimp_login import CALLBACK
 from .common import MailchimpCase
@@ -76,8 +77,8 @@ class LoginCase(MailchimpCase, HttpCase):
             "crm_mailchimp_run",
             "crm_mailchimp_app",
         ):
-            self.env.cr.execute(f"SELECT * FROM {table} ORDER BY id")
-            found.append(self.env.cr.fetchall())
+            query = SQL("SELECT * FROM %s ORDER BY id", SQL.identifier(table))
+            found.append(self.env.execute_query(query))
         return found
 
     def token(self):

@@ -1,3 +1,6 @@
+import os
+import random
+
 from odoo.tests import tagged
 
 from .common import MailchimpCase
@@ -431,3 +434,85 @@ class TestNotThereAnyMore(MailchimpCase):
         self.send_opt_outs()
         self.assertEqual(self.account.state, "error")
         self.assertNotIn("forgotten", self.barred().mapped("kind"))
+
+
+class TestAddressesChangeAtRandom(MailchimpCase):
+    """Addresses change on both sides, people say no: in any order, between any runs.
+
+    ``SEED`` says which; it is printed, so that a failure can be played again.
+    """
+
+    ROUNDS = 12
+
+    def prepare(self):
+        super().prepare()
+        self.link()
+        self.people = {
+            self.contact(f"Person{n}"): f"person{n}@firma.be" for n in "abcdef"
+        }
+        self.push()
+        self.push()
+
+    def test_everybody_stays_who_they_are(self):
+        """Who said no is not reached, by whatever address; all others are, once."""
+        seed = int(os.environ.get("SEED") or 1)
+        rng = random.Random(seed)
+        noes = set()
+        for turn in range(self.ROUNDS):
+            story = []
+            for contact in rng.sample(list(self.people), 3):
+                self.simulator.advance(60)
+                act = rng.choice(
+                    [self.change_in_mailchimp] * 3
+                    + [self.correct_in_odoo, self.edit, self.opt_out_in_odoo]
+                    + [self.unsubscribe]
+                )
+                said_no = act(contact, turn)
+                if said_no:
+                    noes.add(contact)
+                story.append((act.__name__, contact.name))
+            self.simulator.advance(60)
+            kinds = rng.sample(["lane", "preview", "push", "full"], 2)
+            for kind in kinds:
+                self.send_opt_outs() if kind == "lane" else self.push(kind)
+            if {"push", "full"} & {*kinds}:
+                with self.subTest(seed=seed, turn=turn, story=story, kinds=kinds):
+                    self.check(noes)
+        self.push("full")
+        self.check(noes)
+        self.assertFalse(self.simulator.violations)
+
+    def change_in_mailchimp(self, contact, turn):
+        new = f"{contact.name.lower()}.{turn}@new.be"
+        if self.status(self.people[contact]) == "subscribed":
+            self.audience.change_address(self.people[contact], new)
+            self.people[contact] = new
+
+    def correct_in_odoo(self, contact, _turn):
+        contact.email = self.people[contact]
+
+    def edit(self, contact, turn):
+        contact.city = f"City {turn}"
+
+    def opt_out_in_odoo(self, contact, _turn):
+        contact.mailchimp_opt_in = False
+        return True
+
+    def unsubscribe(self, contact, _turn):
+        if self.status(self.people[contact]) == "subscribed":
+            self.audience.unsubscribe(self.people[contact])
+            return True
+        return False
+
+    def check(self, noes):
+        reached = [
+            address
+            for address, member in self.audience.members.items()
+            if member.status in ("subscribed", "pending")
+        ]
+        expected = [
+            address for contact, address in self.people.items() if contact not in noes
+        ]
+        self.assertCountEqual(reached, expected)
+        for contact in self.people:
+            self.assertEqual(contact.mailchimp_opt_in, contact not in noes)

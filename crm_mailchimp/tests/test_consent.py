@@ -4,7 +4,7 @@ from odoo import Command
 from odoo.tests import tagged
 
 from ..sync.send import Send
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 
 
 @tagged("post_install", "-at_install")
@@ -570,6 +570,7 @@ class TestConsent(MailchimpCase):
         self.assertFalse(self.contact("Ann").copy().mailchimp_opt_in)
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestConsentOtherAnswers(TestConsent):
     """The same where Mailchimp may answer either way, and nobody documents which."""

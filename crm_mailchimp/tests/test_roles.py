@@ -6,6 +6,7 @@ from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
+from .common import long
 from .test_rights import RightsCase
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
@@ -371,6 +372,7 @@ class TestPublicMethods(EverythingCase):
         finally:
             self.env.invalidate_all(flush=False)
 
+    @long
     def test_each_method_as_each_role(self):
         methods = list(self.methods())
         self.assertGreater(len(methods), 40)

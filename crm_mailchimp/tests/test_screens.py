@@ -239,6 +239,7 @@ class TestScreens(MailchimpCase):
         )
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestScreenTours(MailingCase, HttpCase):
     """The same in a browser."""
@@ -288,6 +289,7 @@ class TestScreenTours(MailingCase, HttpCase):
         self.assertTrue(self.account.push_enabled)
 
 
+@long
 @tagged("post_install", "-at_install")
 class TestPhoneTours(MailchimpCase, HttpCase):
     """What is a list elsewhere is cards in a narrow window."""
