@@ -189,8 +189,10 @@ class Environment:
         during its installation.
         """
         name = f"crm_mailchimp_{self.addon_digest()}"
+        installed = ENV / f"{name}_building.install.log"
         with alone(ENV):
-            if not self.postgres.exists(name):
+            # Another clone may have made it, on a server that both use.
+            if not self.postgres.exists(name) or not installed.exists():
                 for old in self.postgres.names():
                     if re.fullmatch("crm_mailchimp_[0-9a-f]{12}(_building)?", old):
                         self.drop_database(old)
@@ -202,7 +204,7 @@ class Environment:
                 self.odoo(f"--database={building}", "--no-http", log=log, script=ASSETS)
                 self.clone_database(building, name)
                 self.drop_database(building)
-        return name, complaints(ENV / f"{name}_building.install.log")
+        return name, complaints(installed)
 
     def website_database(self):
         """Return ``(template, complaints)``: as above, with the website's add-on."""
