@@ -122,9 +122,26 @@ class Compare(ContactPhase):
         cr, now = self.env.cr, account._mailchimp_now()
         # JIT compilation of these queries would take longer than running them.
         cr.execute("SET LOCAL jit = off")
+        self._find_difference()
+        self._note_who_stays(now)
+        self._note_who_leaves(now)
+        if self._note_who_comes(now) >= MANY:
+            # The query plans of the walks that follow need statistics, which the
+            # database may not gather by itself until minutes later.
+            cr.execute("ANALYZE crm_mailchimp_member")
+        self._plan_moves()
+        self._ask_about_foreign()
+        cr.execute("DROP TABLE mailchimp_difference")
+        self.env["crm.mailchimp.member"].invalidate_model(flush=False)
+
+    def _find_difference(self):
+        """Make a table of the addresses where ledger and wish differ.
+
+        A table with statistics, not a CTE: without statistics, the database compares
+        every difference with every member.
+        """
+        cr = self.env.cr
         cr.execute("DROP TABLE IF EXISTS mailchimp_difference")
-        # A table with statistics, not a CTE: without statistics, the database compares
-        # every difference with every member.
         cr.execute(
             SQL(
                 """
@@ -144,12 +161,15 @@ class Compare(ContactPhase):
                                  OR m.partner_id IS DISTINCT FROM w.partner_id
                                  OR m.opt_in_seen IS DISTINCT FROM w.opt_in_date END
                 """,
-                contacts=account._contacts_sql(opted_in_only=True),
-                account=account.id,
+                contacts=self.account._contacts_sql(opted_in_only=True),
+                account=self.account.id,
             )
         )
         cr.execute("ANALYZE mailchimp_difference")
-        cr.execute(
+
+    def _note_who_stays(self, now):
+        """Note who is wanted, and for which contact, where the ledger differs."""
+        self.env.cr.execute(
             SQL(
                 """
                 UPDATE crm_mailchimp_member m
@@ -165,7 +185,10 @@ class Compare(ContactPhase):
                 now=now,
             )
         )
-        cr.execute(
+
+    def _note_who_leaves(self, now):
+        """Note members that are wanted no more, and why."""
+        self.env.cr.execute(
             SQL(
                 """
                 UPDATE crm_mailchimp_member m
@@ -188,11 +211,14 @@ class Compare(ContactPhase):
                  WHERE m.id = d.member_id AND d.partner_id IS NULL
                 """,
                 now=now,
-                addresses=account._addresses_sql(),
-                said_no=account._address_said_no_condition(),
+                addresses=self.account._addresses_sql(),
+                said_no=self.account._address_said_no_condition(),
             )
         )
-        cr.execute(
+
+    def _note_who_comes(self, now):
+        """Note addresses the ledger does not know, and return how many."""
+        self.env.cr.execute(
             SQL(
                 """
                 INSERT INTO crm_mailchimp_member
@@ -204,18 +230,11 @@ class Compare(ContactPhase):
                  WHERE d.member_id IS NULL
               ORDER BY d.email
                 """,
-                account=account.id,
+                account=self.account.id,
                 now=now,
             )
         )
-        if cr.rowcount >= MANY:
-            # The query plans of the walks that follow need statistics, which the
-            # database may not gather by itself until minutes later.
-            cr.execute("ANALYZE crm_mailchimp_member")
-        self._plan_moves()
-        self._ask_about_foreign()
-        cr.execute("DROP TABLE mailchimp_difference")
-        self.env["crm.mailchimp.member"].invalidate_model(flush=False)
+        return self.env.cr.rowcount
 
     def _plan_moves(self):
         """Plan to replace a contact's former address with its new one.
