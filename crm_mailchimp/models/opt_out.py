@@ -494,6 +494,9 @@ class CrmMailchimpAccount(models.Model):
             ("operation", "sending", "wanted", "opt_out_confirmed_at"),
             [(row.id, None, None, False, now)],
         )
+        if row.refused and not Member.browse(row.id).reason:
+            # Mailchimp refused the look that would have confirmed it earlier.
+            Member._update_rows(("next_try",), [(row.id, None)])
         if row.status is None:
             Member._update_rows(("opt_out_at",), [(row.id, row.since)])
         return True

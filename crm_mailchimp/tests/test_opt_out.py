@@ -50,6 +50,7 @@ class TestOptOutLane(MailchimpCase):
         member = self.ledger("ann@firma.be")
         self.assertEqual(member.archived_by, "odoo")
         self.assertFalse(member.operation)
+        self.assertFalse(member.next_try)
 
     def test_the_next_run_tells_what_the_lane_did(self):
         people = [self.contact(name) for name in ("Ann", "Bob", "Eve")]
