@@ -1,6 +1,5 @@
 # Everything is prepared below this folder (.env) and in the user's cache folder.
-PYTHON ?= python3
-export ODOO_PORT SIMULATOR_PORT ONCE KIND LONG MUTANTS
+export PYTHON ODOO_PORT SIMULATOR_PORT ONCE KIND LONG MUTANTS
 
 .PHONY: help demo test screenshots guide env lint format mutants shell bench pot po
 .PHONY: lock stop clean distclean
@@ -26,10 +25,10 @@ help:
 	@echo "make clean   forget this clone's environment; distclean: the downloads too"
 
 demo:
-	@$(PYTHON) -m tools.demo
+	@$(or $(PYTHON),python3) -m tools.demo
 
 test:
-	@$(PYTHON) -m tools.test $(ARGS)
+	@$(or $(PYTHON),python3) -m tools.test $(ARGS)
 
 env lint format mutants screenshots guide shell bench pot po lock stop clean distclean:
-	@$(PYTHON) -m tools.chores $@ $(ARGS)
+	@$(or $(PYTHON),python3) -m tools.chores $@ $(ARGS)

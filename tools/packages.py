@@ -122,12 +122,13 @@ def _pip_wheel():
 def _base_python():
     check = "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))"
     # A distribution compiles its Python with what it learnt from a profile; one that
-    # pyenv compiled is a third slower.
-    candidates = ["/usr/bin/python3", sys.executable]
+    # pyenv compiled is a third slower. Whoever names one with PYTHON gets that.
+    candidates = [os.environ.get("PYTHON"), "/usr/bin/python3", sys.executable]
     candidates += [shutil.which(f"python3.{minor}") for minor in (12, 11, 13, 10)]
     # pyenv keeps its interpreters off the PATH.
     candidates += sorted(Path("~/.pyenv/versions").expanduser().glob("3.1*/bin/python"))
-    for path in candidates:
+    for name in candidates:
+        path = name and shutil.which(name)
         if path and _works([path, "-c", check]):
             return path
     raise SetupError("Odoo 19 needs Python 3.10 to 3.13, and none of them is here.")
