@@ -1,4 +1,4 @@
-"""Campaigns sent to twenty contacts, and what Odoo knows of them."""
+"""Campaigns sent to some contacts, and what Odoo knows of them."""
 
 from .common import MailchimpCase
 
@@ -6,11 +6,12 @@ from .common import MailchimpCase
 class StatsCase(MailchimpCase):
     # By default Mailchimp calculates the audience's rates only after a day.
     switches = {"list_stats_seconds": 0}
+    contacts = 20
 
     def prepare(self):
         super().prepare()
         self.link()
-        for number in range(20):
+        for number in range(self.contacts):
             self.contact(f"C{number}")
         self.push()
 

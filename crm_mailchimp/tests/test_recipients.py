@@ -10,32 +10,17 @@ from odoo.tests import new_test_user, tagged
 from ..engine import report_calls
 from ..models import slices
 from ..results import RecipientImport
-from .common import MailchimpCase, long
+from .common import long
+from .common_stats import StatsCase
 
 
 @tagged("post_install", "-at_install")
-class TestRecipients(MailchimpCase):
+class TestRecipients(StatsCase):
     """What came of a campaign, down to the contact."""
 
-    def prepare(self):
-        super().prepare()
-        self.link()
-        for number in range(30):
-            self.contact(f"C{number}")
-        self.push()
+    contacts = 30
 
     # === DOING === #
-
-    def send(self, **values):
-        values = {"subject": "News", "title": "November", **values}
-        campaign = self.audience.add_campaign(**values)
-        self.audience.send_campaign(campaign)
-        return campaign
-
-    def record(self, campaign):
-        return self.env["crm.mailchimp.campaign"].search(
-            [("campaign_ref", "=", campaign.id)]
-        )
 
     def refresh(self, campaign):
         record = self.record(campaign)
