@@ -15,6 +15,7 @@ from . import eligibility
 from . import crm_mailchimp_merge_field
 from . import field_mapping
 from . import crm_mailchimp_segment
+from . import segment_matching
 from . import crm_mailchimp_member
 from . import crm_mailchimp_consent
 from . import crm_mailchimp_suppression

@@ -232,13 +232,18 @@ class CrmMailchimpMember(models.Model):
         :param news: ``{name: SQL}`` of the columns that are about to change
         """
         news = news or {}
-        columns = (
-            news.get(name) or SQL.identifier("m", name) for name in self.DECIDED_ON
-        )
-        return SQL(
-            "HASHTEXTEXTENDED(ROW(%s, %s)::text, 0)::varchar",
+        columns = [
             inputs,
-            SQL(", ").join(columns),
+            *(news.get(name) or SQL.identifier("m", name) for name in self.DECIDED_ON),
+        ]
+        # Each with a seed of its own. The hash of a row of them all would take twice as
+        # long: its text quotes that of the values.
+        return SQL(
+            "(%s)::varchar",
+            SQL(" # ").join(
+                SQL("COALESCE(HASHTEXTEXTENDED(%s::text, %s), %s)", column, seed, seed)
+                for seed, column in enumerate(columns, 1)
+            ),
         )
 
     @api.model

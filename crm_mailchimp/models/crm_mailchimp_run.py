@@ -340,6 +340,8 @@ class CrmMailchimpRun(models.Model):
         domain = [
             ("account_id", "=", self.account_id.id),
             ("opt_out_confirmed_at", ">", since),
+            # Always true, but there is an index on it.
+            ("opt_out_at", "!=", False),
         ]
         [(number, until)] = self.env["crm.mailchimp.member"]._read_group(
             domain, [], ["__count", "opt_out_confirmed_at:max"]

@@ -1,16 +1,8 @@
-import logging
-
-import psycopg2
-
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 from odoo.fields import Domain
-from odoo.tools import SQL, mute_logger
+from odoo.tools import SQL
 
 from ..engine.naming import NAME_LENGTH, is_name_of
-from .rights import is_of_database
-
-_logger = logging.getLogger(__name__)
 
 # Campaigns shown on a segment.
 LATEST = 5
@@ -249,101 +241,6 @@ class CrmMailchimpSegment(models.Model):
             segment._write_changes({"state": "withdrawn", "error_message": False})
             if segment.partner_ids or segment.matching_count:
                 segment.write({"partner_ids": [(5,)], "matching_count": 0})
-
-    def _evaluate(self):
-        """Update the matching contacts inside the database, writing only differences.
-
-        A segment whose filter cannot be evaluated keeps its last members and says why.
-        """
-        # JIT compilation would take longer than the queries themselves.
-        self.env.cr.execute("SET LOCAL jit = off")
-        for segment in self.filtered(lambda segment: segment.state != "withdrawn"):
-            try:
-                try:
-                    segment._find_contacts()
-                except psycopg2.errors.ForeignKeyViolation:
-                    # Somebody has just deleted a contact that matched, which only
-                    # another transaction sees.
-                    self.env["ir.cron"]._commit_progress()
-                    segment._find_contacts()
-            except (UserError, psycopg2.Error) as error:
-                if is_of_database(error):
-                    raise
-                message = (
-                    str(error.args[0])
-                    if isinstance(error, UserError)
-                    else self.env._(
-                        "The database cannot apply the condition of the filter."
-                    )
-                )
-                _logger.info(
-                    "Segment %s kept its last members: %s", segment.name, error
-                )
-                segment._write_changes({"state": "broken", "error_message": message})
-                continue
-            if segment.state == "broken":
-                segment.write({"state": "active", "error_message": False})
-
-    def _find_contacts(self):
-        with mute_logger("odoo.sql_db"), self.env.cr.savepoint():
-            contacts = self.filter_id._mailchimp_contacts(self.account_id.company_id)
-            self._store_contacts(contacts)
-
-    def _store_contacts(self, contacts):
-        """Note who matches now; only what differs is written.
-
-        :param SQL contacts: query with the ids of the contacts
-        """
-        cr = self.env.cr
-        cr.execute("DROP TABLE IF EXISTS mailchimp_matching")
-        # PostgreSQL reads with parallel workers here, but not in a statement that also
-        # writes.
-        cr.execute(
-            SQL(
-                """
-                CREATE TEMPORARY TABLE mailchimp_matching AS
-                SELECT found.id AS added_id, r.partner_id AS removed_id
-                  FROM (SELECT DISTINCT id FROM %s AS query(id)
-                         WHERE id IS NOT NULL) found
-             FULL JOIN (SELECT partner_id FROM crm_mailchimp_segment_partner
-                         WHERE segment_id = %s) r ON r.partner_id = found.id
-                 WHERE found.id IS NULL OR r.partner_id IS NULL
-                """,
-                contacts,
-                self.id,
-            )
-        )
-        added = 0
-        if cr.rowcount:
-            cr.execute(
-                SQL(
-                    "DELETE FROM crm_mailchimp_segment_partner WHERE segment_id = %s"
-                    " AND partner_id IN (SELECT removed_id FROM mailchimp_matching"
-                    " WHERE removed_id IS NOT NULL)",
-                    self.id,
-                )
-            )
-            cr.execute(
-                SQL(
-                    "INSERT INTO crm_mailchimp_segment_partner (segment_id, partner_id)"
-                    " SELECT %s, added_id FROM mailchimp_matching"
-                    " WHERE added_id IS NOT NULL",
-                    self.id,
-                )
-            )
-            added = cr.rowcount
-            self.invalidate_recordset(["partner_ids"])
-        cr.execute("DROP TABLE mailchimp_matching")
-        if added >= 1000:
-            cr.execute("ANALYZE crm_mailchimp_segment_partner")
-        [(total,)] = self.env.execute_query(
-            SQL(
-                "SELECT COUNT(*) FROM crm_mailchimp_segment_partner"
-                " WHERE segment_id = %s",
-                self.id,
-            )
-        )
-        self._write_changes({"matching_count": total})
 
     def action_open_difference(self):
         """Show each contact that matches: is it in Mailchimp, and if not, why not."""

@@ -46,6 +46,48 @@ class CrmMailchimpAccount(models.Model):
             that stands for the address. If the account sends every address, a contact
             with several has a row for each.
         """
+        return SQL(
+            # Materialized: the reason would be found out once more to sort by it.
+            "WITH contact AS MATERIALIZED (%s) %s",
+            self._reasons_sql(emails, partner_ids, opted_in_only, scoped, asking),
+            self._winners_sql(SQL("contact")),
+        )
+
+    def _winners_sql(self, contacts):
+        """Return a query (``SQL``) that adds ``winner_id`` to rows of ``_reasons_sql``.
+
+        :param SQL contacts: a table with these rows, all there are of each address
+        """
+        return SQL(
+            """
+            SELECT *,
+                   CASE WHEN reason IS NULL THEN
+                       FIRST_VALUE(partner_id) OVER (
+                           PARTITION BY email, reason IS NULL
+                           ORDER BY is_company DESC, opt_in_date NULLS LAST, partner_id
+                       )
+                   END AS winner_id
+              FROM %s
+            """,
+            contacts,
+        )
+
+    def _reasons_sql(
+        self,
+        emails=None,
+        partner_ids=(),
+        opted_in_only=False,
+        scoped=True,
+        asking=False,
+    ):
+        """Return a query with the reason why each contact is not eligible, if any.
+
+        It takes the same arguments as :meth:`_contacts_sql`.
+
+        :return: ``SQL``: ``partner_id, email, is_company, opt_in_date, reason`` and, of
+            the address in the ledger, ``member_id``, ``former_id`` (its contact) and
+            ``is_noted``: it is noted as wanted, for this contact and this opt-in
+        """
         self.ensure_one()
         where = [SQL("TRUE")]
         if opted_in_only:
@@ -65,30 +107,24 @@ class CrmMailchimpAccount(models.Model):
             )
         return SQL(
             """
-            -- Materialized: the reason would be found out once more to sort by it.
-            WITH contact AS MATERIALIZED (
-                SELECT p.id AS partner_id,
-                       a.email,
-                       COALESCE(p.is_company, FALSE) AS is_company,
-                       p.mailchimp_opt_in_date AS opt_in_date,
-                       CASE %(reasons)s END AS reason
-                  FROM res_partner p
-    CROSS JOIN LATERAL (%(addresses)s) a
-             LEFT JOIN mail_blacklist b ON b.email = a.email AND b.active
-             LEFT JOIN crm_mailchimp_member m
-                    ON m.account_id = %(account)s
-                   AND m.email_normalized = a.email
-             LEFT JOIN %(no)s
-                 WHERE %(where)s
-            )
-            SELECT partner_id, email, reason, opt_in_date,
-                   CASE WHEN reason IS NULL THEN
-                       FIRST_VALUE(partner_id) OVER (
-                           PARTITION BY email, reason IS NULL
-                           ORDER BY is_company DESC, opt_in_date NULLS LAST, partner_id
-                       )
-                   END AS winner_id
-              FROM contact
+            SELECT p.id AS partner_id,
+                   a.email,
+                   COALESCE(p.is_company, FALSE) AS is_company,
+                   p.mailchimp_opt_in_date AS opt_in_date,
+                   CASE %(reasons)s END AS reason,
+                   m.id AS member_id,
+                   m.partner_id AS former_id,
+                   (m.wanted AND m.origin <> 'foreign' AND m.partner_id = p.id
+                    AND m.opt_in_seen IS NOT DISTINCT FROM p.mailchimp_opt_in_date)
+                   IS TRUE AS is_noted
+              FROM res_partner p
+CROSS JOIN LATERAL (%(addresses)s) a
+         LEFT JOIN mail_blacklist b ON b.email = a.email AND b.active
+         LEFT JOIN crm_mailchimp_member m
+                ON m.account_id = %(account)s
+               AND m.email_normalized = a.email
+         LEFT JOIN %(no)s
+             WHERE %(where)s
             """,
             reasons=SQL(" ").join(
                 SQL("WHEN %s THEN %s", condition, reason)

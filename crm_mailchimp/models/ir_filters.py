@@ -164,6 +164,16 @@ class IrFilters(models.Model):
         :return: ``SQL``, never a list of ids
         :raise UserError: if the filter cannot be evaluated, in one sentence
         """
+        query, column = self._mailchimp_query(company)
+        return query.subselect(column)
+
+    def _mailchimp_query(self, company):
+        """Return the query of what the filter finds now, and its column of contacts.
+
+        :param company: the company to evaluate it in
+        :return: ``(Query, SQL)``
+        :raise UserError: if the filter cannot be evaluated, in one sentence
+        """
         self.ensure_one()
         owner = self.mailchimp_owner_id
         if not owner:
@@ -226,11 +236,10 @@ class IrFilters(models.Model):
                     error=f"{error}".rstrip(" ."),
                 )
             ) from error
-        if partner_field == "id":
-            return query.subselect()
         column = SQL.identifier(query.table, partner_field)
-        query.add_where(SQL("%s IS NOT NULL", column))
-        return query.subselect(column)
+        if partner_field != "id":
+            query.add_where(SQL("%s IS NOT NULL", column))
+        return query, column
 
     @api.model
     def _mailchimp_partner_field(self, model):

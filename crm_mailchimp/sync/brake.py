@@ -54,6 +54,8 @@ class Brake(Phase):
             Member._read_group(self.run._archiving_domain(), ["cause"], ["__count"])
         )
         archives = sum(causes.values())
+        if not archives:
+            return 0, None
         members = Member.search_count(
             [
                 ("account_id", "=", account.id),

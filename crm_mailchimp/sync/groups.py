@@ -224,22 +224,25 @@ class Groups(Creation):
             return []
         counters = self.run.counters or {}
         room = self.run.kind == "full" or counters.get("groups_deleted")
+        missing = {
+            (segment.id, kind == "company"): (segment, kind)
+            for segment in segments
+            for kind in ("person", "company")
+            if not segment[f"{kind}_ref"]
+        }
+        if not missing:
+            return []
         rows = self.env.execute_query(
             SQL(
                 """SELECT DISTINCT r.segment_id, COALESCE(p.is_company, FALSE)
                      FROM crm_mailchimp_segment_partner r
                      JOIN res_partner p ON p.id = r.partner_id
-                    WHERE r.segment_id = ANY(%s) AND p.mailchimp_opt_in AND p.active""",
-                segments.ids,
+                    WHERE (r.segment_id, COALESCE(p.is_company, FALSE)) IN %s
+                      AND p.mailchimp_opt_in AND p.active""",
+                tuple(missing),
             )
         )
-        rows = set(rows)
-        needed = [
-            (segment, kind)
-            for segment in segments
-            for kind in ("person", "company")
-            if (segment.id, kind == "company") in rows and not segment[f"{kind}_ref"]
-        ]
+        needed = [group for key, group in missing.items() if key in rows]
         # While there is no room, make no calls until there may be some again.
         if not room and all(segment.state == "full" for segment, _kind in needed):
             return []

@@ -157,10 +157,12 @@ class MemberValues(MappedColumns):
             # Computed by the ORM: only computing it again shows whether it changed.
             return SQL("NULL::int8")
         rules = hashlib.sha256(repr(self.rules).encode()).digest()[:8]
-        columns = [
-            segments if index == self.segments else self.columns[index]
-            for index in range(self.first_input, self.last_input)
-        ]
+        columns = []
+        for index in range(self.first_input, self.last_input):
+            column = segments if index == self.segments else self.columns[index]
+            # Several lines of the mapping may read the same one.
+            if column not in columns:
+                columns.append(column)
         return SQL(
             "HASHTEXTEXTENDED(ROW(%s)::text, %s)",
             SQL(", ").join(columns),

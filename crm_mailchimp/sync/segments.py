@@ -47,6 +47,7 @@ class Segments(Phase):
     def _evaluate(self):
         account = self.account
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
-        for segment in self.each_segment(account.segment_ids):
+        segments = account.segment_ids
+        for segment in self.each_segment(segments - segments._unchanged()):
             segment._evaluate()
         self.commit()

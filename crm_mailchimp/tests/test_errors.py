@@ -190,6 +190,15 @@ class TestErrors(MailchimpCase):
         self.assertEqual(self.account.segment_ids.state, "broken")
         self.assertIn("cannot apply", self.account.segment_ids.error_message)
 
+    def test_conditions_that_cannot_be_looked_at_together(self):
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.contact("New", city="Ghent")
+        Segment = self.env.registry["crm.mailchimp.segment"]
+        with self.conflict(Segment, "_compare_sums", QueryCanceled):
+            self.push()
+        self.assertEqual(self.account.segment_ids.state, "active")
+        self.assertEqual(self.groups("new@firma.be"), ["Ghent"])
+
     def test_a_refused_member_does_not_hold_up_the_others(self):
         fake = self.contact("Fake", "fake@firma.be")
         self.simulator.switches.update(fake_addresses=("fake@firma.be",))
