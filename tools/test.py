@@ -22,8 +22,8 @@ KINDS = {
     "lint": [],
     "e2e": ["tests/e2e"],
     "odoo": ["crm_mailchimp/tests"],
-    "histories": ["tests/histories", "tests/faults"],
     "website": ["crm_mailchimp_website/tests"],
+    "histories": ["tests/histories", "tests/faults"],
     "faults": ["tests/faults"],
 }
 # All of the fault matrix takes long: "histories" plays a selection of it.
@@ -32,7 +32,7 @@ IN_ODOO = {"odoo", "histories", "faults", "website"}
 # In how many processes a kind is played when it is not alone.
 PORTIONS = {"e2e": 2, "odoo": 3, "histories": 2}
 # Without a choice, histories are as few as tests are short: see tools/short.py.
-SHORT = {"HISTORIES": "8"}
+SHORT = {"HISTORIES": "4"}
 BROWSING = {"odoo", "e2e", "website"}
 OUTCOMES = ("passed", "failed", "skipped", "without_spec")
 

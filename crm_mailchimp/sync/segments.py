@@ -48,6 +48,9 @@ class Segments(Phase):
         account = self.account
         self.env["crm.mailchimp.segment"]._sync_with_filters(account)
         segments = account.segment_ids
-        for segment in self.each_segment(segments - segments._unchanged()):
+        # A full comparison relies on no hashes.
+        if self.run.kind != "full":
+            segments -= segments._unchanged()
+        for segment in self.each_segment(segments):
             segment._evaluate()
         self.commit()

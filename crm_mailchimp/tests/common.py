@@ -17,7 +17,7 @@ except ImportError:  # installed without the repository around it
 
 
 def long(test):
-    """Mark a test that takes over ten seconds: ``make test`` alone leaves it out."""
+    """Mark a test that takes over five seconds: ``make test`` alone leaves it out."""
     test.is_long = True
     return test
 

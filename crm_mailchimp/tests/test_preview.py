@@ -202,6 +202,7 @@ class TestPreview(InsertContacts, MailchimpCase):
     def lines(self, run):
         return self.env["crm.mailchimp.preview.line"].search([("run_id", "=", run.id)])
 
+    @long
     def test_many_changes_and_members_are_read_in_slices(self):
         """What was read stays, and is not read again."""
         self.patch(MemberPhase, "PAGE", 5)

@@ -255,6 +255,7 @@ def table(first, rows):
 class TestRoles(EverythingCase):
     """What each role may do with each model, done."""
 
+    @long
     def test_each_operation(self):
         rows = {}
         for model in self.models():

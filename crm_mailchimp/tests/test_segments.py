@@ -312,6 +312,7 @@ class TestSlowAnswers(MailchimpCase):
         self.assertEqual(self.simulator.count("GET", path), 13)
         self.assertFalse(self.simulator.violations)
 
+    @long
     def test_a_category_deleted_while_they_are_read(self):
         for number in range(12):
             self.audience.add_category(f"Category {number}")

@@ -1,5 +1,7 @@
 from odoo.tests import HttpCase, tagged
 
+from .common import long
+
 OFFERED = """
 (async () => {
     const shown = async (selector) => {
@@ -40,12 +42,14 @@ class TestTours(HttpCase):
         self.assertTrue(partner.mailchimp_opt_in)
         self.assertEqual(partner.mailchimp_consent_ids.kind, "in")
 
+    @long
     def test_flag_a_filter_while_saving_it(self):
         self.start_tour("/odoo/contacts", "crm_mailchimp_flag_filter", login="admin")
         record = self.env["ir.filters"].search([("name", "=", "Tour filter")])
         self.assertTrue(record.mailchimp_sync)
         self.assertEqual(record.mailchimp_owner_id, self.env.ref("base.user_admin"))
 
+    @long
     def test_a_filter_can_be_flagged_wherever_records_have_a_contact(self):
         for model, has_contact in (("res.partner.bank", True), ("res.country", False)):
             action = self.env["ir.actions.act_window"].create(

@@ -183,6 +183,7 @@ class TestDeliveries(DeliveryCase):
         self.assertFalse(self.bob.mailchimp_opt_in)
         self.assertEqual(waiting.state, "waiting")
 
+    @long
     def test_mailchimp_does_not_answer(self):
         self.simulator.fault("* **", "status", status=503, times=None)
         self.audience.unsubscribe("ann@firma.be")

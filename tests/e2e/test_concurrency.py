@@ -137,6 +137,7 @@ def test_two_servers_and_a_crowd(place):
     assert not simulator.violations
 
 
+@pytest.mark.long
 def test_a_killed_server_goes_on_when_it_is_back(place):
     place.add_contacts("late")
     simulator = place.simulator

@@ -131,6 +131,7 @@ def same_world(first_world):
     return world
 
 
+@pytest.mark.long
 def test_an_older_backup_under_the_same_name(world):
     """Who left since it was made is not subscribed again, whatever is pressed."""
     world.keep(READY)

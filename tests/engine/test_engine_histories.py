@@ -10,6 +10,7 @@ import os
 from datetime import datetime, timezone
 from threading import RLock
 
+import pytest
 from engine.address import member_hash
 from engine.errors import NotFound, Rejected, Retryable, classify
 from engine.gateway import Gateway
@@ -458,6 +459,7 @@ def test_random_histories():
     play(EngineHistories, HISTORIES, STEPS, SEED)
 
 
+@pytest.mark.long
 def test_shortest_histories():
     print(f"\nENGINE_HISTORIES={HISTORIES} STEPS={STEPS} SEED={SEED}")
     play_and_shrink(EngineHistories, HISTORIES, STEPS, SEED)
