@@ -92,16 +92,22 @@ class TestPush(MailchimpCase):
         late.mailchimp_opt_in_date = "2026-02-01 00:00:00"
         early = self.contact("Early", "shared@firma.be")
         early.mailchimp_opt_in_date = "2026-01-01 00:00:00"
-        self.push()
-        self.assertEqual(self.member("shared@firma.be").merge_fields["FNAME"], "Early")
+        self.assert_stands(early, "Early")
         self.assertEqual(late.mailchimp_reason, "shared_address")
         company = self.contact("Company", "shared@firma.be", is_company=True)
-        self.push()
-        self.assertEqual(
-            self.member("shared@firma.be").merge_fields["FNAME"], "Company"
-        )
-        self.assertEqual(company.mailchimp_status, "in")
+        self.assert_stands(company, "Company")
         self.assertEqual(early.mailchimp_reason, "shared_address")
+        company.active = False
+        self.assert_stands(early, "Early")
+
+    def assert_stands(self, partner, name):
+        """Check who stands for an address after a run, and after another one."""
+        self.push()
+        self.simulator.clear_calls()
+        self.push()
+        self.assertFalse([call for call in self.simulator.calls if call.method != "GET"])
+        self.assertEqual(self.member("shared@firma.be").merge_fields["FNAME"], name)
+        self.assertEqual(partner.mailchimp_status, "in")
 
     def test_a_change_is_one_patch_of_what_changed(self):
         partner = self.contact("Ann", city="Ghent")
