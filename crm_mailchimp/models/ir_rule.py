@@ -57,6 +57,8 @@ class IrRule(models.Model):
                           FROM crm_mailchimp_consent c) p
                     ON p.email = s.email_normalized AND p.id IS NOT NULL
               GROUP BY s.id
-                HAVING NOT BOOL_OR(p.id IN %s))""",
-            readable.subselect(),
+                -- IN would read all of them for each contact, if they are many.
+                HAVING NOT BOOL_OR(EXISTS (
+                    SELECT FROM %s readable (id) WHERE readable.id = p.id)))""",
+            readable.subselect(SQL.identifier(readable.table, "id")),
         )

@@ -116,8 +116,8 @@ class CrmMailchimpArchive(models.AbstractModel):
                  JOIN archive_consent a USING (id, create_date, kind)"""
         )
         self._query(
-            "UPDATE crm_mailchimp_consent SET id = id + %s"
-            " WHERE id <= %s AND id NOT IN (SELECT id FROM archive_kept)",
+            "UPDATE crm_mailchimp_consent c SET id = id + %s WHERE id <= %s"
+            " AND NOT EXISTS (SELECT FROM archive_kept k WHERE k.id = c.id)",
             max(last, present),
             last,
         )
@@ -125,7 +125,7 @@ class CrmMailchimpArchive(models.AbstractModel):
             "consent",
             "crm.mailchimp.consent",
             {"id": SQL("a.id")},
-            where=SQL("a.id NOT IN (SELECT id FROM archive_kept)"),
+            where=SQL("NOT EXISTS (SELECT FROM archive_kept k WHERE k.id = a.id)"),
         )
         self._query(
             "SELECT SETVAL('crm_mailchimp_consent_id_seq', GREATEST(%s,"

@@ -105,7 +105,9 @@ class TestPush(MailchimpCase):
         self.push()
         self.simulator.clear_calls()
         self.push()
-        self.assertFalse([call for call in self.simulator.calls if call.method != "GET"])
+        self.assertFalse(
+            [call for call in self.simulator.calls if call.method != "GET"]
+        )
         self.assertEqual(self.member("shared@firma.be").merge_fields["FNAME"], name)
         self.assertEqual(partner.mailchimp_status, "in")
 

@@ -205,6 +205,31 @@ class TestStatements(InsertContacts, MailchimpCase):
         }
         self.assertLessEqual(more, 3, each)
 
+    def test_little_memory(self):
+        """Nothing is read once for each contact, with as little as databases give."""
+        self.insert_contacts(20_000)
+        self.env.cr.execute(
+            "INSERT INTO crm_mailchimp_consent"
+            " (partner_id, email_normalized, kind, date, source)"
+            " SELECT id, email_normalized, 'in', NOW(), 'user' FROM res_partner"
+        )
+        self.account.partner_domain = "[('city', '!=', 'Rome')]"
+        self.env.flush_all()
+        queries = {
+            "who belongs": self.account._contacts_sql(),
+            "archive": self.env["crm.mailchimp.archive"]._queries()["contacts"],
+            "who said no": self.env["ir.rule"]._mailchimp_hidden_no(),
+        }
+        self.env.cr.execute(
+            "ANALYZE res_partner; ANALYZE crm_mailchimp_consent;"
+            " SET LOCAL work_mem = '64kB'"
+        )
+        for name, query in queries.items():
+            self.env.cr.execute(SQL("EXPLAIN %s", query))
+            plan = "\n".join(line for (line,) in self.env.cr.fetchall())
+            with self.subTest(name):
+                self.assertNotRegex(plan, r"SubPlan \d+\n +-> +Materialize")
+
     @long
     def test_no_big_table_is_read_for_one_contact(self):
         partner = self.contact("Ann")
