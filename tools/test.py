@@ -85,8 +85,9 @@ class Play:
         number = PORTIONS[kind]
         if kind == "histories":
             drawn, faults = KINDS[kind]
-            portions = [([drawn], {"PORTION": f"{n}/{number}"}) for n in range(number)]
-            portions.append(([faults], {}))
+            # What takes longest comes first.
+            portions = [([faults], {})]
+            portions += [([drawn], {"PORTION": f"{n}/{number}"}) for n in range(number)]
         else:
             # The larger a file, the longer it takes.
             portions = [([], {}) for _number in range(number)]

@@ -3,7 +3,7 @@ import random
 
 from odoo.tests import tagged
 
-from .common import MailchimpCase
+from .common import MailchimpCase, long
 from .test_push import LONGEST
 
 
@@ -453,6 +453,7 @@ class TestAddressesChangeAtRandom(MailchimpCase):
         self.push()
         self.push()
 
+    @long
     def test_everybody_stays_who_they_are(self):
         """Who said no is not reached, by whatever address; all others are, once."""
         seed = int(os.environ.get("SEED") or 1)

@@ -218,6 +218,7 @@ class TestNumbers(InsertContacts, MailchimpCase):
             self.assertFalse(offered["reason"]["groupable"])
             self.assertTrue(offered[name]["groupable"])
 
+    @long
     def test_each_segment_is_explained(self):
         self.assertEqual(len(self.account.segment_ids), 3)
         for segment in self.account.segment_ids:

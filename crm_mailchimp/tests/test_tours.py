@@ -32,6 +32,7 @@ OFFERED = """
 class TestTours(HttpCase):
     """What people click, in a browser."""
 
+    @long
     def test_tick_the_opt_in(self):
         partner = self.env["res.partner"].create(
             {"name": "Tour contact", "email": "tour@firma.be"}

@@ -1,5 +1,7 @@
 from odoo.tests import RecordCapturer, tagged
 
+from odoo.addons.crm_mailchimp.tests.common import long
+
 from .common import WebsiteFormCase
 
 
@@ -7,6 +9,7 @@ from .common import WebsiteFormCase
 class TestWebsiteTours(WebsiteFormCase):
     """An editor and a visitor, in a browser."""
 
+    @long
     def test_an_editor_keeps_the_opt_in_and_a_visitor_ticks_it(self):
         # The step that waits for the editor allows 30 s: compiling what it loads takes
         # most of that on a busy machine.

@@ -163,6 +163,7 @@ def test_a_killed_server_goes_on_when_it_is_back(place):
     assert len(place.sql(RUNS)) == 2
 
 
+@pytest.mark.long
 def test_an_opt_out_while_mailchimp_is_read(environment, template):
     """A transaction would go on seeing the opt-in it saw before the calls."""
     with Simulator(port=0) as simulator:

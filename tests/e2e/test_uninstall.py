@@ -220,6 +220,7 @@ def test_linking_again_without_the_archive(environment, template):
         assert {e: m.status for e, m in audience.members.items()} == in_mailchimp
 
 
+@pytest.mark.long
 def test_uninstall(environment, template):
     sql = environment.postgres.sql
     environment.clone_database(template, DATABASE)

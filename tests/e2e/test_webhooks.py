@@ -78,6 +78,7 @@ def act(simulator, audience, **form):
         assert answer.status == 200
 
 
+@pytest.mark.long
 def test_an_unsubscribe_reaches_odoo_at_once(environment, template):
     environment.clone_database(template, DATABASE)
     sql = environment.postgres.sql
