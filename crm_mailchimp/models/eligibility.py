@@ -23,24 +23,11 @@ class CrmMailchimpAccount(models.Model):
 
     _inherit = "crm.mailchimp.account"
 
-    def _contacts_sql(
-        self,
-        emails=None,
-        partner_ids=(),
-        opted_in_only=False,
-        scoped=True,
-        asking=False,
-    ):
+    def _contacts_sql(self, emails=None, partner_ids=(), **options):
         """Return a query with one row per contact: why it is (not) in this audience.
 
-        :param emails: restrict it to contacts with these normalised addresses
-        :param partner_ids: with ``emails``, also include these contacts, which may have
-            no address
-        :param bool opted_in_only: leave out contacts without an opt-in, mostly the
-            majority
-        :param bool scoped: apply the account's own conditions, too
-        :param bool asking: also accept those Mailchimp may ask to come back: contacts
-            with an opt-in that is newer than what the person said there
+        It takes the same arguments as :meth:`_reasons_sql`.
+
         :return: ``SQL``: ``partner_id, email, reason, opt_in_date, winner_id``;
             ``reason`` is empty for eligible contacts, ``winner_id`` is the one of them
             that stands for the address. If the account sends every address, a contact
@@ -49,7 +36,7 @@ class CrmMailchimpAccount(models.Model):
         return SQL(
             # Materialized: the reason would be found out once more to sort by it.
             "WITH contact AS MATERIALIZED (%s) %s",
-            self._reasons_sql(emails, partner_ids, opted_in_only, scoped, asking),
+            self._reasons_sql(emails, partner_ids, **options),
             self._winners_sql(SQL("contact")),
         )
 
@@ -82,8 +69,14 @@ class CrmMailchimpAccount(models.Model):
     ):
         """Return a query with the reason why each contact is not eligible, if any.
 
-        It takes the same arguments as :meth:`_contacts_sql`.
-
+        :param emails: restrict it to contacts with these normalised addresses
+        :param partner_ids: with ``emails``, also include these contacts, which may have
+            no address
+        :param bool opted_in_only: leave out contacts without an opt-in, mostly the
+            majority
+        :param bool scoped: apply the account's own conditions, too
+        :param bool asking: also accept those Mailchimp may ask to come back: contacts
+            with an opt-in that is newer than what the person said there
         :return: ``SQL``: ``partner_id, email, is_company, opt_in_date, reason`` and, of
             the address in the ledger, ``member_id``, ``former_id`` (its contact) and
             ``is_noted``: it is noted as wanted, for this contact and this opt-in
@@ -291,7 +284,7 @@ CROSS JOIN LATERAL (%(addresses)s) a
     def _winners(self, emails, asking=False):
         """Return ``{address: id of the contact that stands for it}``, as of now.
 
-        :param bool asking: as for :meth:`_contacts_sql`
+        :param bool asking: as for :meth:`_reasons_sql`
         """
         self._flush_contacts()
         return dict(

@@ -48,8 +48,11 @@ class CrmMailchimpSegment(models.Model):
         :return: ``SQL``, or ``None`` if the filter reads other tables, or cannot be
             evaluated
         """
+        company = self.account_id.company_id
         try:
-            query, column = self.filter_id._mailchimp_query(self.account_id.company_id)
+            # Fields of other add-ons may ask the database while a search is prepared.
+            with mute_logger("odoo.sql_db"), self.env.cr.savepoint():
+                query, column = self.filter_id._mailchimp_query(company)
         except UserError:
             return None  # evaluating it says why
         contacts = SQL.identifier("res_partner")

@@ -190,6 +190,21 @@ class TestErrors(MailchimpCase):
         self.assertEqual(self.account.segment_ids.state, "broken")
         self.assertIn("cannot apply", self.account.segment_ids.error_message)
 
+    def test_a_field_of_another_addon_whose_search_fails(self):
+        self.flag("Never", "[('mailchimp_never_opened', '=', True)]")
+        self.flag("Ghent", "[('city', '=', 'Ghent')]")
+        self.contact("New", city="Ghent")
+
+        def search(partners, operator, value):
+            partners.env.cr.execute("SELECT 1 / 0")
+
+        Partner = self.env.registry["res.partner"]
+        with patch.object(Partner, "_search_mailchimp_never_opened", search):
+            self.push()
+        states = {s.name: s.state for s in self.account.segment_ids}
+        self.assertEqual(states, {"Never": "broken", "Ghent": "active"})
+        self.assertEqual(self.groups("new@firma.be"), ["Ghent"])
+
     def test_conditions_that_cannot_be_looked_at_together(self):
         self.flag("Ghent", "[('city', '=', 'Ghent')]")
         self.contact("New", city="Ghent")
