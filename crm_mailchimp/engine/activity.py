@@ -1,6 +1,6 @@
 """What parts of a report say about recipients: from API entries to table rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,22 +10,6 @@ from .vocabulary import Json
 
 #: Mailchimp lists no more opens than this, and no more clicks, for each member.
 EVENTS_LISTED = 1000
-
-
-class Who(NamedTuple):
-    """A recipient: the hash, and the address where Mailchimp gives it."""
-
-    ref: str
-    address: str | None
-
-
-class RecipientRow(NamedTuple):
-    """A recipient, with the status of the mail and the variant of a test."""
-
-    ref: str
-    address: str | None
-    status: str | None
-    variant: str | None
 
 
 class Event(NamedTuple):
@@ -47,25 +31,11 @@ class Event(NamedTuple):
         return self[:-1]
 
 
-class EventRow(NamedTuple):
-    """A recipient with one :class:`Event`."""
-
-    ref: str
-    address: str | None
-    kind: str
-    date: datetime
-    url: str
-    number: int
-    detail: str | None
-
-    @property
-    def event(self) -> Event:
-        """The event alone, without the recipient."""
-        return Event(*self[2:])
-
-
 class Person(NamedTuple):
-    """A recipient with events, and what :func:`summary` makes of them."""
+    """A recipient, and what Mailchimp says besides the hash of the address.
+
+    ``sums`` is what :func:`summary` makes of the events.
+    """
 
     ref: str
     address: str | None
@@ -75,84 +45,76 @@ class Person(NamedTuple):
     sums: Json
 
 
-def recipient_rows(entries: Any) -> list[RecipientRow]:
-    """Return the recipients in *sent-to*, or in another part, which has no status.
-
-    :return: each recipient once
-    """
-    rows: dict[str, RecipientRow] = {}
-    for entry in dicts_in(entries):
-        who = _who(entry)
-        if who:
-            status = text_of(entry.get("status"))
-            rows[who.ref] = RecipientRow(
-                *who,
-                status if status in ("sent", "hard", "soft") else None,
-                text_of(entry.get("absplit_group")) or None,
-            )
-    return list(rows.values())
-
-
 def people(part: str, entries: Any, since: datetime | None = None) -> list[Person]:
-    """Return the recipients on a page, with what they did.
+    """Return the recipients on a page of a report, each once, with what they did.
 
-    :param part: the part of the report that the page belongs to
-    :param since: as for :func:`activity_rows`
+    :param part: the part of the report that the page belongs to; only *sent-to* tells
+        the status of the mail
+    :param since: only activity after it. It is not documented whether Mailchimp itself
+        drops earlier events, or leaves out recipients who did nothing since.
     """
-    events_of: dict[str, list[Event]] = {}
-    rows: list[EventRow] = []
-    if part == "activity":
-        rows = activity_rows(entries, since)
-    elif part == "unsubscribed":
-        rows = unsubscribe_rows(entries)
-    elif part == "complaints":
-        rows = complaint_rows(entries)
-    for row in rows:
-        events_of.setdefault(row.ref, []).append(row.event)
+    rows = {}
+    # Mailchimp gives events no id, and may list an entry twice.
+    events_of: dict[str, dict[tuple[str, datetime, str, int], Event]] = {}
+    for entry in dicts_in(entries):
+        ref, address = _who(entry)
+        if not ref:
+            continue
+        status = text_of(entry.get("status"))
+        status = status if status in ("sent", "hard", "soft") else None
+        rows[ref] = (ref, address, status, text_of(entry.get("absplit_group")) or None)
+        known = events_of.setdefault(ref, {})
+        for event in _events(part, entry, since):
+            known[event.key] = event
     found = []
-    for person in recipient_rows(entries):
-        events = events_of.get(person.ref, [])
-        sums = summary((event.kind, event.date, event.detail) for event in events)
-        found.append(Person(*person, events, sums))
+    for ref, row in rows.items():
+        events = list(events_of[ref].values())
+        found.append(Person(*row, events, summary(events)))
     return found
 
 
-def activity_rows(entries: Any, since: datetime | None = None) -> list[EventRow]:
-    """Return events of *email-activity*.
-
-    :param since: only events after it. It is not documented whether Mailchimp itself
-        drops earlier events, or leaves out recipients who did nothing since.
-    """
-    rows = []
-    for entry in dicts_in(entries):
-        who = _who(entry)
-        if not who:
-            continue
-        numbers: dict[tuple[str, datetime, str], int] = {}
-        for event in dicts_in(entry.get("activity")):
-            kind, date = event.get("action"), moment(event.get("timestamp"))
-            if kind in ("open", "click", "bounce") and date:
-                if since is None or date > since:
-                    url = text_of(event.get("url")) if kind == "click" else ""
-                    detail = text_of(event.get("type")) if kind == "bounce" else ""
-                    key = kind, date, url
-                    numbers[key] = number = numbers.get(key, 0) + 1
-                    rows.append(EventRow(*who, kind, date, url, number, detail or None))
-    return _unique(rows)
+def _events(part: str, entry: Json, since: datetime | None) -> Iterable[Event]:
+    if part == "activity":
+        return _activity(entry, since)
+    if part == "unsubscribed":
+        return _single("unsubscribe", entry.get("timestamp"), entry.get("reason"))
+    if part == "complaints":
+        return _single("complaint", entry.get("date"), None)
+    return ()
 
 
-def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
-    """Return a summary of all events of one recipient, as columns of the recipient.
+def _activity(entry: Json, since: datetime | None) -> Iterator[Event]:
+    numbers: dict[tuple[str, datetime, str], int] = {}
+    for event in dicts_in(entry.get("activity")):
+        kind, date = event.get("action"), moment(event.get("timestamp"))
+        if kind in ("open", "click", "bounce") and date:
+            if since is None or date > since:
+                url = text_of(event.get("url")) if kind == "click" else ""
+                detail = text_of(event.get("type")) if kind == "bounce" else ""
+                key = kind, date, url
+                numbers[key] = number = numbers.get(key, 0) + 1
+                yield Event(kind, date, url, number, detail or None)
 
-    :param events: ``(kind, time, detail or None)``
-    """
-    dates: dict[str, list[datetime]] = {}
-    details: dict[str, set[str | None]] = {}
-    for kind, date, detail in events:
-        dates.setdefault(kind, []).append(date)
-        details.setdefault(kind, set()).add(detail)
-    opens, clicks = dates.get("open", ()), dates.get("click", ())
-    bounces = details.get("bounce", ())
+
+def _single(kind: str, stamp: Any, detail: Any) -> Iterator[Event]:
+    date = moment(stamp)
+    if date:
+        yield Event(kind, date, "", 1, text_of(detail) or None)
+
+
+def summary(events: Iterable[Event]) -> Json:
+    """Return a summary of all events of one recipient, as columns of the recipient."""
+    of_kind: dict[str, list[Event]] = {}
+    for event in events:
+        of_kind.setdefault(event.kind, []).append(event)
+
+    def dates(kind: str) -> list[datetime]:
+        return [event.date for event in of_kind.get(kind, ())]
+
+    def details(kind: str) -> set[str]:
+        return {event.detail for event in of_kind.get(kind, ()) if event.detail}
+
+    opens, clicks, bounces = dates("open"), dates("click"), details("bounce")
     return {
         "open_count": len(opens),
         "first_open": min(opens, default=None),
@@ -160,45 +122,18 @@ def summary(events: Iterable[tuple[str, datetime, str | None]]) -> Json:
         "click_count": len(clicks),
         "first_click": min(clicks, default=None),
         "last_click": max(clicks, default=None),
-        "bounce_date": max(dates.get("bounce", ()), default=None),
+        "bounce_date": max(dates("bounce"), default=None),
         "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
-        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
-        "unsubscribe_reason": max(
-            filter(None, details.get("unsubscribe", ())), default=None
-        ),
-        "complaint_date": min(dates.get("complaint", ()), default=None),
+        "unsubscribed_date": max(dates("unsubscribe"), default=None),
+        "unsubscribe_reason": max(details("unsubscribe"), default=None),
+        "complaint_date": min(dates("complaint"), default=None),
     }
 
 
-def unsubscribe_rows(entries: Any) -> list[EventRow]:
-    """Return the events in *unsubscribed*, like :func:`activity_rows`."""
-    return _event_rows(entries, "unsubscribe", "timestamp", "reason")
-
-
-def complaint_rows(entries: Any) -> list[EventRow]:
-    """Return the events in *abuse-reports*, like :func:`activity_rows`."""
-    return _event_rows(entries, "complaint", "date", None)
-
-
-def _event_rows(entries: Any, kind: str, when: str, why: str | None) -> list[EventRow]:
-    rows = []
-    for entry in dicts_in(entries):
-        who, date = _who(entry), moment(entry.get(when))
-        if who and date:
-            detail = text_of(entry.get(why)) if why else ""
-            rows.append(EventRow(*who, kind, date, "", 1, detail or None))
-    return _unique(rows)
-
-
-def _unique(rows: Iterable[EventRow]) -> list[EventRow]:
-    """Drop entries that are listed twice: Mailchimp gives events no id."""
-    return list({(row.ref, *row.event.key): row for row in rows}.values())
-
-
-def _who(entry: Json) -> Who | None:
-    """Return who an entry is about; ``None`` if it has neither hash nor address."""
+def _who(entry: Json) -> tuple[str, str | None]:
+    """Return the hash and the address of a recipient, each where Mailchimp gives it."""
     address = text_of(entry.get("email_address")).strip().lower()
     if len(address) > ADDRESS_LENGTH:
         address = ""
     ref = ref_of(entry.get("email_id")) or (address and member_hash(address))
-    return Who(ref.lower(), address or None) if ref else None
+    return ref.lower(), address or None

@@ -31,6 +31,8 @@ def is_suspect(content: bytes) -> bool:
 def storable(data: Any) -> Any:
     """Return JSON data without the characters in its texts that cannot be stored."""
     if isinstance(data, str):
+        if data.isascii() and "\x00" not in data:
+            return data  # as nearly all of them, a million times in a report
         return data.encode("utf-8", "replace").decode().replace("\x00", "")
     if isinstance(data, list):
         return [storable(item) for item in data]

@@ -139,6 +139,9 @@ class CrmMailchimpRecipient(models.Model):
         :param people: as ``activity.people`` returns them
         :return: number of events that were new
         """
+        # PostgreSQL plans the check of a foreign key once per connection. Planned while
+        # there are few recipients, it would go on to read all of them for each event.
+        self.env.cr.execute("SET LOCAL enable_seqscan = off")
         known = self._known_rows(campaign, [person.ref for person in people])
         new = [person for person in people if person.ref not in known]
         events_of = {person.ref: person.events for person in people}
@@ -305,8 +308,8 @@ class CrmMailchimpRecipient(models.Model):
     def _summarise(self, ids):
         """Recompute the counts and dates of recipients, so that late events fit in."""
         events_of = {recipient: [] for recipient in ids}
-        for (recipient, kind, date, *_key), detail in self._events_of(ids).items():
-            events_of[recipient].append((kind, date, detail))
+        for (recipient, *key), detail in self._events_of(ids).items():
+            events_of[recipient].append(activity.Event(*key, detail))
         rows = []
         for recipient, events in events_of.items():
             summary = activity.summary(events)

@@ -7,6 +7,7 @@ from lxml import etree
 from odoo.tests import tagged
 from odoo.tools import SQL
 
+from ..engine import activity
 from ..sync.compare import Compare
 from .common import MailchimpCase, long
 from .test_budget import InsertContacts
@@ -229,6 +230,30 @@ class TestStatements(InsertContacts, MailchimpCase):
             plan = "\n".join(line for (line,) in self.env.cr.fetchall())
             with self.subTest(name):
                 self.assertNotRegex(plan, r"SubPlan \d+\n +-> +Materialize")
+
+    def test_events_do_not_read_the_recipients_before_them(self):
+        """Not even where statistics were gathered while there was nobody yet."""
+        cr = self.env.cr
+        cr.execute(
+            "TRUNCATE crm_mailchimp_recipient CASCADE; ANALYZE crm_mailchimp_recipient"
+        )
+        campaign = self.env["crm.mailchimp.campaign"].create(
+            {"account_id": self.account.id, "campaign_ref": "c1", "name": "News"}
+        )
+        opened = {"action": "open", "timestamp": "2026-11-21T12:00:00+00:00"}
+        for first in range(0, 2000, 200):
+            entries = [
+                {"email_address": f"p{number}@big.be", "activity": [opened]}
+                for number in range(first, first + 200)
+            ]
+            people = activity.people("activity", entries)
+            self.env["crm.mailchimp.recipient"]._import_page(campaign, people)
+        cr.execute(
+            "SELECT seq_tup_read FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'crm_mailchimp_recipient'"
+        )
+        [[read]] = cr.fetchall()
+        self.assertLess(read, 10 * 2000)
 
     @long
     def test_no_big_table_is_read_for_one_contact(self):

@@ -78,12 +78,12 @@ def test_an_odd_entry_does_not_keep_the_others(odd):
     good = {**ANN, "activity": [event("open"), odd]}
     columns = "email_id email_address activity status absplit_group timestamp reason"
     for entry in (odd, *({**ANN, name: odd} for name in columns.split())):
-        rows = activity.recipient_rows([entry, good])
-        assert (HASH, "ann@firma.be") in [row[:2] for row in rows]
-        assert all(len(value or "") <= 254 for row in rows for value in row)
-        rows = activity.activity_rows([entry, good])
-        assert [row[2] for row in rows] == ["open"]
-        activity.unsubscribe_rows([entry])
+        found = activity.people("sent_to", [entry, good])
+        assert (HASH, "ann@firma.be") in [person[:2] for person in found]
+        assert all(len(value or "") <= 254 for one in found for value in one[:4])
+        found = activity.people("activity", [entry, good])
+        assert [event.kind for one in found for event in one.events] == ["open"]
+        activity.people("unsubscribed", [entry])
     for name in ("type", "status", "settings", "tracking", "send_time", "recipients"):
         stats.listed({"id": "c1", name: odd})
         stats.reported({"id": "c1", name: odd})
@@ -221,15 +221,16 @@ def test_variants():
 
 
 def test_recipients():
-    rows = activity.recipient_rows(
+    found = activity.people(
+        "sent_to",
         [
             {**ANN, "status": "soft", "absplit_group": "a"},
             {"email_id": "F" * 32, "email_address": "", "status": "odd"},
             {"email_id": "", "email_address": "bob@firma.be"},
             {"email_id": None, "email_address": None},
-        ]
+        ],
     )
-    assert rows == [
+    assert [person[:4] for person in found] == [
         (HASH, "ann@firma.be", "soft", "a"),
         ("f" * 32, None, None, None),
         (activity.member_hash("bob@firma.be"), "bob@firma.be", None, None),
@@ -245,10 +246,9 @@ def event(action, second=0, **more):
 
 
 def rows_of(*events, since=None, **who):
-    return [
-        row[2:]
-        for row in activity.activity_rows([{**ANN, **who, "activity": events}], since)
-    ]
+    entry = {**ANN, **who, "activity": events}
+    [person] = activity.people("activity", [entry], since)
+    return person.events
 
 
 def test_activity():
@@ -271,7 +271,9 @@ def test_events_of_one_second_are_numbered():
     rows = rows_of(click, click, event("click", url="https://b.be"), event("open"))
     assert [row[3] for row in rows] == [1, 2, 1, 1]
     entry = {**ANN, "activity": [click, click]}
-    assert len(activity.activity_rows([entry, entry])) == 2, "listed twice on a page"
+    [ann] = activity.people("activity", [entry, entry])
+    assert len(ann.events) == 2, "listed twice on a page"
+    assert ann.sums["click_count"] == 2
 
 
 def test_since_is_cut_again():
@@ -281,7 +283,8 @@ def test_since_is_cut_again():
     )
     assert [row[1].second for row in rows] == [2]
     assert rows_of() == []
-    assert activity.activity_rows([ANN, {**ANN, "activity": None}]) == []
+    [ann] = activity.people("activity", [ANN, {**ANN, "activity": None}])
+    assert ann.events == []
 
 
 def test_text_that_postgresql_does_not_take():
@@ -291,13 +294,14 @@ def test_text_that_postgresql_does_not_take():
 
 def test_summary():
     later = NOON + timedelta(hours=1)
+    events = [
+        *(("open", later, None), ("open", NOON, None), ("click", later, None)),
+        *(("bounce", NOON, "soft"), ("bounce", later, "hard")),
+        ("unsubscribe", later, "NORMAL"),
+        *(("complaint", later, None), ("complaint", NOON, None)),
+    ]
     summary = activity.summary(
-        [
-            *(("open", later, None), ("open", NOON, None), ("click", later, None)),
-            *(("bounce", NOON, "soft"), ("bounce", later, "hard")),
-            ("unsubscribe", later, "NORMAL"),
-            *(("complaint", later, None), ("complaint", NOON, None)),
-        ]
+        activity.Event(kind, date, "", 1, detail) for kind, date, detail in events
     )
     assert summary == {
         **{"open_count": 2, "first_open": NOON, "last_open": later},
@@ -311,10 +315,16 @@ def test_summary():
 
 def test_unsubscribes_and_complaints():
     stamp = "2026-11-21T12:00:00+00:00"
-    [row] = activity.unsubscribe_rows([{**ANN, "timestamp": stamp, "reason": "NORMAL"}])
-    assert row == (HASH, "ann@firma.be", "unsubscribe", NOON, "", 1, "NORMAL")
-    [row] = activity.complaint_rows([{**ANN, "date": stamp}, {**ANN, "date": None}])
-    assert row == (HASH, "ann@firma.be", "complaint", NOON, "", 1, None)
+    [ann] = activity.people(
+        "unsubscribed", [{**ANN, "timestamp": stamp, "reason": "NORMAL"}]
+    )
+    assert ann[:2] == (HASH, "ann@firma.be")
+    assert ann.events == [("unsubscribe", NOON, "", 1, "NORMAL")]
+    [ann] = activity.people(
+        "complaints", [{**ANN, "date": stamp}, {**ANN, "date": None}]
+    )
+    assert ann[:2] == (HASH, "ann@firma.be")
+    assert ann.events == [("complaint", NOON, "", 1, None)]
 
 
 def test_links():
