@@ -66,10 +66,10 @@ def people(part: str, entries: Any, since: datetime | None = None) -> list[Perso
         known = events_of.setdefault(ref, {})
         for event in _events(part, entry, since):
             known[event.key] = event
-    found = []
+    found, nothing = [], summary(())
     for ref, row in rows.items():
         events = list(events_of[ref].values())
-        found.append(Person(*row, events, summary(events)))
+        found.append(Person(*row, events, summary(events) if events else nothing))
     return found
 
 

@@ -258,15 +258,16 @@ class CrmMailchimpErasure(models.Model):
     @api.model
     def _erased(self, account, refs):
         """Return the set of those hashes that were erased from an account."""
-        found = self.sudo().search_fetch(
-            [
-                ("account_id", "=", account.id),
-                ("email_hash", "in", list(refs)),
-                ("state", "=", "done"),
-            ],
-            ["email_hash"],
+        self.flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT email_hash FROM crm_mailchimp_erasure"
+                " WHERE account_id = %s AND state = 'done' AND email_hash = ANY(%s)",
+                account.id,
+                list(refs),
+            )
         )
-        return set(found.mapped("email_hash"))
+        return {ref for (ref,) in rows}
 
 
 class CrmMailchimpAccount(models.Model):

@@ -15,7 +15,15 @@ def recordset(types, rows):
         typed
     :param rows: tuples with a value for each column
     """
-    document = [dict(zip(types, row, strict=True)) for row in rows]
+    # A column that is left out is NULL, which most columns of most rows are.
+    document = [
+        {
+            name: value
+            for name, value in zip(types, row, strict=True)
+            if value is not None
+        }
+        for row in rows
+    ]
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
     return SQL(
         "JSON_TO_RECORDSET(%s) AS v(%s)",
