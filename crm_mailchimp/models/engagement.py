@@ -8,7 +8,7 @@ from .crm_mailchimp_recipient import STILL_BOUNCES
 
 BOUNCES = [("hard", "Hard bounce"), ("soft", "Soft bounce")]
 AFTER = (">", ">=")
-BEFORE = {"<": ">=", "<=": ">"}
+BEFORE = ("<", "<=")
 COMPARE = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
 
@@ -122,8 +122,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
         if operator in AFTER:
             return self._mailchimp_received(Domain(field, operator, value))
         if operator in BEFORE:
-            later = Domain(field, BEFORE[operator], value)
-            return self._mailchimp_received(ever) & self._mailchimp_received_none(later)
+            # Looks at the recipients once, not for who did and for who did later.
+            column = SQL.identifier("r", field)
+            return self._mailchimp_having(
+                SQL("MAX(%s) %s %s", column, SQL(operator), value)
+            )
         if operator in ("in", "not in") and set(value) == {False}:
             if operator == "in":
                 return self._mailchimp_received_none(ever)

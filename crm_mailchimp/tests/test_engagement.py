@@ -79,6 +79,26 @@ class TestEngagement(MailingCase):
             set(self.people) - opened,
         )
 
+    def test_the_last_open_counts_not_any(self):
+        second = self.audience.add_campaign(subject="2", title="2")
+        self.simulator.advance(86400)
+        self.audience.send_campaign(second, ["open@firma.be"])
+        self.audience.open(second, "open@firma.be")
+        self.push("stats")
+        partner = self.people["Open"]
+        recipients = self.env["crm.mailchimp.recipient"].search(
+            [("partner_id", "=", partner.id)]
+        )
+        first, last = sorted(recipients.mapped("last_open"))
+        self.assertLess(first, last)
+        self.assertEqual(partner.mailchimp_last_open, last)
+        for operator, moment, is_found in (
+            *(("<", last, False), ("<=", first, False)),
+            *(("<=", last, True), (">=", last, True), (">", first, True)),
+        ):
+            found = self.contacts([("mailchimp_last_open", operator, moment)])
+            self.assertEqual("Open" in found, is_found, (operator, moment))
+
     def test_searches_of_how_many(self):
         self.audience.send_campaign(
             self.audience.add_campaign(subject="2", title="2"), ["open@firma.be"]
