@@ -61,8 +61,12 @@ def people(part: str, entries: Any, since: datetime | None = None) -> list[Perso
         if not ref:
             continue
         status = text_of(entry.get("status"))
-        status = status if status in ("sent", "hard", "soft") else None
-        rows[ref] = (ref, address, status, text_of(entry.get("absplit_group")) or None)
+        rows[ref] = (
+            ref,
+            address,
+            status if status in ("sent", "hard", "soft") else None,
+            text_of(entry.get("absplit_group")) or None,
+        )
         known = events_of.setdefault(ref, {})
         for event in _events(part, entry, since):
             known[event.key] = event
