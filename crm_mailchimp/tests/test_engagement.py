@@ -308,8 +308,8 @@ class TestEngagementSearches(MailingCase):
 
     def test_a_lead_is_looked_up_by_an_index(self):
         for model, records in self.records.items():
-            query = records[:1]._mailchimp_grouped(
-                SQL("o.id, MAX(r.last_open)"), SQL("o.id = %s", records[:1].id)
+            query = records._mailchimp_grouped(
+                SQL("MAX(r.last_open)"), ids=records[:1].ids
             )
             read = [
                 node["Node Type"]
