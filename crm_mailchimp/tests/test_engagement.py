@@ -145,6 +145,10 @@ class TestEngagement(MailingCase):
             partner.invalidate_recordset()
             self.assertEqual(partner.mailchimp_bounced, name.lower())
             partner.email = f"new.{name}@firma.be"
+            # Whose address it is by now does not matter.
+            partner.copy({"name": f"Other {name}", "email": old})
+            partner.invalidate_recordset()
+            self.assertFalse(partner.mailchimp_bounced)
         self.assertFalse(self.contacts(bounced))
         self.assertFalse(self.found("crm.lead", bounced))
 
