@@ -18,7 +18,7 @@ from threading import local
 import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import install, lists  # noqa: E402
+from benchmarks import install  # noqa: E402
 from tools.instance import Environment  # noqa: E402
 
 DATABASE = "crm_mailchimp_bench"
@@ -181,10 +181,8 @@ def main():
             measure_results(environment, folder, title, seconds, recipients)
             measure_history(environment, folder, title, seconds)
         environment.drop_database(DATABASE)
-        if options.only in (None, "lists"):
-            lists.measure(environment, options.contacts)
-        if options.only in (None, "install"):
-            install.measure(environment, options.contacts)
+        if options.only in (None, "lists", "install"):
+            install.measure(environment, options.contacts, options.only)
 
 
 def measure(environment, folder, title, latency, contacts):

@@ -25,10 +25,6 @@ UNINSTALL = f"""
 env["ir.module.module"].search([("name", "=", "{MODULE}")]).button_immediate_uninstall()
 {PEAK}
 """
-IN_USE = """
-UPDATE res_partner SET mailchimp_opt_in_date = '2026-01-01', mailchimp_opt_in = TRUE
- WHERE id > 1000000 AND id % 10 <> 9 AND id % 40 <> 5
-"""
 
 
 class Salesperson:
@@ -74,30 +70,36 @@ class Salesperson:
             connection.close()
 
 
-def measure(environment, contacts):
-    """Install with few contacts, then with many; update and uninstall with many."""
-    few = prepare(environment, 1)
-    many = prepare(environment, contacts)
-    sql = environment.postgres.sql
-    sql(IN_USE, lists.DATABASE)
+def measure(environment, contacts, only):
+    """Install with few contacts, then with many; update and uninstall with many.
+
+    :param only: *lists*, *install*, or None for both; they share a database
+    """
+    figures = {}
+    if only != "lists":
+        figures["install, one contact"] = prepare(environment, 1)
+    figures["install"] = prepare(environment, contacts)
     lists.fill(environment)
-    idle = peak(environment, PEAK)
-    update = timed(environment, f"--update={MODULE}", "--stop-after-init")
-    uninstall = timed(environment, script=UNINSTALL)
+    if only != "install":
+        lists.measure(environment, contacts)
+    if only != "lists":
+        idle = peak(environment, PEAK)
+        update = timed(environment, f"--update={MODULE}", "--stop-after-init")
+        uninstall = timed(environment, script=UNINSTALL)
+        figures |= {"update": update, "uninstall": uninstall}
+        tell(figures, contacts)
+        print(f"  uninstall, peak above idle   {peak(environment) - idle:7} MB")
+    sys.stdout.flush()
+    environment.drop_database(lists.DATABASE)
+
+
+def tell(figures, contacts):
     print(f"\n{contacts} contacts")
-    for name, (seconds, waits) in (
-        ("install, one contact", few),
-        ("install", many),
-        ("update", update),
-        ("uninstall", uninstall),
-    ):
+    for name, (seconds, waits) in figures.items():
         print(
             f"  {name:<28} {seconds:7.1f} s, longest wait to read a contact"
             f" {waits['read']:.1f} s, to save one {waits['save']:.1f} s"
         )
-    print(f"  uninstall, peak above idle   {peak(environment) - idle:7} MB")
-    sys.stdout.flush()
-    environment.drop_database(lists.DATABASE)
 
 
 def prepare(environment, contacts):
