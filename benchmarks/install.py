@@ -18,8 +18,8 @@ READ = "SELECT name FROM res_partner WHERE id = 1"
 SAVE = "UPDATE res_partner SET write_date = write_date WHERE id = 1000001"
 # Run at the end of a script, so that its process reports its own peak memory.
 PEAK = """
-import resource
-print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+from benchmarks import peak
+print("PEAK", peak())
 """
 UNINSTALL = f"""
 env["ir.module.module"].search([("name", "=", "{MODULE}")]).button_immediate_uninstall()
@@ -88,7 +88,7 @@ def measure(environment, contacts, only):
         uninstall = timed(environment, script=UNINSTALL)
         figures |= {"update": update, "uninstall": uninstall}
         tell(figures, contacts)
-        print(f"  uninstall, peak above idle   {peak(environment) - idle:7} MB")
+        print(f"  uninstall, peak above idle   {peak(environment) - idle:7.0f} MB")
     sys.stdout.flush()
     environment.drop_database(lists.DATABASE)
 
@@ -134,4 +134,4 @@ def peak(environment, script=None):
     if script:
         timed(environment, script=script)
     lines = log(environment).read_text().splitlines()
-    return int([line for line in lines if line.startswith("PEAK")][-1].split()[1])
+    return float([line for line in lines if line.startswith("PEAK")][-1].split()[1])

@@ -7,10 +7,11 @@ push does, and writes the rows of a ledger.
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
+
+from benchmarks import peak
 
 LINK = """
 env["ir.config_parameter"].set_param("crm_mailchimp.api_url", URL)
@@ -169,7 +170,7 @@ def main(config, database, what, url="", in_flight=8):
                 "wall": took or time.monotonic() - wall,
                 "cpu": time.process_time() - cpu,
                 "longest": max(slices, default=0),
-                "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak": peak(),
                 "state": (
                     "done"
                     if goal == "totals"
