@@ -54,8 +54,7 @@ def people(part: str, entries: Any, since: datetime | None = None) -> list[Perso
         drops earlier events, or leaves out recipients who did nothing since.
     """
     rows = {}
-    # Mailchimp gives events no id, and may list an entry twice.
-    events_of: dict[str, dict[tuple[str, datetime, str, int], Event]] = {}
+    events_of: dict[str, list[Event]] = {}
     for entry in dicts_in(entries):
         ref, address = _who(entry)
         if not ref:
@@ -67,12 +66,15 @@ def people(part: str, entries: Any, since: datetime | None = None) -> list[Perso
             status if status in ("sent", "hard", "soft") else None,
             text_of(entry.get("absplit_group")) or None,
         )
-        known = events_of.setdefault(ref, {})
-        for event in _events(part, entry, since):
-            known[event.key] = event
+        events = list(_events(part, entry, since))
+        if ref in events_of:
+            # Mailchimp gives events no id, and may list an entry twice.
+            both = {event.key: event for event in (*events_of[ref], *events)}
+            events = list(both.values())
+        events_of[ref] = events
     found, nothing = [], summary(())
     for ref, row in rows.items():
-        events = list(events_of[ref].values())
+        events = events_of[ref]
         found.append(Person(*row, events, summary(events) if events else nothing))
     return found
 
@@ -108,17 +110,14 @@ def _single(kind: str, stamp: Any, detail: Any) -> Iterator[Event]:
 
 def summary(events: Iterable[Event]) -> Json:
     """Return a summary of all events of one recipient, as columns of the recipient."""
-    of_kind: dict[str, list[Event]] = {}
+    dates: dict[str, list[datetime]] = {}
+    details: dict[str, set[str]] = {}
     for event in events:
-        of_kind.setdefault(event.kind, []).append(event)
-
-    def dates(kind: str) -> list[datetime]:
-        return [event.date for event in of_kind.get(kind, ())]
-
-    def details(kind: str) -> set[str]:
-        return {event.detail for event in of_kind.get(kind, ()) if event.detail}
-
-    opens, clicks, bounces = dates("open"), dates("click"), details("bounce")
+        dates.setdefault(event.kind, []).append(event.date)
+        if event.detail:
+            details.setdefault(event.kind, set()).add(event.detail)
+    opens, clicks = dates.get("open", ()), dates.get("click", ())
+    bounces = details.get("bounce", ())
     return {
         "open_count": len(opens),
         "first_open": min(opens, default=None),
@@ -126,11 +125,11 @@ def summary(events: Iterable[Event]) -> Json:
         "click_count": len(clicks),
         "first_click": min(clicks, default=None),
         "last_click": max(clicks, default=None),
-        "bounce_date": max(dates("bounce"), default=None),
+        "bounce_date": max(dates.get("bounce", ()), default=None),
         "bounced": next((kind for kind in ("hard", "soft") if kind in bounces), None),
-        "unsubscribed_date": max(dates("unsubscribe"), default=None),
-        "unsubscribe_reason": max(details("unsubscribe"), default=None),
-        "complaint_date": min(dates("complaint"), default=None),
+        "unsubscribed_date": max(dates.get("unsubscribe", ()), default=None),
+        "unsubscribe_reason": max(details.get("unsubscribe", ()), default=None),
+        "complaint_date": min(dates.get("complaint", ()), default=None),
     }
 
 

@@ -28,7 +28,10 @@ def utc(stamp: str | None) -> datetime | None:
     if not stamp:
         return None
     try:
-        moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        # As Mailchimp writes it: a report has hundreds of thousands of times.
+        moment = datetime.fromisoformat(
+            stamp.removesuffix("+00:00").replace("Z", "+00:00")
+        )
         if moment.tzinfo:
             moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     except (ValueError, OverflowError):

@@ -139,9 +139,6 @@ class CrmMailchimpRecipient(models.Model):
         :param people: as ``activity.people`` returns them
         :return: number of events that were new
         """
-        # PostgreSQL plans the check of a foreign key once per connection. Planned while
-        # there are few recipients, it would go on to read all of them for each event.
-        self.env.cr.execute("SET LOCAL enable_seqscan = off")
         known = self._known_rows(campaign, [person.ref for person in people])
         new = [person for person in people if person.ref not in known]
         events_of = {person.ref: person.events for person in people}
@@ -198,11 +195,16 @@ class CrmMailchimpRecipient(models.Model):
         Here and below, LATERAL makes PostgreSQL look up each row of a page in an index:
         the statistics of a growing table would make it read the whole table each time,
         and overestimate the cost so much that it compiles each statement first.
+
+        It also plans the check of a foreign key once per connection. Planned while
+        there are few recipients, it would go on to read all of them for each event.
+        All is asked at once: while the next page is being made ready in another
+        thread, each answer has to wait for that.
         """
-        self.env.cr.execute("SET LOCAL jit = off")
         rows = self.env.execute_query(
             SQL(
-                """SELECT r.* FROM UNNEST(%s::varchar[]) AS h(hash) CROSS JOIN LATERAL (
+                """SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
+                   SELECT r.* FROM UNNEST(%s::varchar[]) AS h(hash) CROSS JOIN LATERAL (
                           SELECT email_hash, id, email_normalized, status, variant,
                                  bounce_date IS NOT NULL
                             FROM crm_mailchimp_recipient
