@@ -130,6 +130,25 @@ class TestEngagement(MailingCase):
             {"By contact"},
         )
 
+    def test_a_campaign_to_two_addresses_of_a_contact_counts_once(self):
+        self.account.email_scope = "all"
+        both = self.contact("Both", "one@firma.be, two@firma.be")
+        self.people["Both"] = both
+        self.push()
+        self.audience.send_campaign(
+            self.audience.add_campaign(subject="2", title="2"),
+            ["one@firma.be", "two@firma.be"],
+        )
+        self.push("stats")
+        recipients = self.env["crm.mailchimp.recipient"].search(
+            [("partner_id", "=", both.id)]
+        )
+        self.assertEqual(len(recipients), 2)
+        self.assertEqual(both.mailchimp_campaign_count, 1)
+        for count, is_found in ((1, True), (2, False)):
+            found = self.contacts([("mailchimp_campaign_count", "=", count)])
+            self.assertEqual("Both" in found, is_found, count)
+
     def test_a_corrected_contact_does_not_bounce(self):
         Lead = self.env["crm.lead"]
         Lead.create({"name": "Lead", "partner_id": self.people["Hard"].id})
