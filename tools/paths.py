@@ -1,6 +1,7 @@
 """Where things are, and how the tools report to the user."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,13 @@ def say(line):
 
 
 def main(function):
-    """Run a tool; a ``SetupError`` is printed as a sentence, without a traceback."""
+    """Run a tool; a ``SetupError`` is printed as a sentence, without a traceback.
+
+    Closing the terminal ends it as Ctrl-C does, with the servers it started.
+    """
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) == signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(ending, signal.default_int_handler)
     try:
         sys.exit(function())
     except SetupError as error:
