@@ -194,11 +194,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
 
     def _mailchimp_received(self, condition):
         """Return a domain of the records with a recipient that meets a condition."""
-        return Domain("id", "in", self._mailchimp_received_sql(condition))
+        return self._mailchimp_among(self._mailchimp_received_sql(condition))
 
     def _mailchimp_received_none(self, condition):
         """Return a domain of the records without a recipient that meets it."""
-        return self._mailchimp_not_among(self._mailchimp_received_sql(condition))
+        return self._mailchimp_among(self._mailchimp_received_sql(condition), False)
 
     def _mailchimp_received_sql(self, condition):
         self._mailchimp_flush()
@@ -211,11 +211,11 @@ class CrmMailchimpEngagement(models.AbstractModel):
         :param condition: aggregate ``SQL`` over the recipients ``r`` of a record
         :param of: ``SQL``, which of the recipients to look at; all by default
         """
-        return Domain("id", "in", self._mailchimp_having_sql(condition, of))
+        return self._mailchimp_among(self._mailchimp_having_sql(condition, of))
 
     def _mailchimp_without(self, condition, of=ANY):
         """Return a domain of all records but those of :meth:`_mailchimp_having`."""
-        return self._mailchimp_not_among(self._mailchimp_having_sql(condition, of))
+        return self._mailchimp_among(self._mailchimp_having_sql(condition, of), False)
 
     def _mailchimp_having_sql(self, condition, of):
         return SQL("(%s)", self._mailchimp_grouped(of=of, having=condition))
@@ -271,15 +271,17 @@ class CrmMailchimpEngagement(models.AbstractModel):
         )
         return SQL("r.campaign_id = ANY(%s)", list(campaigns.get_result_ids()))
 
-    def _mailchimp_not_among(self, ids):
-        """Return a domain of the records with none of these ids.
+    def _mailchimp_among(self, ids, among=True):
+        """Return a domain of the records with one of these ids, or with none of them.
 
-        PostgreSQL rereads many rows of ``NOT IN`` for each record, while it can join
-        ``NOT EXISTS``.
+        For each record, PostgreSQL may read all rows of ``NOT IN``, and of an ``IN``
+        beside an ``OR`` for which its memory is too small. ``EXISTS`` it can join, or
+        look up in an index.
         """
         return Domain.custom(
             to_sql=lambda _model, alias, _query: SQL(
-                "NOT EXISTS (SELECT FROM %s AS other (id) WHERE other.id = %s)",
+                "%s (SELECT FROM %s AS other (id) WHERE other.id = %s)",
+                SQL("EXISTS" if among else "NOT EXISTS"),
                 ids,
                 SQL.identifier(alias, "id"),
             )
